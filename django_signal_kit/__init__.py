@@ -1,0 +1,42 @@
+"""Signals that are safe, fast and visible. The public names, imported when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django_signal_kit.batching import batch as batch
+    from django_signal_kit.current import context as context
+    from django_signal_kit.current import get_context as get_context
+    from django_signal_kit.receiver import ModelReceiver as ModelReceiver
+    from django_signal_kit.receiver import Receiver as Receiver
+    from django_signal_kit.registry import muted as muted
+    from django_signal_kit.registry import only as only
+    from django_signal_kit.registry import register as register
+
+_ROOMS = {
+    "Receiver": "receiver",
+    "ModelReceiver": "receiver",
+    "register": "registry",
+    "batch": "batching",
+    "context": "current",
+    "get_context": "current",
+    "muted": "registry",
+    "only": "registry",
+}
+
+__all__ = list(_ROOMS)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        room = _ROOMS[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(import_module(f"{__name__}.{room}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,96 @@
+"""Which signals there are: the name of a method -> the signal it receives."""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+from django.utils.module_loading import import_string
+
+from django_signal_kit.conf import conf
+from django_signal_kit.exceptions import Misconfigured
+
+# Paths, not signals: importing django.test.signals loads the whole of django.test.
+DJANGO_SIGNALS = {
+    "pre_init": "django.db.models.signals.pre_init",
+    "post_init": "django.db.models.signals.post_init",
+    "pre_save": "django.db.models.signals.pre_save",
+    "post_save": "django.db.models.signals.post_save",
+    "pre_delete": "django.db.models.signals.pre_delete",
+    "post_delete": "django.db.models.signals.post_delete",
+    "m2m_changed": "django.db.models.signals.m2m_changed",
+    "class_prepared": "django.db.models.signals.class_prepared",
+    "pre_migrate": "django.db.models.signals.pre_migrate",
+    "post_migrate": "django.db.models.signals.post_migrate",
+    "request_started": "django.core.signals.request_started",
+    "request_finished": "django.core.signals.request_finished",
+    "got_request_exception": "django.core.signals.got_request_exception",
+    "setting_changed": "django.core.signals.setting_changed",
+    "connection_created": "django.db.backends.signals.connection_created",
+    "template_rendered": "django.test.signals.template_rendered",
+    "user_logged_in": "django.contrib.auth.signals.user_logged_in",
+    "user_logged_out": "django.contrib.auth.signals.user_logged_out",
+    "user_login_failed": "django.contrib.auth.signals.user_login_failed",
+}
+
+KIT_SIGNALS = {
+    name: f"django_signal_kit.signals.{name}"
+    for name in (
+        "receiver_failed",
+        "pre_file_delete",
+        "post_file_delete",
+        "audit_entries_created",
+    )
+}
+
+# Sent once per instance, with the model as sender: connected model by model, never to all.
+MODEL_SIGNALS = frozenset(
+    ("pre_init", "post_init", "pre_save", "post_save", "pre_delete", "post_delete")
+)
+
+# A receiver that raises in one of these escapes to the server and stops Django's own clean-up.
+REQUEST_SIGNALS = frozenset(("request_started", "request_finished", "got_request_exception"))
+
+
+def get_paths() -> dict[str, str]:
+    """Every signal's name and dotted path, with ``EXTRA_SIGNALS`` of the settings."""
+    return {**DJANGO_SIGNALS, **KIT_SIGNALS, **conf.EXTRA_SIGNALS}
+
+
+def get_signal(name: str) -> Signal:
+    """The signal of that name. Raises KeyError if there is none, Misconfigured if its path,
+    which can only be one of ``EXTRA_SIGNALS``, leads nowhere."""
+    path = get_paths()[name]
+    try:
+        signal = import_string(path)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise Misconfigured(
+            "E016",
+            f"SIGNAL_KIT['EXTRA_SIGNALS'][{name!r}] is {path!r}, which cannot be imported: "
+            f"{error}.",
+            "Give the dotted path of a django.dispatch.Signal.",
+        ) from error
+    if not isinstance(signal, Signal):
+        raise Misconfigured(
+            "E016",
+            f"SIGNAL_KIT['EXTRA_SIGNALS'][{name!r}] is {path!r}, which is no signal.",
+            "Give the dotted path of a django.dispatch.Signal.",
+        )
+    return signal
+
+
+def check_extra_signals() -> None:
+    """Raise Misconfigured for the first extra signal that cannot be used under its name."""
+    for name in conf.EXTRA_SIGNALS:
+        if name in DJANGO_SIGNALS or name in KIT_SIGNALS:
+            raise Misconfigured(
+                "E013",
+                f"SIGNAL_KIT['EXTRA_SIGNALS'] redefines {name!r}, the name of a signal of "
+                f"{'Django' if name in DJANGO_SIGNALS else 'the kit'}.",
+                "Choose another name.",
+            )
+        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+            raise Misconfigured(
+                "E013",
+                f"SIGNAL_KIT['EXTRA_SIGNALS'] has {name!r}, which cannot be a method's name.",
+                "Choose a public Python identifier, such as 'user_signed_up'.",
+            )
+        get_signal(name)

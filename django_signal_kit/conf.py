@@ -1,0 +1,97 @@
+"""The ``SIGNAL_KIT`` setting, one typed property a key.
+
+Nothing is cached, so ``override_settings`` works. What is not of the right type raises
+:class:`~django_signal_kit.exceptions.Misconfigured`, which is an ``ImproperlyConfigured``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+
+from django_signal_kit.exceptions import Misconfigured, did_you_mean
+
+KEYS = (
+    "RECEIVERS",
+    "EXTRA_SIGNALS",
+    "DISCOVER_EXCLUDE",
+    "REDACT",
+    "TRUSTED_PROXIES",
+)
+
+
+class Settings:
+    """Reads ``settings.SIGNAL_KIT`` anew at each access."""
+
+    @property
+    def all(self) -> Mapping[str, Any]:
+        value = getattr(settings, "SIGNAL_KIT", {})
+        if not isinstance(value, Mapping):
+            raise Misconfigured(
+                "E002",
+                f"SIGNAL_KIT is {value!r}, which is not a dict.",
+                'Write SIGNAL_KIT = {"RECEIVERS": [...]}.',
+            )
+        return value
+
+    def check_keys(self) -> None:
+        """Raise for the first key that is not one of ``KEYS``."""
+        for key in self.all:
+            if key not in KEYS:
+                raise Misconfigured(
+                    "E001", f"Unknown key {key!r} in SIGNAL_KIT.", did_you_mean(key, KEYS)
+                )
+
+    @property
+    def RECEIVERS(self) -> Sequence[object]:  # noqa: N802
+        """Dotted paths, or dicts with RECEIVER, OPTIONS and NAME; called in this order."""
+        return self._sequence("RECEIVERS")
+
+    @property
+    def EXTRA_SIGNALS(self) -> Mapping[str, str]:  # noqa: N802
+        """Signal name -> dotted path, for signals that are neither Django's nor the kit's."""
+        value = self.all.get("EXTRA_SIGNALS", {})
+        if not isinstance(value, Mapping):
+            raise self._wrong("EXTRA_SIGNALS", value, 'a dict such as {"user_signed_up": "a.b.c"}')
+        return value
+
+    @property
+    def DISCOVER_EXCLUDE(self) -> Sequence[str]:  # noqa: N802
+        """Names of the apps whose ``signals`` module is not imported by the kit."""
+        return self._strings("DISCOVER_EXCLUDE")
+
+    @property
+    def REDACT(self) -> Sequence[str]:  # noqa: N802
+        """Parts of field names whose values are secret, beside those known by themselves."""
+        return self._strings("REDACT")
+
+    @property
+    def TRUSTED_PROXIES(self) -> Sequence[str]:  # noqa: N802
+        """Addresses or networks of the proxies whose ``X-Forwarded-For`` is believed."""
+        return self._strings("TRUSTED_PROXIES")
+
+    def _sequence(self, key: str) -> Sequence[object]:
+        value = self.all.get(key, ())
+        if not isinstance(value, list | tuple):
+            raise self._wrong(key, value, "a list")
+        return value
+
+    def _strings(self, key: str) -> Sequence[str]:
+        value = self._sequence(key)
+        for item in value:
+            if not isinstance(item, str):
+                raise self._wrong(key, value, "a list of strings")
+        return value  # type: ignore[return-value]
+
+    @staticmethod
+    def _wrong(key: str, value: object, expected: str) -> Misconfigured:
+        return Misconfigured(
+            "E002",
+            f"SIGNAL_KIT[{key!r}] is {value!r}, of type {type(value).__name__}.",
+            f"It has to be {expected}.",
+        )
+
+
+conf = Settings()

@@ -1,0 +1,187 @@
+"""The function that Django calls: a receiver's method behind its policies.
+
+Whatever can be decided when the receiver is wired is decided here, so that a call costs one more
+function and one look into a context variable. The arguments are named, not forwarded as
+``**kwargs``, where signals are frequent: packing them again costs several times as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, TypeAlias
+
+from django.apps import apps
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from django_signal_kit.batching import Isolation
+from django_signal_kit.catalog import REQUEST_SIGNALS
+from django_signal_kit.current import get_muted
+from django_signal_kit.failures import report_failure
+from django_signal_kit.receiver import Receiver
+
+Function: TypeAlias = Callable[..., Any]
+
+
+def make_function(receiver: Receiver, signal_name: str, method: Function) -> Function:
+    """What to connect to the signal so that ``method`` of ``receiver`` receives it."""
+    is_isolated = receiver.on_error == "log" or signal_name in REQUEST_SIGNALS
+    if iscoroutinefunction(method):
+        function = _call_async(receiver, signal_name, method, is_isolated)
+    else:
+        if is_isolated:
+            method = _isolate(receiver, signal_name, method)
+        make = _MAKERS.get(signal_name, _call)
+        function = make(receiver.name, method, getattr(receiver, "raw", True))
+    function = wraps(method)(function)
+    function.signal_kit_receiver = receiver  # type: ignore[attr-defined]
+    return function
+
+
+def _isolate(receiver: Receiver, signal_name: str, method: Function) -> Function:
+    @wraps(method)
+    def isolated(**kwargs: Any) -> Any:
+        using = kwargs.get("using")
+        connection = connections[using if isinstance(using, str) else DEFAULT_DB_ALIAS]
+        with Isolation(receiver, signal_name, connection):
+            return method(**kwargs)
+
+    return isolated
+
+
+def _call_async(
+    receiver: Receiver, signal_name: str, method: Function, is_isolated: bool
+) -> Function:
+    name, hears_raw = receiver.name, getattr(receiver, "raw", True)
+
+    async def receive(**kwargs: Any) -> Any:
+        if name in get_muted() or (not hears_raw and kwargs.get("raw")):
+            return None
+        try:
+            return await method(**kwargs)
+        except Exception as error:
+            if not is_isolated:
+                raise
+            report_failure(receiver, signal_name, error)
+
+    return receive
+
+
+def _call(name: str, method: Function, hears_raw: bool) -> Function:
+    def receive(**kwargs: Any) -> Any:
+        if name not in get_muted():
+            return method(**kwargs)
+
+    return receive
+
+
+def _call_pre_save(name: str, method: Function, hears_raw: bool) -> Function:
+    def receive(
+        signal: Any,
+        sender: Any,
+        instance: Any,
+        raw: bool = False,
+        using: str = DEFAULT_DB_ALIAS,
+        update_fields: Any = None,
+        **extra: Any,
+    ) -> Any:
+        if name in get_muted() or (raw and not hears_raw):
+            return None
+        return method(
+            signal=signal,
+            sender=sender,
+            instance=instance,
+            raw=raw,
+            using=using,
+            update_fields=update_fields,
+            **extra,
+        )
+
+    return receive
+
+
+def _call_post_save(name: str, method: Function, hears_raw: bool) -> Function:
+    def receive(
+        signal: Any,
+        sender: Any,
+        instance: Any,
+        created: bool = False,
+        update_fields: Any = None,
+        raw: bool = False,
+        using: str = DEFAULT_DB_ALIAS,
+        **extra: Any,
+    ) -> Any:
+        if name in get_muted() or (raw and not hears_raw):
+            return None
+        return method(
+            signal=signal,
+            sender=sender,
+            instance=instance,
+            created=created,
+            update_fields=update_fields,
+            raw=raw,
+            using=using,
+            **extra,
+        )
+
+    return receive
+
+
+def _call_delete(name: str, method: Function, hears_raw: bool) -> Function:
+    def receive(
+        signal: Any,
+        sender: Any,
+        instance: Any,
+        using: str = DEFAULT_DB_ALIAS,
+        origin: Any = None,
+        **extra: Any,
+    ) -> Any:
+        if name not in get_muted():
+            return method(
+                signal=signal,
+                sender=sender,
+                instance=instance,
+                using=using,
+                origin=origin,
+                **extra,
+            )
+
+    return receive
+
+
+def _call_post_init(name: str, method: Function, hears_raw: bool) -> Function:
+    def receive(signal: Any, sender: Any, instance: Any, **extra: Any) -> Any:
+        if name not in get_muted():
+            return method(signal=signal, sender=sender, instance=instance, **extra)
+
+    return receive
+
+
+def _call_m2m_changed(name: str, method: Function, hears_raw: bool) -> Function:
+    def receive(**kwargs: Any) -> Any:
+        # "raw" is there since Django 6.1.
+        if name not in get_muted() and (hears_raw or not kwargs.get("raw")):
+            return method(**kwargs)
+
+    return receive
+
+
+def _call_class_prepared(name: str, method: Function, hears_raw: bool) -> Function:
+    def receive(**kwargs: Any) -> Any:
+        # Migrations prepare a class for each historical state of each model.
+        if kwargs["sender"]._meta.apps is apps and name not in get_muted():
+            return method(**kwargs)
+
+    return receive
+
+
+_MAKERS: dict[str, Callable[[str, Function, bool], Function]] = {
+    "pre_save": _call_pre_save,
+    "post_save": _call_post_save,
+    "pre_delete": _call_delete,
+    "post_delete": _call_delete,
+    "post_init": _call_post_init,
+    "m2m_changed": _call_m2m_changed,
+    "class_prepared": _call_class_prepared,
+}

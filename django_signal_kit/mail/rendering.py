@@ -1,0 +1,26 @@
+"""The parts of a mail from templates: a subject of one line, text that is not HTML, and HTML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.template import Context
+from django.template.backends.django import Template
+from django.template.loader import get_template, render_to_string
+
+
+def render_subject(template_name: str, data: dict[str, Any]) -> str:
+    """A subject on one line; a line break in it would be refused as a forged header."""
+    return " ".join(render_text(template_name, data).split())
+
+
+def render_text(template_name: str, data: dict[str, Any]) -> str:
+    """Text without HTML escaping, which Django applies to ``.txt`` templates as well."""
+    template = get_template(template_name)
+    if isinstance(template, Template):
+        return template.template.render(Context(data, autoescape=False))
+    return template.render(data)
+
+
+def render_html(template_name: str, data: dict[str, Any]) -> str:
+    return render_to_string(template_name, data)

@@ -1,0 +1,92 @@
+"""Fills the context with what the request says."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponseBase
+
+from django_signal_kit.conf import conf
+from django_signal_kit.current import context
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+_PATH_LENGTH = 2048
+
+
+class RequestContextMiddleware:
+    """Gives receivers the request's actor, id, address, method and path through ``get_context()``.
+
+    Works under WSGI and ASGI. The actor is looked up when first asked for, so that it may be
+    authenticated late (by a token, in a view). ``X-Request-ID`` is taken if it has 8 to 128
+    letters, digits, dots, dashes or underscores, else an id is made; ``X-Forwarded-For`` is
+    believed only from ``SIGNAL_KIT["TRUSTED_PROXIES"]``. No header, however forged, raises.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(
+        self,
+        get_response: Callable[[HttpRequest], HttpResponseBase]
+        | Callable[[HttpRequest], Awaitable[HttpResponseBase]],
+    ) -> None:
+        self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if self.is_async:
+            return self.respond_async(request)
+        with context(**get_request_context(request)):
+            return self.get_response(request)
+
+    async def respond_async(self, request: HttpRequest) -> Any:
+        with context(**get_request_context(request)):
+            return await self.get_response(request)  # type: ignore[misc]
+
+
+def get_request_context(request: HttpRequest) -> dict[str, Any]:
+    """What a request tells of itself: actor (a callable), request_id, ip, method, path."""
+
+    def get_actor() -> Any:
+        user = getattr(request, "user", None)
+        return user if user is not None and user.is_authenticated else None
+
+    return {
+        "actor": get_actor,
+        "request_id": get_request_id(request),
+        "ip": get_ip(request),
+        "method": request.method,
+        "path": request.path[:_PATH_LENGTH],
+    }
+
+
+def get_request_id(request: HttpRequest) -> str:
+    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def get_ip(request: HttpRequest) -> str | None:
+    """The client's address: the last hop that is not one of the trusted proxies."""
+    address = _parse(request.META.get("REMOTE_ADDR", ""))
+    trusted = [ip_network(proxy, strict=False) for proxy in conf.TRUSTED_PROXIES]
+    hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if trusted else []
+    while hops and address is not None and any(address in network for network in trusted):
+        hop = _parse(hops.pop())
+        if hop is None:
+            break
+        address = hop
+    return None if address is None else str(address)
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text.strip())
+    except ValueError:
+        return None

@@ -1,0 +1,140 @@
+"""Receivers are classes: a method named after a signal receives that signal."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Literal, TypeAlias
+
+from django.db.models import Field, ManyToManyField, Model
+from django.db.models.fields.reverse_related import ManyToManyRel
+
+from django_signal_kit import batching
+from django_signal_kit.batching import FlushOn
+from django_signal_kit.options import check_options
+
+ModelSpec: TypeAlias = str | type[Model] | type
+
+
+class Receiver:
+    """Receives every signal that it has a method for.
+
+    Each option below can be set in ``OPTIONS``, in ``register()`` or in a subclass. A method gets
+    the signal's own arguments by name (take ``**kwargs`` too: signals grow arguments) and may be
+    ``async def``. It runs where Django sends the signal, in the caller's transaction.
+    """
+
+    #: ``"raise"``: an exception reaches whoever caused the signal. ``"log"``: it is logged and
+    #: ``receiver_failed`` is sent; costs a savepoint a signal inside transactions.
+    on_error: Literal["raise", "log"] = "raise"
+    #: When collected items are flushed. ``"before_commit"`` opens a transaction in autocommit.
+    flush_on: FlushOn = "after_commit"
+
+    _name: str = ""
+
+    def __init__(self, **options: Any) -> None:
+        """Set options. Raises ``ImproperlyConfigured`` for one that the class does not declare."""
+        check_options(type(self), options)
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    @property
+    def name(self) -> str:
+        """The name under which ``muted()``, ``only()`` and ``showreceivers`` know it."""
+        return self._name or type(self).__name__
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self.name!r}>"
+
+    def get_methods(self, signal_names: Iterable[str]) -> Mapping[str, Callable[..., Any]]:
+        """Signal name -> the bound method that receives it, for those of ``signal_names`` that
+        this receiver hears. Called once, when it is wired."""
+        methods = {name: getattr(self, name, None) for name in signal_names}
+        return {name: method for name, method in methods.items() if callable(method)}
+
+    def check(self) -> None:
+        """Raise :class:`~django_signal_kit.exceptions.Misconfigured` if this receiver cannot work
+        as it is set. Called at start-up and by the system checks, when all models are there."""
+
+    def collect(
+        self,
+        item: Any,
+        *,
+        key: Hashable = None,
+        flush_on: FlushOn | None = None,
+        using: str | None = None,
+    ) -> Any:
+        """Keep ``item`` until the end of the unit of work, and return it.
+
+        If an item with the same ``key`` (anything hashable but None) waits already, that one is
+        returned and ``item`` is dropped. A rollback, of a savepoint too, takes back what was
+        collected since. ``flush_on`` (default: the option) and ``using`` (default: the database
+        of the write in progress, else ``"default"``) say when and with which transaction.
+        """
+        return batching.collect(self, item, key, flush_on or self.flush_on, using)
+
+    def flush(self, items: list[Any]) -> Any:
+        """Act on all that a unit of work collected, once; ``items`` is in order, never empty.
+
+        Called before the commit in the same transaction, where an exception rolls the write back,
+        or after it, where an exception is logged and sent as ``receiver_failed``. May be async.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} collects, but has no flush().")
+
+
+class ModelReceiver(Receiver):
+    """Receives the signals of the models that it covers, and of no others."""
+
+    #: Which models: classes, ``"app.Model"``, ``"app.*"``, an abstract base or mixin (or its
+    #: dotted path), ``"__all__"``. Their proxies and multi-table children are covered too.
+    models: Sequence[ModelSpec] = ()
+    #: Models, in the same forms, to leave out of ``models``.
+    exclude: Sequence[ModelSpec] = ()
+    #: Hear the loading of fixtures, too.
+    raw: bool = False
+    #: Hear bulk writes. No bulk write is heard yet; the option is there to be set already.
+    bulk: bool | Literal["all"] = True
+    #: Open a transaction round a covered write in autocommit, if this receiver flushes before the
+    #: commit. Without it a crash in between may leave the write without what belongs to it.
+    atomic: bool = True
+
+    def get_models(self) -> Sequence[ModelSpec]:
+        """What to cover; the option ``models`` by default."""
+        return self.models
+
+    def lacks(self, model: type[Model]) -> str | None:
+        """What ``model`` lacks to be covered, as the end of a sentence ("no field 'x'"), or None.
+
+        A pattern skips a model that lacks something; naming it outright is an error.
+        """
+        return None
+
+    def get_m2m_fields(self, model: type[Model]) -> list[ManyToManyField[Any, Any] | ManyToManyRel]:
+        """The many-to-many relations of a covered model whose ``m2m_changed`` is heard, from
+        whichever side it is changed. By default those that the model declares or inherits."""
+        return list(model._meta.many_to_many)
+
+    def get_old_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
+        """The concrete fields whose values before a write this receiver asks for."""
+        return ()
+
+    def get_stamp_fields(self, model: type[Model]) -> Iterable[str]:
+        """Names of fields that this receiver itself writes at each change of a row; a change of
+        nothing else is no change worth recording."""
+        return ()
+
+
+MODEL_RECEIVER_NAMES = frozenset(name for name in dir(ModelReceiver) if not name.startswith("_"))
+
+
+def get_near_misses(cls: type[Receiver], signal_names: Iterable[str]) -> list[tuple[str, str]]:
+    """Public methods whose name is nearly a signal's: ``[("post_safe", "post_save")]``."""
+    names = list(signal_names)
+    methods = {
+        name
+        for name, _ in inspect.getmembers(cls, callable)
+        if not name.startswith("_") and name not in names and name not in MODEL_RECEIVER_NAMES
+    }
+    near = [(name, get_close_matches(name, names, n=1, cutoff=0.85)) for name in sorted(methods)]
+    return [(name, matches[0]) for name, matches in near if matches]

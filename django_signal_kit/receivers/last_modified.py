@@ -1,0 +1,90 @@
+"""Says in the row itself when, and by whom, it was changed last."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import MutableSet
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import DateTimeField, Model
+from django.utils import timezone
+
+from django_signal_kit.current import get_context
+from django_signal_kit.receiver import ModelReceiver
+
+
+class LastModified(ModelReceiver):
+    """Stamps a row at each save, under ``update_fields`` and deferred loading too.
+
+    The stamp is written by the statement of the save itself, without a query of its own, and the
+    instance holds what the database holds. Fixtures keep the stamps that they bring.
+    """
+
+    #: The date or datetime field of the stamp.
+    field: str = "updated_at"
+    #: The foreign key to the user who changed the row; empty for none. Left as it is where
+    #: nobody is known.
+    by_field: str = ""
+    #: The date or datetime field that is stamped once, when the row is new; empty for none.
+    created_field: str = ""
+    #: The foreign key to the user who made the row; empty for none.
+    created_by_field: str = ""
+
+    def get_timestamp(self, instance: Model) -> datetime.datetime:
+        """The moment to write; aware if ``USE_TZ``."""
+        return timezone.now()
+
+    def get_editor(self, instance: Model) -> Any:
+        """The user who changes the row, or None. By default the context's actor."""
+        return get_context()["actor"]
+
+    def should_stamp(self, instance: Model) -> bool:
+        """Whether this save changes the stamp."""
+        return True
+
+    def pre_save(
+        self, instance: Model, update_fields: MutableSet[str] | None, **kwargs: Any
+    ) -> None:
+        if not self.should_stamp(instance):
+            return
+        moment = self.get_timestamp(instance)
+        stamps = {self.field: moment}
+        is_new = instance._state.adding
+        if is_new and self.created_field and getattr(instance, self.created_field) is None:
+            stamps[self.created_field] = moment
+        for name, stamp in stamps.items():
+            self._write(instance, name, _fit(instance, name, stamp), update_fields)
+        if self.by_field or (is_new and self.created_by_field):
+            editor = self.get_editor(instance)
+            if editor is not None:
+                if self.by_field:
+                    self._write(instance, self.by_field, editor, update_fields)
+                if is_new and self.created_by_field:
+                    self._write(instance, self.created_by_field, editor, update_fields)
+
+    def lacks(self, model: type[Model]) -> str | None:
+        for name in self.get_stamp_fields(model):
+            try:
+                model._meta.get_field(name)
+            except FieldDoesNotExist:
+                return f"no field {name!r}"
+        return None
+
+    def get_stamp_fields(self, model: type[Model]) -> list[str]:
+        names = (self.field, self.by_field, self.created_field, self.created_by_field)
+        return [name for name in names if name]
+
+    def _write(
+        self, instance: Model, name: str, value: Any, update_fields: MutableSet[str] | None
+    ) -> None:
+        setattr(instance, name, value)
+        if update_fields is not None:
+            # The very set that the save hands on to its SQL.
+            update_fields.add(name)
+
+
+def _fit(instance: Model, name: str, moment: datetime.datetime) -> Any:
+    if isinstance(instance._meta.get_field(name), DateTimeField):
+        return moment
+    return timezone.localdate(moment) if timezone.is_aware(moment) else moment.date()

@@ -1,0 +1,118 @@
+"""From what the settings say ("shop.*", an abstract base) to the models to connect to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
+from django.utils.module_loading import import_string
+
+from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.receiver import ModelReceiver, ModelSpec
+
+# The kit's own apps, and what a project puts in the place of their models.
+_OWN_MARK = "signal_kit_own"
+
+
+class Coverage:
+    """Which models a receiver covers: those there are, and those still to come."""
+
+    def __init__(self, receiver: ModelReceiver) -> None:
+        """Raises Misconfigured if a spec names no model, or one that lacks what is needed."""
+        self.receiver = receiver
+        self.bases: list[type] = []
+        self.labels: set[str] = set()
+        self.all = False
+        for spec in receiver.get_models():
+            self._include(spec)
+        self.excluded = _Patterns(receiver, receiver.exclude)
+
+    def _include(self, spec: ModelSpec) -> None:
+        pattern = _parse(self.receiver, "models", spec)
+        if pattern == "__all__":
+            self.all = True
+        elif isinstance(pattern, str):
+            self.labels.add(pattern)
+        else:
+            self.bases.append(pattern)
+            if _is_concrete(pattern) and (lack := self.receiver.lacks(pattern)):
+                raise Misconfigured(
+                    "E012",
+                    f"{self.receiver.name} cannot cover {pattern._meta.label}: it has {lack}.",
+                    "Leave the model out, or give the option the name of a field that it has.",
+                )
+
+    def __contains__(self, model: type[Model]) -> bool:
+        meta = model._meta
+        if meta.abstract or meta.auto_created or meta.swapped or hasattr(model, _OWN_MARK):
+            return False
+        return (
+            (
+                self.all
+                or meta.app_label in self.labels
+                or any(issubclass(model, base) for base in self.bases)
+            )
+            and not self.excluded.match(model)
+            and not self.receiver.lacks(model)
+        )
+
+    def get_models(self) -> list[type[Model]]:
+        """The covered models of the app registry."""
+        return [model for model in apps.get_models() if model in self]
+
+
+class _Patterns:
+    def __init__(self, receiver: ModelReceiver, specs: Sequence[ModelSpec]) -> None:
+        self.tests: list[Callable[[type[Model]], bool]] = []
+        for spec in specs:
+            pattern = _parse(receiver, "exclude", spec)
+            if pattern == "__all__":
+                self.tests.append(lambda model: True)
+            elif isinstance(pattern, str):
+                self.tests.append(lambda model, label=pattern: model._meta.app_label == label)  # type: ignore[misc]
+            else:
+                self.tests.append(lambda model, base=pattern: issubclass(model, base))  # type: ignore[misc]
+
+    def match(self, model: type[Model]) -> bool:
+        return any(test(model) for test in self.tests)
+
+
+def _is_concrete(cls: type) -> bool:
+    return issubclass(cls, Model) and not cls._meta.abstract
+
+
+def _parse(receiver: ModelReceiver, option: str, spec: ModelSpec) -> Any:
+    """``"__all__"``, an app label, or a class. Raises Misconfigured for anything else."""
+    where = f"The option {option!r} of {receiver.name} has {spec!r}"
+    if isinstance(spec, type):
+        return spec
+    if spec == "__all__":
+        return spec
+    app_label, dot, name = spec.rpartition(".")
+    if name == "*":
+        labels = [config.label for config in apps.get_app_configs()]
+        if app_label in labels:
+            return app_label
+        raise Misconfigured(
+            "E008", f"{where}, but there is no app {app_label!r}.", did_you_mean(app_label, labels)
+        )
+    if dot and "." not in app_label:
+        try:
+            return apps.get_model(app_label, name)
+        except LookupError:
+            pass
+    if "." in app_label:
+        try:
+            found = import_string(spec)
+        except ImportError:
+            found = None
+        if isinstance(found, type):
+            return found
+    labels = [model._meta.label for model in apps.get_models()]
+    raise Misconfigured(
+        "E008",
+        f"{where}, but there is no such model.",
+        did_you_mean(spec, labels, 'Write "app_label.Model", "app_label.*" or a dotted path.'),
+    )

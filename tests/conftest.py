@@ -1,0 +1,61 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.test.utils import override_settings
+
+from django_signal_kit import registry
+
+
+@pytest.fixture
+def wire() -> Iterator[Callable[..., Any]]:
+    """``wire(entry, ...)`` lists receivers in SIGNAL_KIT for the length of the test.
+
+    An entry is a class, a ``(class, options)`` pair, or whatever the setting takes. Returns the
+    connected receivers.
+    """
+    active: list[override_settings] = []
+
+    def connect(*entries: Any, **keys: Any) -> Any:
+        override = override_settings(
+            SIGNAL_KIT={"RECEIVERS": [as_entry(entry) for entry in entries], **keys}
+        )
+        override.enable()
+        active.append(override)
+        receivers = registry.registry.receivers
+        return receivers[0] if len(receivers) == 1 else receivers
+
+    yield connect
+    while active:
+        active.pop().disable()
+
+
+def as_entry(entry: Any) -> Any:
+    if isinstance(entry, tuple):
+        cls, options = entry
+        return {"RECEIVER": get_path(cls), "OPTIONS": options}
+    return get_path(entry) if isinstance(entry, type) else entry
+
+
+def get_path(cls: Any) -> str:
+    return cls if isinstance(cls, str) else f"{cls.__module__}.{cls.__qualname__}"
+
+
+@pytest.fixture(autouse=True)
+def _clear_caches() -> Iterator[None]:
+    yield
+    for cache in caches.all():
+        cache.clear()
+
+
+@pytest.fixture
+def media(tmp_path: Path, settings: Any) -> Path:
+    """An empty MEDIA_ROOT."""
+    settings.MEDIA_ROOT = str(tmp_path)
+    return tmp_path
