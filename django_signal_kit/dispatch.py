@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from django_signal_kit.batching import Isolation
 from django_signal_kit.catalog import REQUEST_SIGNALS
 from django_signal_kit.current import get_muted
 from django_signal_kit.failures import report_failure
+from django_signal_kit.isolation import Isolation
 from django_signal_kit.receiver import Receiver
 
 Function: TypeAlias = Callable[..., Any]

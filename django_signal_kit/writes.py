@@ -19,7 +19,7 @@ from django.db.models import Model
 from django.db.models.deletion import Collector
 from django.db.models.fields import related_descriptors
 
-from django_signal_kit import batching, snapshots
+from django_signal_kit import batching, journal, snapshots
 from django_signal_kit.batching import UnitOfWork
 
 # Model, or through model for m2m -> does a receiver of it flush before the commit?
@@ -135,8 +135,7 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
         unit = batching.get_unit()
         if unit is None:
             return original(self, *args, **kwargs)
-        unit.started = True
-        unit.done = False
+        unit.start()
         updated = original(self, *args, **kwargs)
         unit.done = True
         return updated
@@ -163,7 +162,8 @@ def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
         with UnitOfWork(self.using, atomic=is_atomic, undo=restore) as unit:
             snapshots.note_doomed(unit, self.data)
             result = original(self)
-            unit.started = unit.done = True
+            unit.start()
+            unit.done = True
             return result
 
     return delete
@@ -189,7 +189,8 @@ def _link(original: Callable[..., Any]) -> Callable[..., Any]:
         using = router.db_for_write(through, instance=self.instance)
         with UnitOfWork(using, atomic=linked[through]) as unit:
             result = original(self, *args, **kwargs)
-            unit.started = unit.done = True
+            unit.start()
+            unit.done = True
             return result
 
     link.alters_data = True  # type: ignore[attr-defined]
@@ -210,7 +211,7 @@ def _savepoint(original: Callable[..., str | None]) -> Callable[..., str | None]
     @wraps(original)
     def savepoint(self: BaseDatabaseWrapper) -> str | None:
         sid = original(self)
-        batching.note_savepoint(self, sid)
+        journal.note_savepoint(self, sid)
         return sid
 
     return savepoint
@@ -220,6 +221,6 @@ def _savepoint_rollback(original: Callable[..., None]) -> Callable[..., None]:
     @wraps(original)
     def savepoint_rollback(self: BaseDatabaseWrapper, sid: str) -> None:
         original(self, sid)
-        batching.forget_since(self, sid)
+        journal.forget_since(self, sid)
 
     return savepoint_rollback

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.cache import caches
+from django.db import connections
 from django.test.utils import override_settings
 
 from django_signal_kit import registry
+
+hypothesis.settings.register_profile("quick", max_examples=50)
+hypothesis.settings.register_profile("thorough", max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("SIGNAL_KIT_HYPOTHESIS", "quick"))
 
 
 @pytest.fixture
@@ -59,3 +68,15 @@ def media(tmp_path: Path, settings: Any) -> Path:
     """An empty MEDIA_ROOT."""
     settings.MEDIA_ROOT = str(tmp_path)
     return tmp_path
+
+
+def run_async(coroutine: Any) -> Any:
+    """Run a coroutine to its end, and close the connections that its threads have opened."""
+
+    async def main() -> Any:
+        try:
+            return await coroutine
+        finally:
+            await sync_to_async(connections.close_all)()
+
+    return asyncio.run(main())

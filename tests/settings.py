@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+TEST_NAME = os.environ.get("SIGNAL_KIT_TEST_NAME", "test_signal_kit")
 DATABASE = os.environ.get("SIGNAL_KIT_TEST_DATABASE", "sqlite")
 SCRATCH = Path(tempfile.gettempdir()) / f"signal-kit-tests-{os.getuid()}-{os.getpid()}"
 
@@ -30,14 +31,14 @@ DATABASES = {
             "HOST": "127.0.0.1",
             "USER": "postgres",
             "NAME": "test",
-            "TEST": {"NAME": "test_signal_kit"},
+            "TEST": {"NAME": TEST_NAME},
         },
         "mariadb": {
             "ENGINE": "django.db.backends.mysql",
             "HOST": "127.0.0.1",
             "USER": "root",
             "NAME": "test",
-            "TEST": {"NAME": "test_signal_kit", "CHARSET": "utf8mb4"},
+            "TEST": {"NAME": TEST_NAME, "CHARSET": "utf8mb4"},
         },
     }[DATABASE],
     "other": {
