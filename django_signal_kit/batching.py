@@ -38,7 +38,7 @@ _open: ContextVar[Journal | None] = ContextVar("signal_kit_journal", default=Non
 def get_unit() -> UnitOfWork | None:
     """The innermost unit of work that is open here."""
     journal = _open.get()
-    return None if journal is None else journal.unit  # type: ignore[no-any-return]
+    return None if journal is None else journal.unit
 
 
 def collect(
@@ -101,14 +101,14 @@ class UnitOfWork:
             root._id = make_id()
         return root._id
 
-    def start(self) -> None:
-        """The SQL of a write begins."""
-        self.done = False
+    def note_write(self) -> None:
+        """The SQL of a write has been run without an error."""
+        self.done = True
         self.journal.writes += 1
 
     @property
     def has_written(self) -> bool:
-        """Has SQL of a write begun in this unit, and not been rolled back with a savepoint?"""
+        """Has a write been done in this unit, and not been rolled back with a savepoint?"""
         return self.journal.writes > self.mark[2]
 
     def __enter__(self) -> UnitOfWork:
@@ -117,7 +117,9 @@ class UnitOfWork:
         self._own: transaction.Atomic | None = None
         if self.atomic:
             blocks = connection.atomic_blocks
-            if not connection.in_atomic_block or (blocks and blocks[-1]._from_testcase):
+            if not connection.in_atomic_block or (
+                blocks and blocks[-1]._from_testcase  # type: ignore[attr-defined]
+            ):
                 self._own = transaction.atomic(self.using)
                 begin(self._own, connection)
         self.parent = parent = journal.unit
@@ -139,9 +141,8 @@ class UnitOfWork:
     ) -> None:
         if exc is None:
             try:
-                if self.parent is None or self._own is not None:
-                    if self.journal.before.items:
-                        flush_before_commit(self.journal)
+                if self.journal.before.items and (self.parent is None or self._own is not None):
+                    flush_before_commit(self.journal)
             except BaseException as error:
                 self._fail(error)
                 raise

@@ -8,7 +8,7 @@ function and one look into a context variable. The arguments are named, not forw
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
@@ -88,14 +88,13 @@ def _call_pre_save(name: str, method: Function, hears_raw: bool) -> Function:
     ) -> Any:
         if name in get_muted() or (raw and not hears_raw):
             return None
-        return method(
+        return (partial(method, **extra) if extra else method)(
             signal=signal,
             sender=sender,
             instance=instance,
             raw=raw,
             using=using,
             update_fields=update_fields,
-            **extra,
         )
 
     return receive
@@ -114,7 +113,7 @@ def _call_post_save(name: str, method: Function, hears_raw: bool) -> Function:
     ) -> Any:
         if name in get_muted() or (raw and not hears_raw):
             return None
-        return method(
+        return (partial(method, **extra) if extra else method)(
             signal=signal,
             sender=sender,
             instance=instance,
@@ -122,7 +121,6 @@ def _call_post_save(name: str, method: Function, hears_raw: bool) -> Function:
             update_fields=update_fields,
             raw=raw,
             using=using,
-            **extra,
         )
 
     return receive
@@ -137,32 +135,53 @@ def _call_delete(name: str, method: Function, hears_raw: bool) -> Function:
         origin: Any = None,
         **extra: Any,
     ) -> Any:
-        if name not in get_muted():
-            return method(
-                signal=signal,
-                sender=sender,
-                instance=instance,
-                using=using,
-                origin=origin,
-                **extra,
-            )
+        if name in get_muted():
+            return None
+        return (partial(method, **extra) if extra else method)(
+            signal=signal, sender=sender, instance=instance, using=using, origin=origin
+        )
 
     return receive
 
 
 def _call_post_init(name: str, method: Function, hears_raw: bool) -> Function:
     def receive(signal: Any, sender: Any, instance: Any, **extra: Any) -> Any:
-        if name not in get_muted():
-            return method(signal=signal, sender=sender, instance=instance, **extra)
+        if name in get_muted():
+            return None
+        return (partial(method, **extra) if extra else method)(
+            signal=signal, sender=sender, instance=instance
+        )
 
     return receive
 
 
 def _call_m2m_changed(name: str, method: Function, hears_raw: bool) -> Function:
-    def receive(**kwargs: Any) -> Any:
-        # "raw" is there since Django 6.1.
-        if name not in get_muted() and (hears_raw or not kwargs.get("raw")):
-            return method(**kwargs)
+    def receive(
+        signal: Any,
+        sender: Any,
+        instance: Any,
+        action: str,
+        reverse: bool,
+        model: Any,
+        pk_set: Any,
+        using: str = DEFAULT_DB_ALIAS,
+        raw: bool = False,
+        **extra: Any,
+    ) -> Any:
+        # Django sends "raw" since 6.1; a method may count on it in any version.
+        if name in get_muted() or (raw and not hears_raw):
+            return None
+        return (partial(method, **extra) if extra else method)(
+            signal=signal,
+            sender=sender,
+            instance=instance,
+            action=action,
+            reverse=reverse,
+            model=model,
+            pk_set=pk_set,
+            using=using,
+            raw=raw,
+        )
 
     return receive
 

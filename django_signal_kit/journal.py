@@ -1,8 +1,8 @@
 """What the receivers of one database connection have collected and not flushed yet.
 
-What is to be flushed before the commit waits for the end of the unit of work, what is to be flushed
-after it for the commit of the whole transaction, whoever opened it. A savepoint that is rolled back,
-by ``atomic()`` or by hand, takes back what was collected since it was made.
+What is to be flushed before the commit waits for the end of the unit of work; what is to be
+flushed after it, for the commit of the whole transaction, whoever opened it. A savepoint that is
+rolled back, by ``atomic()`` or by hand, takes back what was collected since it was made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.failures import report_failure
 
-#: Ends of the two piles, and how many writes have been started.
+#: Ends of the two piles, and how many writes have been done.
 Mark: TypeAlias = tuple[int, int, int]
 
 MISSING = object()
@@ -143,7 +143,7 @@ class Journal:
 
     def _is_hooked(self) -> bool:
         # Django replaces its list of hooks at each commit and rollback, of savepoints too.
-        hooks = self.connection.run_on_commit
+        hooks: list[Any] = self.connection.run_on_commit
         return self.hooks is hooks or any(
             isinstance(func, partial) and func.func is flush_after_commit for _, func, _ in hooks
         )
@@ -206,4 +206,4 @@ def forget_since(connection: BaseDatabaseWrapper, sid: str | None) -> None:
 
 def is_in_testcase(connection: BaseDatabaseWrapper) -> bool:
     blocks = connection.atomic_blocks
-    return bool(blocks) and blocks[0]._from_testcase
+    return bool(blocks) and blocks[0]._from_testcase  # type: ignore[attr-defined]

@@ -108,7 +108,7 @@ def import_receiver(path: str, where: str) -> type[Receiver]:
     try:
         found = import_string(path)
     except ImportError as error:
-        prefix, _, attribute = path.rpartition(".")
+        prefix = path.rpartition(".")[0]
         known = (
             [f"{prefix}.{name}" for name in receivers.__all__]
             if prefix == receivers.__name__

@@ -6,7 +6,7 @@ import sys
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from inspect import isroutine
+from inspect import get_annotations, isroutine
 from typing import Any, Literal, Union, get_args, get_origin
 
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
@@ -20,9 +20,7 @@ def get_options(cls: type) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for base in reversed(cls.__mro__[:-1]):
         for name, value in vars(base).items():
-            if name in options:
-                options[name] = value
-            elif not name.startswith("_") and not _is_behaviour(value):
+            if name in options or (not name.startswith("_") and not _is_behaviour(value)):
                 options[name] = value
     return options
 
@@ -64,13 +62,16 @@ def _get_hint(cls: type, name: str) -> Any:
     """The type that an option is annotated with, or None if it is not, or cannot be evaluated
     (its names may be imported under TYPE_CHECKING only)."""
     for base in cls.__mro__:
-        hint = base.__dict__.get("__annotations__", {}).get(name)
+        try:
+            hint = get_annotations(base).get(name)
+        except NameError:
+            continue
         if hint is None:
             continue
         if isinstance(hint, str):
             module = sys.modules.get(base.__module__)
             try:
-                return eval(hint, dict(vars(module)) if module else {})  # noqa: S307
+                return eval(hint, dict(vars(module)) if module else {})
             except Exception:
                 return None
         return hint

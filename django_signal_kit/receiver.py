@@ -110,7 +110,9 @@ class ModelReceiver(Receiver):
         """
         return None
 
-    def get_m2m_fields(self, model: type[Model]) -> list[ManyToManyField[Any, Any] | ManyToManyRel]:
+    def get_m2m_fields(
+        self, model: type[Model]
+    ) -> list[ManyToManyField[Any, Any] | ManyToManyRel]:
         """The many-to-many relations of a covered model whose ``m2m_changed`` is heard, from
         whichever side it is changed. By default those that the model declares or inherits."""
         return list(model._meta.many_to_many)

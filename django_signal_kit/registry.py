@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.apps import apps
-from django.db.models import Field, Model
+from django.db.models import Model
 from django.db.models.signals import class_prepared
 from django.dispatch import Signal
 
@@ -49,8 +49,8 @@ def register(
         return lambda cls: register(cls, name=name, **options)
     if not (isinstance(cls, type) and issubclass(cls, Receiver)):
         raise TypeError(
-            f"@register is for Receiver classes, and {cls!r} is none. A plain function is connected "
-            f"with Django's own @receiver."
+            f"@register is for Receiver classes, and {cls!r} is none. A plain function is "
+            f"connected with Django's own @receiver."
         )
     where = f"@register of {cls.__module__}.{cls.__qualname__}"
     declarations.append(Declaration(where, cls, name, options))
@@ -232,7 +232,7 @@ def get_names(receivers: Iterable[str | type[Receiver]]) -> frozenset[str]:
                 )
             names.add(given)
         elif isinstance(given, type) and issubclass(given, Receiver):
-            found = {receiver.name for receiver in registry.receivers if isinstance(receiver, given)}
+            found = {known.name for known in registry.receivers if isinstance(known, given)}
             if not found:
                 raise LookupError(f"No receiver of the class {given.__qualname__} is connected.")
             names |= found

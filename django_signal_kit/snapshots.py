@@ -1,7 +1,7 @@
 """What a row was before a write, and what it is after it.
 
-Values are *canonical*: what reading the row back would give ("12.50" assigned to a decimal field is
-``Decimal("12.50")``). Deferred fields are never loaded one by one.
+Values are *canonical*: what reading the row back would give ("12.50" assigned to a decimal field
+is ``Decimal("12.50")``). Deferred fields are never loaded one by one.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def get_old_row(instance: Model, using: str) -> Row | None:
 
 
 def _may_exist(instance: Model, unit: UnitOfWork | None) -> bool:
-    if not instance._is_pk_set():
+    if not instance._is_pk_set():  # type: ignore[attr-defined]
         return False
     if not instance._state.adding:
         return True

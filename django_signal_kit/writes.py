@@ -19,7 +19,7 @@ from django.db.models import Model
 from django.db.models.deletion import Collector
 from django.db.models.fields import related_descriptors
 
-from django_signal_kit import batching, journal, snapshots
+from django_signal_kit import journal, snapshots
 from django_signal_kit.batching import UnitOfWork
 
 # Model, or through model for m2m -> does a receiver of it flush before the commit?
@@ -42,12 +42,18 @@ class UpdateFields(set[str]):
         return hash(frozenset(self))
 
 
+class PendingAlias(str):
+    """The ``_state.db`` of an instance until Django writes another there, right after its SQL:
+    what fails before that has written nothing that stays, what fails after it has."""
+
+    __slots__ = ()
+
+
 def install() -> None:
     """Wrap Django's methods, unless they are wrapped already."""
     if _originals:
         return
     _wrap(Model, "save_base", _save_base)
-    _wrap(Model, "_save_table", _save_table)
     _wrap(Collector, "delete", _delete)
     _wrap(related_descriptors, "create_forward_many_to_many_manager", _create_manager)
     _wrap(BaseDatabaseWrapper, "savepoint", _savepoint)
@@ -103,7 +109,13 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
                 snapshots.note_insert(unit)
             if update_fields is not None:
                 update_fields = UpdateFields(update_fields)
-            return original(self, raw, force_insert, force_update, using, update_fields)
+            state = self._state
+            pending = state.db = None if state.db is None else PendingAlias(state.db)
+            try:
+                original(self, raw, force_insert, force_update, using, update_fields)
+            finally:
+                if state.db is not pending:
+                    unit.note_write()
 
     save_base.alters_data = True  # type: ignore[attr-defined]
     return save_base
@@ -126,23 +138,6 @@ def _remember(instance: Model) -> Callable[[], None]:
     return restore
 
 
-def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
-    # Tells an error before the SQL of a save, one in it, and one after it apart.
-    @wraps(original)
-    def save_table(self: Model, *args: Any, **kwargs: Any) -> bool:
-        if type(self) not in saved:
-            return original(self, *args, **kwargs)
-        unit = batching.get_unit()
-        if unit is None:
-            return original(self, *args, **kwargs)
-        unit.start()
-        updated = original(self, *args, **kwargs)
-        unit.done = True
-        return updated
-
-    return save_table
-
-
 def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def delete(self: Collector) -> Any:
@@ -162,8 +157,7 @@ def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
         with UnitOfWork(self.using, atomic=is_atomic, undo=restore) as unit:
             snapshots.note_doomed(unit, self.data)
             result = original(self)
-            unit.start()
-            unit.done = True
+            unit.note_write()
             return result
 
     return delete
@@ -189,8 +183,7 @@ def _link(original: Callable[..., Any]) -> Callable[..., Any]:
         using = router.db_for_write(through, instance=self.instance)
         with UnitOfWork(using, atomic=linked[through]) as unit:
             result = original(self, *args, **kwargs)
-            unit.start()
-            unit.done = True
+            unit.note_write()
             return result
 
     link.alters_data = True  # type: ignore[attr-defined]

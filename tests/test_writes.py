@@ -64,7 +64,6 @@ NOT_UPDATED = getattr(Token, "NotUpdated", DatabaseError)
 
 ORIGINALS = {
     (models.Model, "save_base"): models.Model.save_base,
-    (models.Model, "_save_table"): models.Model._save_table,
     (Collector, "delete"): Collector.delete,
     (BaseDatabaseWrapper, "savepoint"): BaseDatabaseWrapper.savepoint,
     (BaseDatabaseWrapper, "savepoint_rollback"): BaseDatabaseWrapper.savepoint_rollback,

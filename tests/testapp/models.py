@@ -123,3 +123,17 @@ class Plain(models.Model):
 
     name = models.CharField(max_length=100)
     number = models.IntegerField(default=0)
+
+
+class OpenTickets(models.Manager):
+    def get_queryset(self):
+        return super().get_queryset().filter(is_closed=False)
+
+
+class Ticket(models.Model):
+    """A row that its manager hides once it is closed."""
+
+    name = models.CharField(max_length=100)
+    is_closed = models.BooleanField(default=False)
+
+    objects = OpenTickets()
