@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from django.apps import apps
 from django.conf import settings
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router
 from django.db.models import Field, Model, QuerySet
@@ -145,9 +144,7 @@ class AuditLog(ModelReceiver):
         unit = get_unit()
         entry = get_entry_model()(
             action=action,
-            content_type_id=ContentType.objects.db_manager(_log_alias())
-            .get_for_model(instance)
-            .pk,
+            content_type_id=_get_content_type_id(instance),
             object_pk=to_key(instance.pk),
             object_text=self._describe(instance),
             changes=changes,
@@ -327,6 +324,12 @@ def get_entry_model() -> Any:
 def to_key(pk: Any) -> str:
     """A primary key as text; a composite one as a JSON list."""
     return json.dumps(to_json(pk)) if isinstance(pk, tuple) else to_text(str(pk))
+
+
+def _get_content_type_id(instance: Model) -> Any:
+    # Through the app registry as well: a subclass may be imported before the models are.
+    manager = apps.get_model("contenttypes", "ContentType")._default_manager
+    return manager.db_manager(_log_alias()).get_for_model(instance).pk
 
 
 def _log_alias() -> str:
