@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -28,7 +29,10 @@ class SimpleSignalKitConfig(AppConfig):
     def ready(self) -> None:
         """Connect the receivers. Raises ImproperlyConfigured if any of them cannot be."""
         checks.register(check_signal_kit)
-        wire()
+        # Under override_settings(INSTALLED_APPS=...) rewire() follows, when the other settings of
+        # the same override are in force.
+        if not apps.stored_app_configs:
+            wire()
         setting_changed.connect(rewire, dispatch_uid="signal_kit:setting_changed")
 
 
@@ -62,7 +66,10 @@ def wire() -> None:
     registry.connect(receivers)
 
 
-def rewire(*, setting: str, **kwargs: Any) -> None:
-    """Follow ``override_settings(SIGNAL_KIT=...)`` in tests, and back."""
-    if setting == "SIGNAL_KIT":
+def rewire(*, setting: str, value: Any, **kwargs: Any) -> None:
+    """Follow ``override_settings()`` of SIGNAL_KIT and INSTALLED_APPS in tests, and back."""
+    # The apps of TestCase.available_apps are announced too, but never become the setting.
+    if setting == "SIGNAL_KIT" or (
+        setting == "INSTALLED_APPS" and value == settings.INSTALLED_APPS
+    ):
         wire()

@@ -6,7 +6,8 @@ Nothing is cached, so ``override_settings`` works. What is not of the right type
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
@@ -36,13 +37,23 @@ class Settings:
             )
         return value
 
-    def check_keys(self) -> None:
-        """Raise for the first key that is not one of ``KEYS``."""
-        for key in self.all:
+    def get_problems(self) -> Iterator[Misconfigured]:
+        """What is wrong with the keys, and with the types of their values."""
+        try:
+            keys = list(self.all)
+        except Misconfigured as problem:
+            yield problem
+            return
+        for key in keys:
             if key not in KEYS:
-                raise Misconfigured(
+                yield Misconfigured(
                     "E001", f"Unknown key {key!r} in SIGNAL_KIT.", did_you_mean(key, KEYS)
                 )
+                continue
+            try:
+                getattr(self, key)
+            except Misconfigured as problem:
+                yield problem
 
     @property
     def RECEIVERS(self) -> Sequence[object]:  # noqa: N802
@@ -70,7 +81,15 @@ class Settings:
     @property
     def TRUSTED_PROXIES(self) -> Sequence[str]:  # noqa: N802
         """Addresses or networks of the proxies whose ``X-Forwarded-For`` is believed."""
-        return self._strings("TRUSTED_PROXIES")
+        value = self._strings("TRUSTED_PROXIES")
+        for item in value:
+            try:
+                ip_network(item, strict=False)
+            except ValueError:
+                raise self._wrong(
+                    "TRUSTED_PROXIES", value, 'a list of addresses or networks, as "10.0.0.0/8"'
+                ) from None
+        return value
 
     def _sequence(self, key: str) -> Sequence[object]:
         value = self.all.get(key, ())

@@ -14,6 +14,10 @@ from typing import Any, Self, TypeVar, cast
 
 _context: ContextVar[Mapping[str, Any]] = ContextVar("signal_kit_context")
 _muted: ContextVar[frozenset[str]] = ContextVar("signal_kit_muted", default=frozenset())
+# How to leave the blocks that are open here. Not kept on the Scope: threads may share one.
+_tokens: ContextVar[tuple[tuple[ContextVar[Any], Token[Any]], ...]] = ContextVar(
+    "signal_kit_tokens", default=()
+)
 
 get_muted: Callable[[], frozenset[str]] = _muted.get
 
@@ -27,9 +31,6 @@ class Scope:
     and ``async def`` ones.
     """
 
-    def __init__(self) -> None:
-        self._tokens: list[tuple[ContextVar[Any], Token[Any]]] = []
-
     def get_change(self) -> tuple[ContextVar[Any], Any]:
         raise NotImplementedError
 
@@ -38,7 +39,7 @@ class Scope:
 
     def __enter__(self) -> Self:
         variable, value = self.get_change()
-        self._tokens.append((variable, variable.set(value)))
+        _tokens.set((*_tokens.get(), (variable, variable.set(value))))
         return self
 
     def __exit__(
@@ -47,7 +48,8 @@ class Scope:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        variable, token = self._tokens.pop()
+        *outer, (variable, token) = _tokens.get()
+        _tokens.set(tuple(outer))
         variable.reset(token)
 
     def __call__(self, function: F) -> F:
@@ -78,7 +80,6 @@ class context(Scope):  # noqa: N801
     """
 
     def __init__(self, **values: Any) -> None:
-        super().__init__()
         self.values = values
 
     def get_change(self) -> tuple[ContextVar[Any], Any]:
@@ -92,7 +93,6 @@ class Muting(Scope):
     """The receivers of these names are not called inside the block."""
 
     def __init__(self, get_names: Callable[[], frozenset[str]]) -> None:
-        super().__init__()
         self.get_names = get_names
 
     def get_change(self) -> tuple[ContextVar[Any], Any]:

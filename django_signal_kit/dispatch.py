@@ -43,7 +43,10 @@ def _isolate(receiver: Receiver, signal_name: str, method: Function) -> Function
     @wraps(method)
     def isolated(**kwargs: Any) -> Any:
         using = kwargs.get("using")
-        connection = connections[using if isinstance(using, str) else DEFAULT_DB_ALIAS]
+        if not isinstance(using, str) or using not in connections:
+            # A signal of somebody else's may mean something else by it.
+            using = DEFAULT_DB_ALIAS
+        connection = connections[using]
         with Isolation(receiver, signal_name, connection):
             return method(**kwargs)
 
@@ -54,8 +57,10 @@ def _call_async(
     receiver: Receiver, signal_name: str, method: Function, is_isolated: bool
 ) -> Function:
     name, hears_raw = receiver.name, getattr(receiver, "raw", True)
+    defaults = _DEFAULTS.get(signal_name, {})
 
-    async def receive(**kwargs: Any) -> Any:
+    async def receive(**given: Any) -> Any:
+        kwargs = {**defaults, **given}
         if name in get_muted() or (not hears_raw and kwargs.get("raw")):
             return None
         try:
@@ -194,6 +199,20 @@ def _call_class_prepared(name: str, method: Function, hears_raw: bool) -> Functi
 
     return receive
 
+
+# What the named arguments above are by default, for methods that are async.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "pre_save": {"raw": False, "using": DEFAULT_DB_ALIAS, "update_fields": None},
+    "post_save": {
+        "created": False,
+        "update_fields": None,
+        "raw": False,
+        "using": DEFAULT_DB_ALIAS,
+    },
+    "pre_delete": {"using": DEFAULT_DB_ALIAS, "origin": None},
+    "post_delete": {"using": DEFAULT_DB_ALIAS, "origin": None},
+    "m2m_changed": {"using": DEFAULT_DB_ALIAS, "raw": False},
+}
 
 _MAKERS: dict[str, Callable[[str, Function, bool], Function]] = {
     "pre_save": _call_pre_save,

@@ -13,6 +13,9 @@ def report_failure(receiver: object, signal_name: str, exception: Exception) -> 
     """Log ``exception`` with its traceback and send ``receiver_failed``. Never raises."""
     name = getattr(receiver, "name", type(receiver).__qualname__)
     logger.error("%s failed in %s: %s", name, signal_name, exception, exc_info=exception)
+    if signal_name == "receiver_failed":
+        # It would be told of its own failure, and fail again, without end.
+        return
     try:
         receiver_failed.send_robust(
             sender=type(receiver),

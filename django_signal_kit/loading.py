@@ -26,18 +26,13 @@ ENTRY_KEYS = ("RECEIVER", "OPTIONS", "NAME")
 
 def load() -> tuple[list[Receiver], list[Misconfigured]]:
     """Every receiver that can be made, in its order, and every mistake that was found."""
-    problems: list[Misconfigured] = []
-    try:
-        conf.check_keys()
-        catalog.check_extra_signals()
-        check_signal_names()
-        check_discover_exclude()
-    except Misconfigured as problem:
-        problems.append(problem)
-    wanted: list[Declaration] = []
-    for declare in read_settings(problems):
-        wanted.append(declare)
-    wanted += declarations
+    problems = list(conf.get_problems())
+    for check in (catalog.check_extra_signals, check_signal_names, check_discover_exclude):
+        try:
+            check()
+        except Misconfigured as problem:
+            problems.append(problem)
+    wanted = [*read_settings(problems), *declarations]
     loaded: list[Receiver] = []
     names = get_names(wanted)
     for declaration, name in zip(wanted, names, strict=True):
@@ -52,7 +47,8 @@ def load() -> tuple[list[Receiver], list[Misconfigured]]:
             loaded.append(make_receiver(declaration, name))
         except Misconfigured as problem:
             problems.append(problem)
-    return loaded, problems
+    # Several may have stumbled over the same mistake.
+    return loaded, list({str(problem): problem for problem in problems}.values())
 
 
 def read_settings(problems: list[Misconfigured]) -> Iterator[Declaration]:
@@ -60,8 +56,7 @@ def read_settings(problems: list[Misconfigured]) -> Iterator[Declaration]:
     try:
         entries = conf.RECEIVERS
     except Misconfigured as problem:
-        if not problems:
-            problems.append(problem)
+        problems.append(problem)
         return
     for index, entry in enumerate(entries):
         try:
@@ -106,6 +101,8 @@ def read_entry(entry: object, where: str) -> Declaration:
 
 def import_receiver(path: str, where: str) -> type[Receiver]:
     try:
+        if path.startswith("."):
+            raise ImportError("it starts with a dot")
         found = import_string(path)
     except ImportError as error:
         prefix = path.rpartition(".")[0]

@@ -87,6 +87,7 @@ def get_ip(request: HttpRequest) -> str | None:
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        return ip_address(text.strip())
+        # The zone of an IPv6 address may be any text, and names an interface of that host only.
+        return ip_address(text.strip().partition("%")[0])
     except ValueError:
         return None

@@ -13,6 +13,7 @@ from django_signal_kit.exceptions import Misconfigured, did_you_mean
 
 _ABSENT = object()
 _CONTAINERS = (Sequence, Iterable, Collection)
+_PLURALS = (list, tuple, set, frozenset)
 
 
 def get_options(cls: type) -> dict[str, Any]:
@@ -47,8 +48,8 @@ def check_options(cls: type, options: Mapping[str, Any]) -> None:
 
 def _check_type(cls: type, name: str, value: object, default: object) -> None:
     hint = _get_hint(cls, name)
-    if hint is None and default not in (None, _ABSENT):
-        hint = type(default)
+    if hint is None and default is not None and default is not _ABSENT:
+        hint = Sequence if isinstance(default, _PLURALS) else type(default)
     if hint is not None and not _matches(value, hint):
         raise Misconfigured(
             "E007",
@@ -79,9 +80,15 @@ def _get_hint(cls: type, name: str) -> Any:
 
 
 def _matches(value: object, hint: Any) -> bool:
-    origin = get_origin(hint)
+    if hint is Any or hint is object:
+        return True
+    origin = get_origin(hint) or hint
     if origin is Literal:
-        return any(value is choice or value == choice for choice in get_args(hint))
+        # 1 equals True, and is not meant by it.
+        return any(
+            value == choice and isinstance(value, bool) is isinstance(choice, bool)
+            for choice in get_args(hint)
+        )
     if origin in (Union, types.UnionType):
         return any(_matches(value, part) for part in get_args(hint))
     if hint is None or hint is type(None):
@@ -89,13 +96,19 @@ def _matches(value: object, hint: Any) -> bool:
     if isinstance(origin, type):
         if issubclass(origin, Mapping):
             return isinstance(value, Mapping)
-        if origin in _CONTAINERS or issubclass(origin, Collection):
+        if _is_plural(origin):
             # A string is a sequence too, but never what is meant by one.
-            return isinstance(value, list | tuple | set | frozenset) and _match_items(value, hint)
-        return isinstance(value, origin)
-    if isinstance(hint, type):
-        return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+            return isinstance(value, _PLURALS) and _match_items(value, hint)
+        if isinstance(value, bool):
+            return origin is bool
+        return isinstance(value, (int, float) if origin is float else origin)
     return True
+
+
+def _is_plural(origin: type) -> bool:
+    return origin in _CONTAINERS or (
+        issubclass(origin, Collection) and not issubclass(origin, str | bytes)
+    )
 
 
 def _match_items(values: Iterable[object], hint: Any) -> bool:
@@ -104,7 +117,9 @@ def _match_items(values: Iterable[object], hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
-    origin, args = get_origin(hint), get_args(hint)
+    origin, args = get_origin(hint) or hint, get_args(hint)
+    if hint is Any or hint is object:
+        return "anything"
     if origin is Literal:
         return " or ".join(map(repr, args))
     if origin in (Union, types.UnionType):
@@ -114,10 +129,8 @@ def _describe(hint: Any) -> str:
     if isinstance(origin, type):
         if issubclass(origin, Mapping):
             return "a dict"
-        if origin in _CONTAINERS or issubclass(origin, Collection):
+        if _is_plural(origin):
             items = _describe(args[0]) if args else "anything"
             return "a list" if items == "anything" else f"a list, each item {items}"
     names = {str: "a string", bool: "True or False", int: "a whole number", float: "a number"}
-    if hint is Any:
-        return "anything"
     return names.get(hint, f"a {getattr(hint, '__name__', hint)}")

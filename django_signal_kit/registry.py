@@ -75,6 +75,7 @@ class Registry:
     def __init__(self) -> None:
         self.receivers: list[Receiver] = []
         self.connections: list[Connection] = []
+        self._connected: set[tuple[str, Any]] = set()
         self._coverages: dict[ModelReceiver, Coverage] = {}
         self._functions: dict[Receiver, dict[str, Callable[..., Any]]] = {}
         self._stamp_fields: dict[type[Model], frozenset[str]] = {}
@@ -96,13 +97,14 @@ class Registry:
             self._functions[receiver] = {
                 name: make_function(receiver, name, method) for name, method in methods.items()
             }
-        # Settings order holds per signal because Django calls in the order of connecting.
+        # Receiver by receiver: Django calls in the order of connecting.
         for receiver in receivers:
             for signal_name in self._functions[receiver]:
                 if not self._is_per_model(receiver, signal_name):
                     self._connect(receiver, signal_name, None)
-        for model in apps.get_models():
-            self._connect_model(model)
+            if isinstance(receiver, ModelReceiver):
+                for model in self.get_models(receiver):
+                    self._connect_model(receiver, model)
         self._update_coverage()
         class_prepared.connect(self._on_class_prepared, dispatch_uid="signal_kit:registry")
 
@@ -113,6 +115,7 @@ class Registry:
             connection.signal.disconnect(sender=connection.sender, dispatch_uid=connection.uid)
         self.receivers = []
         self.connections = []
+        self._connected = set()
         self._coverages = {}
         self._functions = {}
         self._update_coverage()
@@ -154,26 +157,31 @@ class Registry:
         function = self._functions[receiver][signal_name]
         signal = catalog.get_signal(signal_name)
         uid = f"signal_kit:{receiver.name}:{signal_name}"
+        if (uid, sender) in self._connected:
+            # A through model that several covered models lead to.
+            return
+        self._connected.add((uid, sender))
         connection = Connection(receiver, signal_name, signal, function, sender, uid)
         signal.connect(function, sender=sender, weak=False, dispatch_uid=uid)
         self.connections.append(connection)
 
-    def _connect_model(self, model: type[Model]) -> None:
-        for receiver in self.get_covering(model):
-            for signal_name in self._functions[receiver]:
-                if signal_name in catalog.MODEL_SIGNALS:
-                    self._connect(receiver, signal_name, model)
-                elif signal_name == "m2m_changed":
-                    for through in get_throughs(receiver, model):
-                        self._connect(receiver, signal_name, through)
+    def _connect_model(self, receiver: ModelReceiver, model: type[Model]) -> None:
+        for signal_name in self._functions[receiver]:
+            if signal_name in catalog.MODEL_SIGNALS:
+                self._connect(receiver, signal_name, model)
+            elif signal_name == "m2m_changed":
+                for through in get_throughs(receiver, model):
+                    self._connect(receiver, signal_name, through)
 
     def _on_class_prepared(self, sender: type[Model], **kwargs: Any) -> None:
         if sender._meta.apps is not apps or sender._meta.abstract:
             return
 
         def connect_model(model: type[Model]) -> None:
-            if any(True for _ in self.get_covering(model)):
-                self._connect_model(model)
+            covering = list(self.get_covering(model))
+            for receiver in covering:
+                self._connect_model(receiver, model)
+            if covering:
                 self._update_coverage()
 
         # The signal is sent before the model enters the app registry.

@@ -7,7 +7,8 @@ from collections.abc import MutableSet
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import DateTimeField, Model
+from django.db import router
+from django.db.models import DateField, DateTimeField, Model
 from django.utils import timezone
 
 from django_signal_kit.current import get_context
@@ -24,7 +25,7 @@ class LastModified(ModelReceiver):
     #: The date or datetime field of the stamp.
     field: str = "updated_at"
     #: The foreign key to the user who changed the row; empty for none. Left as it is where
-    #: nobody is known.
+    #: nobody is known, or only a user of another database.
     by_field: str = ""
     #: The date or datetime field that is stamped once, when the row is new; empty for none.
     created_field: str = ""
@@ -36,15 +37,21 @@ class LastModified(ModelReceiver):
         return timezone.now()
 
     def get_editor(self, instance: Model) -> Any:
-        """The user who changes the row, or None. By default the context's actor."""
-        return get_context()["actor"]
+        """The user who changes the row, or None. By default the context's actor, if it is one
+        that a row can point to: not an anonymous user, nor a text."""
+        actor = get_context()["actor"]
+        return None if getattr(actor, "pk", None) is None else actor
 
     def should_stamp(self, instance: Model) -> bool:
         """Whether this save changes the stamp."""
         return True
 
     def pre_save(
-        self, instance: Model, update_fields: MutableSet[str] | None, **kwargs: Any
+        self,
+        instance: Model,
+        using: str,
+        update_fields: MutableSet[str] | None,
+        **kwargs: Any,
     ) -> None:
         if not self.should_stamp(instance):
             return
@@ -57,18 +64,23 @@ class LastModified(ModelReceiver):
             self._write(instance, name, _fit(instance, name, stamp), update_fields)
         if self.by_field or (is_new and self.created_by_field):
             editor = self.get_editor(instance)
-            if editor is not None:
+            # A new row does not know yet in which database it will be.
+            instance._state.db = instance._state.db or using
+            if editor is not None and _can_point(instance, editor):
                 if self.by_field:
                     self._write(instance, self.by_field, editor, update_fields)
                 if is_new and self.created_by_field:
                     self._write(instance, self.created_by_field, editor, update_fields)
 
     def lacks(self, model: type[Model]) -> str | None:
+        dates = (self.field, self.created_field)
         for name in self.get_stamp_fields(model):
             try:
-                model._meta.get_field(name)
+                field = model._meta.get_field(name)
             except FieldDoesNotExist:
                 return f"no field {name!r}"
+            if name in dates and not isinstance(field, DateField):
+                return f"no date or datetime field {name!r}"
         return None
 
     def get_stamp_fields(self, model: type[Model]) -> list[str]:
@@ -82,6 +94,10 @@ class LastModified(ModelReceiver):
         if update_fields is not None:
             # The very set that the save hands on to its SQL.
             update_fields.add(name)
+
+
+def _can_point(instance: Model, editor: Any) -> bool:
+    return not isinstance(editor, Model) or router.allow_relation(editor, instance)
 
 
 def _fit(instance: Model, name: str, moment: datetime.datetime) -> Any:

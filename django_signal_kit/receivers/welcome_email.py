@@ -91,7 +91,8 @@ class WelcomeEmail(ModelReceiver):
 
     def welcome(self, user: Any, **kwargs: Any) -> None:
         """Collect the user; ``flush()`` welcomes him."""
-        new = (type(user), user._state.db, user.pk)
+        # Not type(user): a request's user is lazy, and says so there.
+        new = (user.__class__, user._state.db, user.pk)
         self.collect(new, key=new, using=user._state.db)
 
     def flush(self, items: list[tuple[type[Model], str, Any]]) -> None:

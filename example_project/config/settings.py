@@ -1,0 +1,168 @@
+"""Settings of the example shop. Everything that it writes is in one folder, ``var/``."""
+
+import os
+from pathlib import Path
+
+import django
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = Path(os.environ.get("SHOP_VAR", BASE_DIR / "var")).resolve()
+VAR_MARK = VAR / ".made-by-the-shop"
+# The demo deletes what is in the folder, so it has to know that nobody else put it there.
+if not VAR.exists() or not any(VAR.iterdir()):
+    VAR.mkdir(parents=True, exist_ok=True)
+    VAR_MARK.touch()
+
+SECRET_KEY = "demo-only-and-known-to-everybody"
+DEBUG = True
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "shop",
+    "django_signal_kit",
+    "django_signal_kit.audit",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # Tells the receivers who makes the request, so it comes after whoever finds that out.
+    "django_signal_kit.middleware.RequestContextMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+SIGNAL_KIT = {
+    "RECEIVERS": [
+        {
+            # An abstract model means all the models that inherit from it.
+            "RECEIVER": "django_signal_kit.receivers.LastModified",
+            "OPTIONS": {
+                "models": ["shop.models.Stamped"],
+                "field": "updated_at",
+                "by_field": "updated_by",
+                "created_field": "created_at",
+            },
+        },
+        {
+            "RECEIVER": "django_signal_kit.receivers.AuditLog",
+            "OPTIONS": {
+                "models": ["shop.*"],
+                # Nobody edits the table of cities: it is replaced as a whole, from its source.
+                # An entry for each of its rows would bury what people did.
+                "exclude": ["shop.Destination"],
+                # An entry has a time and an actor of its own.
+                "exclude_fields": ["created_at", "updated_at", "updated_by"],
+            },
+        },
+        {
+            "RECEIVER": "django_signal_kit.receivers.CacheInvalidation",
+            "NAME": "ProductPages",
+            "OPTIONS": {
+                "models": ["shop.Product"],
+                "keys": ["category:{category_id}:in-stock"],
+                "fragments": {
+                    "front_page": [],
+                    "category_page": ["{category_id}"],
+                    "product_card": ["{pk}"],
+                    "product_page": ["{pk}"],
+                },
+            },
+        },
+        {
+            "RECEIVER": "django_signal_kit.receivers.CacheInvalidation",
+            "NAME": "CategoryPages",
+            "OPTIONS": {
+                "models": ["shop.Category"],
+                "keys": ["category:{pk}:in-stock"],
+                "fragments": {"front_page": [], "category_page": ["{pk}"]},
+            },
+        },
+        {
+            "RECEIVER": "django_signal_kit.receivers.FileCleanup",
+            "OPTIONS": {"models": ["shop.Product"], "fields": ["image"]},
+        },
+        # A ready-made one, changed by subclassing.
+        "shop.receivers.ShopWelcomeEmail",
+        # Those of shop/signals.py are found without being listed here.
+    ]
+}
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": VAR / "db.sqlite3",
+        "OPTIONS": {
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "transaction_mode": "IMMEDIATE",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CACHES = {
+    "default": {
+        # In files, so that a shell beside the running server sees the same cache.
+        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+        "LOCATION": VAR / "cache",
+        "TIMEOUT": 3600,
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
+}
+
+# Mail is written into files, to be looked at.
+OUTBOX = VAR / "outbox"
+DEFAULT_FROM_EMAIL = "Ferrum & Fig <hello@shop.example>"
+if django.VERSION >= (6, 1):
+    MAILERS = {
+        "default": {
+            "BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+            "OPTIONS": {"file_path": OUTBOX},
+        }
+    }
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = OUTBOX
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "front"
+LOGOUT_REDIRECT_URL = "front"
+
+STATIC_URL = "static/"
+MEDIA_URL = "media/"
+MEDIA_ROOT = VAR / "media"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True

@@ -1,0 +1,159 @@
+"""The demo: an empty shop is filled, lives through a day, and is looked at afterwards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connections
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from django_signal_kit import context
+from shop import story
+from shop.catalogue import load_destinations, load_goods, read_goods
+from shop.figures import Figures, Witness, count
+from shop.models import Category, Tag
+from shop.pages import find_stale, get_cached, get_paths, visit
+
+KEEPER = "keeper"
+#: All that the shop writes into its folder, and all that is ever deleted there.
+OWN = ("db.sqlite3", "db.sqlite3-wal", "db.sqlite3-shm", "cache", "media", "outbox")
+
+
+class NotOursError(Exception):
+    """What would have to be deleted may belong to somebody else."""
+
+
+def start_afresh(var: Path) -> None:
+    """Delete what an earlier demo left in ``var``.
+
+    Raises NotOursError if the shop writes elsewhere, or if the folder may hold what is
+    somebody else's.
+    """
+    written = {
+        "DATABASES": (settings.DATABASES["default"]["NAME"], var / "db.sqlite3"),
+        "CACHES": (settings.CACHES["default"]["LOCATION"], var / "cache"),
+        "MEDIA_ROOT": (settings.MEDIA_ROOT, var / "media"),
+        "OUTBOX": (settings.OUTBOX, var / "outbox"),
+    }
+    for setting, (path, expected) in written.items():
+        if Path(path) != expected:
+            raise NotOursError(
+                f"{setting} is set to {path}, and the demo starts afresh only in {var}. "
+                f"Run it with the settings that it came with."
+            )
+    if not settings.VAR_MARK.exists():
+        raise NotOursError(
+            f"{var} was not empty when the shop first saw it, so nothing in it is deleted. Let "
+            f"SHOP_VAR name an empty folder, or one that is not there yet."
+        )
+    connections.close_all()
+    for path in (var / name for name in OWN):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def run_demo(console: Console) -> Figures:
+    """Do everything, and return what was counted. Raises NotOursError for a folder that may
+    hold what is somebody else's, before anything is deleted."""
+    start_afresh(settings.VAR)
+    call_command("migrate", verbosity=0)
+    figures, made = Figures(), Counter[str]()
+    columns = (TextColumn("{task.description:<32}"), BarColumn(28), MofNCompleteColumn())
+    with Witness() as witness, Progress(*columns, console=console) as progress:
+        keeper = User.objects.create_user(KEEPER, is_staff=True, is_superuser=True)
+        made["create"] += 1  # His profile.
+        with context(actor=keeper, reason="opening"):
+            open_shop(made, progress)
+        story.move_customers(made)
+        story.sign_up(made)
+        story.sign_up_in_vain()
+        with context(actor=keeper, reason="orders"):
+            story.take_orders(made)
+
+        paths = get_paths()
+        for _ in progress.track(visit(paths), len(paths), description="Pages, looked at once"):
+            pass
+        cached = get_cached()
+        with context(actor=keeper, reason="a day in the shop"):
+            for change in progress.track(story.DAY, description="A day of changes"):
+                change(made)
+        figures.cached = len(cached)
+        figures.cached_dropped = len(cached - get_cached())
+
+        paths = get_paths()
+        stale = progress.track(find_stale(paths), len(paths), description="Pages, looked at again")
+        figures.pages_stale = sum(stale)
+        figures.pages = len(paths)
+    figures.made = dict(sorted(made.items()))
+    count(figures, witness)
+    return figures
+
+
+def open_shop(made: Counter[str], progress: Progress) -> None:
+    goods = progress.add_task("Goods with pictures and tags", total=len(read_goods()))
+    for product in load_goods():
+        made["create"] += 1
+        made["m2m_add"] += product.tags.exists()
+        progress.advance(goods)
+    made["create"] += Category.objects.count() + Tag.objects.count()
+    cities = progress.add_task("Cities to send parcels to", total=None)
+    for size in load_destinations():
+        progress.advance(cities, size)
+    progress.update(cities, total=progress.tasks[cities].completed)
+
+
+def make_table(figures: Figures) -> Table:
+    """What each receiver did, and how we know."""
+    f = figures
+    table = Table(title="What each receiver did", show_lines=True)
+    table.add_column("Receiver", style="bold")
+    table.add_column("What it did")
+    table.add_column("Compared with what is there")
+    entries = ", ".join(f"{action} {number:,}" for action, number in f.entries.items())
+    table.add_row(
+        "LastModified",
+        f"{f.rows_stamped:,} of {f.rows:,} rows stamped, {f.rows_with_editor:,} with an editor",
+        f"{f.rows_late} stamps older than the row's last change",
+    )
+    table.add_row(
+        "AuditLog",
+        entries,
+        f"{sum(f.entries.values()):,} entries for {sum(f.made.values()):,} changes, in "
+        f"{f.units:,} units of work; {f.entries_undone} more rolled back with their change",
+    )
+    table.add_row(
+        "ProductPages\nCategoryPages\nTaggedPages",
+        f"{f.cached_dropped} of {f.cached} cached parts of pages dropped",
+        f"{f.pages_stale} of {f.pages} pages show anything old",
+    )
+    table.add_row(
+        "FileCleanup",
+        f"{f.files_deleted} files deleted, {f.files} left",
+        f"{f.files_orphaned} files without a row, {f.files_missing} rows without their file",
+    )
+    table.add_row(
+        "ShopWelcomeEmail",
+        f"{f.mails} mail in the outbox",
+        f"{f.mails_to_newcomer} to who signed up, {f.mails_to_nobody} to whose sign-up was "
+        f"rolled back",
+    )
+    table.add_row("ProfileForEveryUser", f"{f.profiles} profiles", f"{f.users} users")
+    table.add_row(
+        "make_slug, a plain\nreceiver of Django", f"{f.slugs} slugs", f"{f.products} products"
+    )
+    return table
+
+
+def save_figures(figures: Figures, path: Path) -> None:
+    path.write_text(json.dumps(asdict(figures), indent=2) + "\n")

@@ -1,0 +1,172 @@
+"""What the receivers did, counted from what the database, the folders and the cache hold."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.utils.text import slugify
+
+from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.signals import audit_entries_created, post_file_delete
+from shop.models import Destination, Product, Profile, Stamped
+from shop.story import NEWCOMER, NOBODY
+
+
+class Witness:
+    """Hears what the receivers say of themselves while the demo runs."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.deleted_files: list[str] = []
+
+    def __enter__(self) -> Witness:
+        audit_entries_created.connect(self.hear_entries)
+        post_file_delete.connect(self.hear_file)
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        audit_entries_created.disconnect(self.hear_entries)
+        post_file_delete.disconnect(self.hear_file)
+
+    def hear_entries(self, entries: list[Any], **kwargs: Any) -> None:
+        self.entries += len(entries)
+
+    def hear_file(self, name: str, **kwargs: Any) -> None:
+        self.deleted_files.append(name)
+
+
+@dataclass
+class Figures:
+    """Every figure of the demo's table."""
+
+    #: What was changed and committed, by action, as the story counted.
+    made: dict[str, int] = field(default_factory=dict)
+    #: What the audit log holds, by action.
+    entries: dict[str, int] = field(default_factory=dict)
+    #: Entries that were written and rolled back with their change.
+    entries_undone: int = 0
+    units: int = 0
+    rows: int = 0
+    rows_stamped: int = 0
+    rows_with_editor: int = 0
+    #: Rows whose last save left the stamp of an earlier one.
+    rows_late: int = 0
+    cached: int = 0
+    cached_dropped: int = 0
+    pages: int = 0
+    pages_stale: int = 0
+    files: int = 0
+    files_deleted: int = 0
+    #: Files that were said to be deleted, and are there.
+    files_undead: int = 0
+    #: Files that no row names.
+    files_orphaned: int = 0
+    #: Files that a row names, and that are not there.
+    files_missing: int = 0
+    mails: int = 0
+    mails_to_newcomer: int = 0
+    mails_to_nobody: int = 0
+    users: int = 0
+    profiles: int = 0
+    products: int = 0
+    slugs: int = 0
+    destinations: int = 0
+
+    def get_problems(self) -> Iterator[str]:
+        """A sentence for each thing that is not as it has to be."""
+        if self.entries != self.made:
+            yield f"The log holds {self.entries}, and the changes were {self.made}."
+        if self.rows_stamped != self.rows or self.rows_late:
+            yield f"Of {self.rows} rows {self.rows_stamped} are stamped, {self.rows_late} late."
+        if not self.cached_dropped or self.pages_stale:
+            yield f"{self.cached_dropped} dropped from the cache, {self.pages_stale} pages stale."
+        if self.files_undead or self.files_orphaned or self.files_missing:
+            yield (
+                f"Of the files {self.files_undead} were not deleted, {self.files_orphaned} belong "
+                f"to no row, and {self.files_missing} are missing."
+            )
+        if (self.mails, self.mails_to_newcomer) != (1, 1):
+            yield f"{self.mails} mails, {self.mails_to_newcomer} of them to the newcomer."
+        if self.profiles != self.users or self.slugs != self.products:
+            yield (
+                f"{self.users} users have {self.profiles} profiles, {self.products} products "
+                f"{self.slugs} slugs."
+            )
+
+
+def count(figures: Figures, witness: Witness) -> None:
+    """Count everything that can be counted when the day is over."""
+    count_log(figures, witness)
+    count_stamps(figures)
+    count_files(figures, witness)
+    count_mails(figures)
+    figures.users = User.objects.count()
+    figures.profiles = Profile.objects.count()
+    figures.products = Product.objects.count()
+    figures.slugs = sum(
+        slug == slugify(f"{name} {sku}")
+        for slug, name, sku in Product.objects.values_list("slug", "name", "sku")
+    )
+    figures.destinations = Destination.objects.count()
+
+
+def count_log(figures: Figures, witness: Witness) -> None:
+    actions = AuditEntry.objects.values_list("action", flat=True)
+    figures.entries = dict(sorted(Counter(actions).items()))
+    figures.entries_undone = witness.entries - len(actions)
+    figures.units = AuditEntry.objects.values("unit").distinct().count()
+
+
+def count_stamps(figures: Figures) -> None:
+    saves = AuditEntry.objects.filter(action__in=("create", "update")).order_by("-pk")
+    times = defaultdict(list)
+    for kind, pk, at in saves.values_list("content_type", "object_pk", "at"):
+        times[kind, pk].append(at)
+    for model in Stamped.__subclasses__():
+        kind = ContentType.objects.get_for_model(model).pk
+        for row in model._default_manager.all():
+            figures.rows += 1
+            is_stamped = row.updated_at is not None and row.created_at is not None
+            figures.rows_stamped += is_stamped
+            figures.rows_with_editor += row.updated_by_id is not None
+            # The stamp is made at the start of a save and the entry at its end, so the stamp of
+            # the last save lies between the last entry and the one before.
+            before = times[kind, str(row.pk)][1:2]
+            figures.rows_late += not is_stamped or any(row.updated_at < at for at in before)
+
+
+def count_files(figures: Figures, witness: Witness) -> None:
+    root = Path(settings.MEDIA_ROOT)
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    named = set(Product.objects.exclude(image="").values_list("image", flat=True))
+    figures.files = len(found)
+    figures.files_deleted = len(witness.deleted_files)
+    figures.files_undead = len(found.intersection(witness.deleted_files))
+    figures.files_orphaned = len(found - named)
+    figures.files_missing = len(named - found)
+
+
+def count_mails(figures: Figures) -> None:
+    recipients = [mail["To"] for mail in read_outbox(Path(settings.OUTBOX))]
+    figures.mails = len(recipients)
+    figures.mails_to_newcomer = sum(NEWCOMER in to for to in recipients)
+    figures.mails_to_nobody = sum(NOBODY in to for to in recipients)
+
+
+def read_outbox(folder: Path) -> list[Message]:
+    """The mails in the files of Django's filebased backend, which ends each with a line."""
+    end = b"\n" + b"-" * 79 + b"\n"
+    return [
+        message_from_bytes(text)
+        for path in sorted(folder.glob("*.log"))
+        for text in path.read_bytes().split(end)[:-1]
+    ]

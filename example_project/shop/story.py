@@ -1,0 +1,283 @@
+"""A day in the shop: the writes that the demo makes, each a function, in the order of the day.
+
+Each adds to ``made`` what it has changed and committed, in the words of the audit log. The
+figures of the demo compare that with what the receivers did.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.db import transaction
+from django.test import Client
+from django.urls import reverse
+
+from django_signal_kit import batch, muted
+from shop.catalogue import read_goods, set_picture
+from shop.forms import SignUpForm
+from shop.models import Category, Destination, Order, OrderLine, Product, Profile, Tag
+
+Made = Counter[str]
+
+NEWCOMER = "noor"
+NOBODY = "nobody"
+PASSWORD = "correct horse battery"
+
+
+class RollbackError(Exception):
+    """Raised to roll back, and caught where that was to be shown."""
+
+
+class SignUpError(Exception):
+    """The form of the sign-up refused what the demo wrote into it."""
+
+
+def get_sign_up(username: str) -> dict[str, Any]:
+    return {
+        "username": username,
+        "email": f"{username}@customer.example",
+        "password1": PASSWORD,
+        "password2": PASSWORD,
+        "newsletter": "on",
+    }
+
+
+def move_customers(made: Made) -> None:
+    """Bring the customers of the old shop along. They have been welcomed there."""
+    names = ("ada", "björn", "chiara", "dolores", "emeka", "françois", "goran", "hye-jin")
+    with muted("ShopWelcomeEmail"):
+        for name in names:
+            User.objects.create_user(name, f"{len(name)}{name[0]}@customer.example")
+    made["create"] += len(names)  # Their profiles: the log covers those, not the users.
+
+
+def sign_up(made: Made) -> None:
+    """Somebody signs up, through the page."""
+    client = Client(headers={"host": "localhost"})
+    response = client.post(reverse("sign_up"), get_sign_up(NEWCOMER))
+    if response.status_code != 302:
+        raise SignUpError(response.content.decode())
+    made["create"] += 1  # The profile, and then the wish for the newsletter in it.
+    made["update"] += 1
+
+
+def sign_up_in_vain() -> None:
+    """Somebody signs up, and the transaction is rolled back: no user, no profile, no mail."""
+    try:
+        with transaction.atomic():
+            form = SignUpForm(get_sign_up(NOBODY))
+            if not form.is_valid():
+                raise SignUpError(form.errors.as_text())
+            form.save()
+            raise RollbackError
+    except RollbackError:
+        pass
+
+
+def take_orders(made: Made) -> None:
+    """Sixty orders. An order, its lines and the stock are one unit of work."""
+    chance = random.Random("orders")
+    customers = list(Profile.objects.filter(user__is_staff=False).order_by("pk"))
+    cities = list(Destination.objects.filter(population__gt=200_000).order_by("geoname_id"))
+    products = list(Product.objects.filter(stock__gt=10).order_by("sku"))
+    for _ in range(60):
+        with batch():
+            order = Order.objects.create(
+                customer=chance.choice(customers).user, destination=chance.choice(cities)
+            )
+            for product in chance.sample(products, chance.randint(1, 4)):
+                quantity = chance.randint(1, 2)
+                OrderLine.objects.create(
+                    order=order, product=product, quantity=quantity, price=product.price
+                )
+                # save() and not update(), which no receiver hears.
+                product.stock = max(product.stock - quantity, 0)
+                product.save(update_fields=["stock"])
+                made["create"] += 1
+                made["update"] += 1
+        made["create"] += 1
+
+
+def send_and_cancel_orders(made: Made) -> None:
+    """Some orders are sent, others deleted, and their lines with them."""
+    orders = list(Order.objects.order_by("pk"))
+    for order in orders[:30]:
+        order.status = Order.Status.SENT
+        order.save()
+    made["update"] += 30
+    for order in orders[-5:]:
+        _, deleted = order.delete()
+        made["delete"] += deleted["shop.Order"] + deleted["shop.OrderLine"]
+
+
+def change_prices(made: Made) -> None:
+    """save(), save(update_fields=...), a row loaded in part, and a save that changes nothing."""
+    products = list(Product.objects.order_by("sku"))
+    for product in products[:40]:
+        product.price += Decimal("1.10")
+        product.save()
+    for product in products[40:70]:
+        product.stock += 12
+        product.save(update_fields=["stock"])
+    for product in Product.objects.only("name", "description").order_by("sku")[70:90]:
+        product.description = f"{product.description} New in the shop."
+        product.save()
+    made["update"] += 90
+    for product in products[100:125]:
+        product.save()
+
+
+def change_many(made: Made) -> None:
+    """Eighty prices in one unit of work."""
+    with batch():
+        for product in Product.objects.order_by("sku")[130:210]:
+            product.price -= Decimal("0.20")
+            product.save()
+            made["update"] += 1
+
+
+def move_and_rename(made: Made) -> None:
+    """Goods change their department, a department and a tag their name."""
+    garden = Category.objects.get(name="Garden")
+    for product in Product.objects.filter(category__name="Paint & decorating")[:4]:
+        product.category = garden
+        product.save()
+        made["update"] += 1
+    garden.name = "Garden & shed"
+    garden.save()
+    tag = Tag.objects.get(name="bestseller")
+    tag.name = "well loved"
+    tag.save()
+    made["update"] += 2
+
+
+def change_pictures(made: Made) -> None:
+    """Pictures are replaced, renamed, shared, swapped and taken away."""
+    drawings = {row["sku"]: row["picture"] for row in read_goods()}
+    unsold = list(Product.objects.exclude(lines__isnull=False).order_by("sku"))
+    screws = [product for product in unsold if drawings[product.sku] == "screw"]
+    others = [product for product in unsold if product not in screws]
+
+    # Two products with the same file: it goes with the last of them only.
+    first, second, one, other, bare = screws[:5]
+    second.image = first.image.name
+    second.save()
+    _, deleted = first.delete()
+    made["update"] += 1
+    made["delete"] += deleted["shop.Product"]
+
+    one.image, other.image = other.image.name, one.image.name
+    with batch():
+        one.save(update_fields=["image"])
+        other.save(update_fields=["image"])
+    made["update"] += 2
+
+    bare.image = ""
+    bare.save(update_fields=["image"])
+    set_picture(bare, "screw", f"{bare.sku}-new")
+    bare.save()
+    made["update"] += 2
+
+    some = random.Random("pictures").sample(others, 18)
+    for product in some[:12]:
+        set_picture(product, drawings[product.sku], f"{product.sku}-new")
+        product.save()
+    for product in some[12:]:
+        with product.image.open() as file:
+            content = file.read()
+        product.image.save(f"{product.sku.lower()}-front.png", ContentFile(content))
+    made["update"] += 18
+
+
+def change_tags(made: Made) -> None:
+    """Many-to-many changes from both sides."""
+    gift = Tag.objects.get(name="gift")
+    plain = list(Product.objects.exclude(tags=gift).order_by("-sku")[:30])
+    for product in plain[:10]:
+        product.tags.add(gift)
+    gift.products.add(*plain[10:30])
+    made["m2m_add"] += 30
+    for product in plain[:4]:
+        product.tags.remove(gift)
+    gift.products.remove(*plain[10:16])
+    made["m2m_remove"] += 10
+    for product in plain[20:23]:
+        product.tags.clear()
+    made["m2m_clear"] += 3
+    # He has it already: nothing changes, and nothing is recorded.
+    plain[5].tags.add(gift)
+
+
+def take_all_back(made: Made) -> None:
+    """Everything at once, and then a rollback: nothing was made."""
+    products = list(Product.objects.exclude(lines__isnull=False).order_by("-sku")[:20])
+    try:
+        with transaction.atomic():
+            for product in products[:6]:
+                product.price *= 2
+                product.save()
+            products[6].image = ""
+            products[6].save()
+            products[7].image = products[8].image.name
+            products[7].save()
+            products[9].tags.clear()
+            for product in products[10:14]:
+                product.delete()
+            # Without a picture: a new file is no part of the transaction, and would stay.
+            Product.objects.create(
+                sku="NO-1", name="Sky hook", price="1.00", category=products[14].category
+            )
+            Category.objects.create(name="Sky hooks", slug="sky-hooks")
+            raise RollbackError
+    except RollbackError:
+        pass
+
+
+def take_half_back(made: Made) -> None:
+    """A savepoint is rolled back, and what is round it is kept."""
+    first, second, *_ = Product.objects.exclude(lines__isnull=False).order_by("-sku")[30:32]
+    with transaction.atomic():
+        first.stock += 1
+        first.save()
+        made["update"] += 1
+        try:
+            with transaction.atomic():
+                second.delete()
+                raise RollbackError
+        except RollbackError:
+            pass
+
+
+def clear_out(made: Made) -> None:
+    """Delete goods, one by one and by a queryset, a tag and a department."""
+    goods = Product.objects.exclude(lines__isnull=False).order_by("-sku")
+    products = list(goods[:6])
+    for product in products:
+        product.delete()
+    made["delete"] += len(products)
+    _, deleted = Product.objects.filter(pk__in=[product.pk for product in goods[40:46]]).delete()
+    made["delete"] += deleted["shop.Product"]
+    Tag.objects.get(name="power").delete()
+    empty = Category.objects.create(name="Odds and ends", slug="odds-and-ends")
+    empty.delete()
+    made["create"] += 1
+    made["delete"] += 2
+
+
+#: What changes the goods, while their pages are in the cache.
+DAY = (
+    change_prices,
+    change_many,
+    move_and_rename,
+    change_tags,
+    send_and_cancel_orders,
+    take_all_back,
+    take_half_back,
+    change_pictures,
+    clear_out,
+)

@@ -1,0 +1,79 @@
+"""The pages. What is costly in them is cached in the templates, and dropped by receivers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth import login
+from django.core.cache import cache
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpResponse
+from django.urls import reverse_lazy
+from django.views.generic import DetailView, FormView, ListView, TemplateView
+
+from shop.forms import SignUpForm
+from shop.models import Category, Product, Tag
+
+
+class FrontPage(TemplateView):
+    template_name = "shop/front.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        # Querysets are lazy: with the fragment in the cache nobody asks them.
+        return super().get_context_data(
+            categories=Category.objects.annotate(count=Count("products")),
+            latest=Product.objects.order_by("-updated_at", "-pk")[:8],
+            **kwargs,
+        )
+
+
+class ProductList(ListView):
+    template_name = "shop/products.html"
+    paginate_by = 24
+
+    def get_queryset(self) -> QuerySet[Product]:
+        self.query = self.request.GET.get("q", "").strip()
+        products = Product.objects.all()
+        if self.query:
+            products = products.filter(
+                Q(name__icontains=self.query) | Q(description__icontains=self.query)
+            )
+        return products
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(query=self.query, **kwargs)
+
+
+class ProductPage(DetailView):
+    template_name = "shop/product.html"
+    queryset = Product.objects.select_related("category")
+
+
+class CategoryPage(DetailView):
+    template_name = "shop/category.html"
+    model = Category
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        in_stock = cache.get_or_set(
+            f"category:{self.object.pk}:in-stock",
+            lambda: self.object.products.filter(stock__gt=0).count(),
+        )
+        return super().get_context_data(in_stock=in_stock, **kwargs)
+
+
+class TagPage(DetailView):
+    template_name = "shop/tag.html"
+    model = Tag
+
+
+class SignUp(FormView):
+    template_name = "shop/sign_up.html"
+    form_class = SignUpForm
+    success_url = reverse_lazy("front")
+
+    def form_valid(self, form: SignUpForm) -> HttpResponse:
+        user = form.save()
+        login(self.request, user)
+        messages.success(self.request, f"Welcome, {user.get_username()}. A mail is on its way.")
+        return super().form_valid(form)

@@ -1,0 +1,355 @@
+"""What the demo's table says, held against the database, the folders and the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from contextlib import closing
+from decimal import Decimal
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from django.core.cache.backends.filebased import FileBasedCache
+from django.core.cache.utils import make_template_fragment_key
+
+from tests.example.conftest import Shop, run_manage
+
+AUDITED = ("profile", "category", "tag", "product", "order", "orderline")
+STAMPED = ("profile", "category", "product", "order")
+STAMPS = ("created_at", "updated_at", "updated_by_id")
+
+
+def get_entries(shop: Shop, **kwargs: Any) -> list[dict[str, Any]]:
+    """The audit log, oldest first, with the table that each entry is about."""
+    rows = shop.ask(
+        "SELECT e.*, c.app_label || '_' || c.model AS place FROM signal_kit_audit_auditentry e "
+        "JOIN django_content_type c ON c.id = e.content_type_id ORDER BY e.id",
+        **kwargs,
+    )
+    return [{**dict(row), "changes": json.loads(row["changes"])} for row in rows]
+
+
+def get_files(shop: Shop) -> set[str]:
+    root = shop.kept / "media"
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def get_named(shop: Shop) -> set[str]:
+    return {row["image"] for row in shop.ask("SELECT image FROM shop_product")} - {""}
+
+
+def get_table(output: str) -> dict[str, list[str]]:
+    """The first word of each row of the printed table, and its cells."""
+    table: dict[str, list[str]] = {}
+    cells: list[str] = []
+    for line in output.splitlines():
+        if line.startswith("│"):
+            parts = [part.strip() for part in line.strip("│").split("│")]
+            cells = [" ".join(pair).strip() for pair in zip(cells, parts, strict=True)]
+        elif cells and any(cells):
+            table[cells[0].split()[0].strip(",")] = cells
+            cells = ["", "", ""]
+        else:
+            cells = ["", "", ""]
+    return table
+
+
+def read_mails(outbox: Path) -> list[EmailMessage]:
+    end = b"\n" + b"-" * 79 + b"\n"
+    texts = [part for file in outbox.iterdir() for part in file.read_bytes().split(end)[:-1]]
+    return [message_from_bytes(text, policy=policy.default) for text in texts]  # type: ignore[misc]
+
+
+def test_each_committed_change_of_a_row_has_exactly_one_entry(shop: Shop) -> None:
+    happened = Counter(
+        (row["place"], row["pk"], row["verb"])
+        for row in shop.ask("SELECT * FROM watched WHERE says_more")
+        if row["place"] != "shop_product_tags"
+    )
+    logged = Counter(
+        (entry["place"], entry["object_pk"], entry["action"])
+        for entry in get_entries(shop)
+        if not entry["action"].startswith("m2m")
+    )
+    assert logged == happened
+    assert {verb for _, _, verb in happened} == {"create", "update", "delete"}
+
+
+def test_the_log_can_be_played_back_to_what_the_tables_hold(shop: Shop) -> None:
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in get_entries(shop):
+        key = entry["place"], entry["object_pk"]
+        if entry["action"].startswith("m2m"):
+            continue
+        row = rows.setdefault(key, {})
+        for name, (old, new) in entry["changes"].items():
+            assert row.get(name) == old, entry
+            row[name] = new
+        if entry["action"] == "delete":
+            assert set(row.values()) == {None}
+            del rows[key]
+    for model in AUDITED:
+        stored = shop.ask(f"SELECT * FROM shop_{model}")
+        assert {str(row["id"]) for row in stored} == {
+            pk for place, pk in rows if place == f"shop_{model}"
+        }
+        for row in stored:
+            replayed = rows[f"shop_{model}", str(row["id"])]
+            for column in set(row.keys()) - set(STAMPS):
+                value = replayed.get(column, replayed.get(column.removesuffix("_id")))
+                if column == "price":
+                    assert Decimal(value) == Decimal(str(row[column]))
+                else:
+                    assert value == row[column], (model, column)
+
+
+def test_the_log_can_be_played_back_to_the_tags_that_products_have(shop: Shop) -> None:
+    tags: defaultdict[str, set[int]] = defaultdict(set)
+    links = 0
+    for entry in get_entries(shop):
+        if entry["action"].startswith("m2m"):
+            change = entry["changes"]["tags"]
+            added, removed = set(change.get("added", ())), set(change.get("removed", ()))
+            assert not added & tags[entry["object_pk"]]
+            assert removed <= tags[entry["object_pk"]]
+            tags[entry["object_pk"]] |= added
+            tags[entry["object_pk"]] -= removed
+            links += len(added)
+    there = {row["id"] for row in shop.ask("SELECT id FROM shop_tag")}
+    stored: defaultdict[str, set[int]] = defaultdict(set)
+    for row in shop.ask("SELECT product_id, tag_id FROM shop_product_tags"):
+        stored[str(row["product_id"])].add(row["tag_id"])
+    for row in shop.ask("SELECT id FROM shop_product"):
+        # A tag that is deleted takes its links along without a signal.
+        assert tags[str(row["id"])] & there == stored[str(row["id"])]
+    assert links == len(
+        shop.ask("SELECT 1 FROM watched WHERE place = 'shop_product_tags' AND verb = 'create'")
+    )
+
+
+def test_writes_of_a_batch_are_one_unit_of_work(shop: Shop) -> None:
+    places = defaultdict(Counter)
+    for entry in get_entries(shop):
+        places[entry["unit"]][entry["place"], entry["action"]] += 1
+    assert Counter({("shop_product", "update"): 80}) in places.values()
+    for counts in places.values():
+        if counts["shop_order", "create"]:
+            assert counts["shop_order", "create"] == 1
+            assert counts["shop_orderline", "create"] == counts["shop_product", "update"] > 0
+    assert shop.figures["units"] == len(places)
+
+
+def test_what_was_rolled_back_has_left_no_trace(shop: Shop) -> None:
+    tables = [
+        row["name"]
+        for row in shop.ask("SELECT name FROM sqlite_master WHERE type = 'table'")
+        if row["name"] != "sqlite_sequence"
+    ]
+    text = "\n".join(
+        str(tuple(row)) for table in tables for row in shop.ask(f"SELECT * FROM {table}")
+    )
+    assert "noor" in text
+    assert "nobody" not in text
+    assert "ky hook" not in text
+    assert shop.figures["entries_undone"] > 0
+
+
+def test_files_and_rows_name_each_other_and_nothing_else(shop: Shop) -> None:
+    files = get_files(shop)
+    assert files == get_named(shop)
+    assert shop.figures["files"] == len(files)
+    ever = {
+        value
+        for entry in get_entries(shop)
+        if entry["place"] == "shop_product" and "image" in entry["changes"]
+        for value in entry["changes"]["image"]
+        if value
+    }
+    assert shop.figures["files_deleted"] == len(ever - files) > 20
+
+
+def test_each_product_has_a_picture_of_its_own(shop: Shop) -> None:
+    contents = Counter(
+        hashlib.sha256((shop.kept / "media" / name).read_bytes()).digest()
+        for name in get_files(shop)
+    )
+    assert len(contents) > 300
+    assert set(contents.values()) == {1}
+
+
+def test_each_save_has_moved_the_stamp_on(shop: Shop) -> None:
+    updates = shop.ask("SELECT * FROM watched WHERE verb = 'update'")
+    assert [tuple(row) for row in updates if not row["is_later"]] == []
+    # Among them the saves that changed nothing else.
+    assert [row["place"] for row in updates if not row["says_more"]] == ["shop_product"] * 25
+
+
+def test_each_row_has_its_stamps_and_the_last_editor(shop: Shop) -> None:
+    editors = {}
+    for entry in get_entries(shop):
+        if entry["action"] in ("create", "update") and entry["actor_id"] is not None:
+            editors[entry["place"], entry["object_pk"]] = entry["actor_id"]
+    rows = 0
+    for model in STAMPED:
+        for row in shop.ask(f"SELECT * FROM shop_{model}"):
+            rows += 1
+            assert row["created_at"] is not None
+            assert row["updated_at"] >= row["created_at"]
+            assert row["updated_by_id"] == editors.get((f"shop_{model}", str(row["id"])))
+    assert rows == shop.figures["rows"] == shop.figures["rows_stamped"]
+
+
+def test_who_signed_up_got_one_mail_and_nobody_else_any(shop: Shop) -> None:
+    (mail,) = read_mails(shop.kept / "outbox")
+    assert mail["To"] == "noor@customer.example"
+    assert mail["Subject"] == "Welcome to Ferrum & Fig, noor"
+    assert mail["From"] == "Ferrum & Fig <hello@shop.example>"
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+    text, page = (part.get_content() for part in mail.iter_parts())
+    assert text.count("http://127.0.0.1:8000/product/") == 3
+    assert "Ferrum & Fig" in text
+    assert "Ferrum &amp; Fig" in page
+    assert shop.figures["mails"] == shop.figures["mails_to_newcomer"] == 1
+
+
+def test_no_cached_part_of_a_page_holds_an_old_value(shop: Shop) -> None:
+    cache = FileBasedCache(str(shop.kept / "cache"), {"timeout": None})
+    cards: defaultdict[int, list[str]] = defaultdict(list)
+    found: Counter[str] = Counter()
+
+    def look(name: str, *vary_on: int) -> str:
+        value = cache.get(make_template_fragment_key(name, vary_on))
+        found[name] += value is not None
+        return "" if value is None else value
+
+    for row in shop.ask("SELECT * FROM shop_product"):
+        price = f"€ {row['price']:.2f}<"
+        stock = f"{row['stock']} in stock<" if row["stock"] else ">sold out<"
+        name = html.escape(row["name"])
+        cards[row["category_id"]].append(name)
+        tags = shop.ask(
+            "SELECT t.name FROM shop_tag t JOIN shop_product_tags l ON l.tag_id = t.id "
+            "WHERE l.product_id = ?",
+            row["id"],
+        )
+        for part in ("product_card", "product_page"):
+            if value := look(part, row["id"]):
+                expected = [name, price, stock, row["image"]]
+                if part == "product_page":
+                    expected += [html.escape(row["description"])]
+                    expected += [f">{tag['name']}<" for tag in tags]
+                    assert value.count("/tag/") == len(tags)
+                assert [text for text in expected if text not in value] == []
+        if value := look("category_page", row["category_id"]):
+            assert price in value.split(f">{name}<")[1].split("</li>")[0]
+    for row in shop.ask("SELECT * FROM shop_category"):
+        if value := look("front_page"):
+            count = len(cards[row["id"]])
+            assert f">{html.escape(row['name'])} <span>{count}</span>" in value
+        if value := look("category_page", row["id"]):
+            assert value.count('class="card"') == len(cards[row["id"]])
+        in_stock = shop.ask(
+            "SELECT 1 FROM shop_product WHERE category_id = ? AND stock > 0", row["id"]
+        )
+        assert cache.get(f"category:{row['id']}:in-stock") == len(in_stock)
+    # The cache is full of what was looked at: none of this holds for want of anything to look at.
+    assert found["product_card"] == found["product_page"] == shop.figures["products"]
+    assert shop.figures["cached"] > shop.figures["cached_dropped"] > 300
+
+
+def test_the_table_shows_the_figures_and_they_are_what_is_there(shop: Shop) -> None:
+    figures = shop.figures
+    actions = Counter(entry["action"] for entry in get_entries(shop))
+    assert figures["entries"] == figures["made"] == dict(actions)
+    counts = {
+        "products": "shop_product",
+        "profiles": "shop_profile",
+        "users": "auth_user",
+        "destinations": "shop_destination",
+    }
+    for figure, table in counts.items():
+        assert figures[figure] == shop.ask(f"SELECT COUNT(*) AS n FROM {table}")[0]["n"]
+    assert figures["destinations"] > 20_000
+    table = {name: cells[1:] for name, cells in get_table(shop.output).items()}
+    did = ", ".join(f"{action} {number:,}" for action, number in sorted(actions.items()))
+    total, units, undone = actions.total(), figures["units"], figures["entries_undone"]
+    rows, with_editor = figures["rows"], figures["rows_with_editor"]
+    users, products = figures["users"], figures["products"]
+    assert table == {
+        "LastModified": [
+            f"{rows} of {rows} rows stamped, {with_editor} with an editor",
+            "0 stamps older than the row's last change",
+        ],
+        "AuditLog": [
+            did,
+            f"{total:,} entries for {total:,} changes, in {units} units of work; {undone} more "
+            f"rolled back with their change",
+        ],
+        "ProductPages": [
+            f"{figures['cached_dropped']} of {figures['cached']} cached parts of pages dropped",
+            f"0 of {figures['pages']} pages show anything old",
+        ],
+        "FileCleanup": [
+            f"{figures['files_deleted']} files deleted, {figures['files']} left",
+            "0 files without a row, 0 rows without their file",
+        ],
+        "ShopWelcomeEmail": [
+            "1 mail in the outbox",
+            "1 to who signed up, 0 to whose sign-up was rolled back",
+        ],
+        "ProfileForEveryUser": [f"{users} profiles", f"{users} users"],
+        "make_slug": [f"{products} slugs", f"{products} products"],
+    }
+    assert "All of it agrees." in shop.output
+
+
+def test_the_output_is_plain_text_that_fits_a_screen(shop: Shop) -> None:
+    lines = shop.output.partition("All of it agrees.")[0].splitlines()
+    assert "\x1b" not in shop.output
+    assert len(lines) < 45
+    assert max(map(len, lines[2:])) <= 80
+
+
+def test_the_project_starts_without_a_warning_from_any_folder(tmp_path: Path) -> None:
+    done = run_manage(tmp_path / "var", "check", cwd=tmp_path)
+    assert done.stdout + done.stderr == "System check identified no issues (0 silenced).\n"
+    assert done.returncode == 0
+
+
+def test_the_migrations_are_those_of_the_models(tmp_path: Path) -> None:
+    done = run_manage(tmp_path / "var", "makemigrations", "--check", "--dry-run", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "No changes detected\n")
+
+
+def test_the_demo_deletes_nothing_in_a_folder_that_somebody_else_filled(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / "media").mkdir(parents=True)
+    (theirs / "media" / "precious.txt").write_text("precious")
+    with closing(sqlite3.connect(theirs / "db.sqlite3")) as connection:
+        connection.execute("CREATE TABLE precious (id INTEGER)")
+    done = run_manage(theirs, "demo", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "nothing in it is deleted" in done.stderr
+    assert (theirs / "media" / "precious.txt").read_text() == "precious"
+    with closing(sqlite3.connect(theirs / "db.sqlite3")) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("precious",)]
+
+
+def test_starting_afresh_deletes_what_the_shop_wrote_and_nothing_else(tmp_path: Path) -> None:
+    var = tmp_path / "var"
+    run_manage(var, "migrate", "--verbosity=0", cwd=tmp_path)
+    (var / "media" / "products").mkdir(parents=True)
+    (var / "media" / "products" / "old.png").touch()
+    (var / "notes.txt").write_text("mine")
+    assert (var / "db.sqlite3").exists()
+    code = "from django.conf import settings; from shop.demo import start_afresh; "
+    done = run_manage(var, "shell", "-c", code + "start_afresh(settings.VAR)", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not (var / "db.sqlite3").exists()
+    assert not (var / "media").exists()
+    assert (var / "notes.txt").read_text() == "mine"

@@ -1,0 +1,174 @@
+"""The pages of the shop, asked for over HTTP from the server that the demo leaves running."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+import pytest
+
+from tests.example.browser import Browser
+from tests.example.conftest import Shop
+from tests.example.test_demo import get_entries, read_mails
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def browser(shop: Shop) -> Browser:
+    return Browser(shop.url)
+
+
+@pytest.fixture
+def keeper(shop: Shop) -> Browser:
+    """A browser in which the keeper has logged in with the password that the demo printed."""
+    browser = Browser(shop.url)
+    page = browser.get("/admin/login/?next=/admin/")
+    assert browser.send(page, username="keeper", password=shop.password).status == 200
+    return browser
+
+
+def get_product(shop: Shop, **where: Any) -> dict[str, Any]:
+    (column, value), *_ = where.items()
+    sql = f"SELECT * FROM shop_product WHERE {column} = ? ORDER BY sku"
+    return dict(shop.ask(sql, value, live=True)[0])
+
+
+def test_the_front_page_leads_to_every_department(shop: Shop, browser: Browser) -> None:
+    page = browser.get("/").text
+    assert page.count('class="card"') == 8
+    for category in shop.ask("SELECT * FROM shop_category"):
+        assert f'href="/category/{category["slug"]}/"' in page
+        found = browser.get(f"/category/{category['slug']}/")
+        assert f"<h1>{html.escape(category['name'])}</h1>" in found.text
+
+
+def test_styles_icons_and_pictures_are_there(browser: Browser) -> None:
+    page = browser.get("/").text
+    paths = set(re.findall(r'(?:src|href)="(/(?:static|media)/[^"]+)"', page))
+    kinds = {browser.get(path).kind for path in paths}
+    assert kinds == {"text/css", "image/svg+xml", "image/png"}
+
+
+def test_no_page_needs_another_server_or_a_script(browser: Browser) -> None:
+    for path in ("/", "/products/", "/sign-up/", "/log-in/"):
+        page = browser.get(path).text
+        assert not re.search(
+            r"<script|<style|\sstyle=|\son\w+=|(?:src|href)=\"(?:https?:)?//", page
+        )
+
+
+def test_the_list_has_pages_and_can_be_searched(shop: Shop, browser: Browser) -> None:
+    page = browser.get("/products/").text
+    assert page.count('class="card"') == 24
+    assert 'href="?page=2"' in page
+    found = browser.get("/products/?q=%22Elster%22").text
+    assert found.count('class="card"') == 1
+    assert "Side cutters &quot;Elster&quot;" in found
+    assert 'value="&quot;Elster&quot;"' in found
+
+
+def test_a_product_page_shows_what_the_row_holds(shop: Shop, browser: Browser) -> None:
+    for sku in ("CT-191", "BC-170", "GD-289"):
+        product = get_product(shop, sku=sku)
+        page = browser.get(f"/product/{product['slug']}/").text
+        for column in ("name", "description", "sku", "image"):
+            assert html.escape(product[column]) in page
+        assert f"€ {product['price']:.2f}" in page
+
+
+def test_a_tag_shows_its_products(shop: Shop, browser: Browser) -> None:
+    number = len(
+        shop.ask(
+            "SELECT 1 FROM shop_product_tags l JOIN shop_tag t ON t.id = l.tag_id "
+            "WHERE t.name = 'poetry'"
+        )
+    )
+    assert browser.get("/tag/poetry/").text.count('class="card"') == number > 0
+
+
+def test_what_is_not_there_is_not_found(browser: Browser) -> None:
+    assert browser.get("/product/no-such-thing/").status == 404
+
+
+def test_each_field_of_a_form_has_a_label(browser: Browser) -> None:
+    for path in ("/sign-up/", "/log-in/"):
+        page = browser.get(path).text
+        fields = re.findall(r'<input(?![^>]*type="hidden")[^>]* id="([^"]+)"', page)
+        assert len(fields) >= 3
+        assert [field for field in fields if f'for="{field}"' not in page] == []
+
+
+def test_signing_up_makes_a_user_with_a_profile_and_sends_one_mail(
+    shop: Shop, browser: Browser
+) -> None:
+    before = len(read_mails(shop.var / "outbox"))
+    page = browser.send(
+        browser.get("/sign-up/"),
+        username="zoë",
+        email="zoe@customer.example",
+        password1=PASSWORD,
+        password2=PASSWORD,
+    )
+    assert page.url == f"{shop.url}/"
+    assert "Welcome, zoë." in page.text
+    assert "Log out zoë" in page.text
+    sql = "SELECT p.* FROM shop_profile p JOIN auth_user u ON u.id = p.user_id WHERE username = ?"
+    (profile,) = shop.ask(sql, "zoë", live=True)
+    assert not profile["newsletter"]
+    mails = read_mails(shop.var / "outbox")
+    assert len(mails) == before + 1
+    assert "zoe@customer.example" in [mail["To"] for mail in mails]
+
+
+def test_a_sign_up_that_is_refused_says_why_and_sends_nothing(
+    shop: Shop, browser: Browser
+) -> None:
+    before = len(read_mails(shop.var / "outbox"))
+    page = browser.send(
+        browser.get("/sign-up/"),
+        username="noor",
+        email="no address",
+        password1=PASSWORD,
+        password2="another",
+    )
+    assert page.url == f"{shop.url}/sign-up/"
+    assert page.text.count('class="errorlist"') == 3
+    assert len(read_mails(shop.var / "outbox")) == before
+
+
+@pytest.mark.parametrize(
+    "model", ["product", "category", "tag", "order", "profile", "destination"]
+)
+def test_the_admin_lists_and_edits_each_model(shop: Shop, keeper: Browser, model: str) -> None:
+    assert keeper.get(f"/admin/shop/{model}/").status == 200
+    pk = shop.ask(f"SELECT MIN(id) AS pk FROM shop_{model}")[0]["pk"]
+    assert keeper.get(f"/admin/shop/{model}/{pk}/change/").status == 200
+
+
+def test_a_change_in_the_admin_is_logged_and_seen_at_once(
+    shop: Shop, browser: Browser, keeper: Browser
+) -> None:
+    product = get_product(shop, sku="KN-107")
+    address = f"/product/{product['slug']}/"
+    assert "€ 77.77" not in browser.get(address).text
+    form = keeper.get(f"/admin/shop/product/{product['id']}/change/")
+    assert keeper.send(form, price="77.77").url.endswith("/admin/shop/product/")
+
+    assert "€ 77.77" in browser.get(address).text
+    assert get_product(shop, sku="KN-107")["updated_at"] > product["updated_at"]
+    entry = get_entries(shop, live=True)[-1]
+    assert (entry["action"], entry["actor_text"]) == ("update", "keeper")
+    assert entry["object_pk"] == str(product["id"])
+    assert {name: new for name, (_, new) in entry["changes"].items()} == {"price": "77.77"}
+    assert f'"path": "/admin/shop/product/{product["id"]}/change/"' in entry["context"]
+
+
+def test_the_admin_shows_the_audit_log(keeper: Browser) -> None:
+    index = keeper.get("/admin/").text
+    if "/admin/signal_kit_audit/auditentry/" not in index:
+        pytest.skip("The audit app has no admin.")
+    page = keeper.get("/admin/signal_kit_audit/auditentry/")
+    assert page.status == 200
+    assert "keeper" in page.text

@@ -1,0 +1,368 @@
+"""From INSTALLED_APPS to connected receivers, in a process that starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.db.models.signals import post_save
+from django.test.utils import modify_settings, override_settings
+
+from django_signal_kit import ModelReceiver
+from django_signal_kit.registry import registry
+from tests.projects import KIT, SHOP, Project
+from tests.testapp.models import Product, Tag
+
+pytestmark = pytest.mark.django_db
+
+PRINT_NAMES = """
+from django_signal_kit.registry import registry
+print(*[receiver.name for receiver in registry.receivers])
+"""
+
+REGISTERED = """
+from django_signal_kit import ModelReceiver, register
+
+@register
+class Bare(ModelReceiver):
+    models = ["shop.Product"]
+    def post_save(self, instance, **kwargs):
+        print("Bare", instance.name)
+
+@register(name="Second", models=["shop.Product"])
+class Named(ModelReceiver):
+    def post_save(self, instance, **kwargs):
+        print(self.name, self.models, instance.name)
+"""
+
+SAVE = """
+from django.core.management import call_command
+from shop.models import Product
+call_command("migrate", run_syncdb=True, verbosity=0)
+Product.objects.create(name="Tea")
+"""
+
+
+def test_the_signals_module_of_an_app_registers_with_and_without_arguments(
+    tmp_path: Path,
+) -> None:
+    project = Project(tmp_path, {**SHOP, "shop/signals.py": REGISTERED}, ["shop", KIT])
+    assert project.run(SAVE).splitlines() == ["Bare Tea", "Second ['shop.Product'] Tea"]
+
+
+def test_a_plain_function_in_a_signals_module_is_found(tmp_path: Path) -> None:
+    plain = """
+from django.db.models.signals import post_save
+from django.dispatch import receiver
+from shop.models import Product
+
+@receiver(post_save, sender=Product)
+def on_save(instance, **kwargs):
+    print("plain", instance.name)
+"""
+    project = Project(tmp_path, {**SHOP, "shop/signals.py": plain}, ["shop", KIT])
+    assert project.run(SAVE) == "plain Tea\n"
+
+
+def test_an_app_without_a_signals_module_is_fine(tmp_path: Path) -> None:
+    assert Project(tmp_path, SHOP, ["shop", KIT]).run("print('up')") == "up\n"
+
+
+def test_a_broken_signals_module_raises_its_own_error(tmp_path: Path) -> None:
+    broken = "import a_module_that_is_not_there\n"
+    project = Project(tmp_path, {**SHOP, "shop/signals.py": broken}, ["shop", KIT])
+    assert project.fail() == (
+        "ModuleNotFoundError: No module named 'a_module_that_is_not_there'"
+    )
+
+
+def test_a_signals_package_is_found_as_a_module_is(tmp_path: Path) -> None:
+    project = Project(tmp_path, {**SHOP, "shop/signals/__init__.py": REGISTERED}, ["shop", KIT])
+    assert project.run(PRINT_NAMES) == "Bare Second\n"
+
+
+def test_an_excluded_app_is_not_imported(tmp_path: Path) -> None:
+    files = {
+        **SHOP,
+        "shop/signals.py": "raise RuntimeError('imported')",
+        "other/__init__.py": "",
+        "other/signals.py": REGISTERED,
+    }
+    project = Project(tmp_path, files, ["shop", "other", KIT], DISCOVER_EXCLUDE=["shop"])
+    assert project.run(PRINT_NAMES) == "Bare Second\n"
+
+
+def test_the_simple_config_wires_without_looking_for_more(tmp_path: Path) -> None:
+    files = {
+        **SHOP,
+        "shop/signals.py": "raise RuntimeError('imported')",
+        "shop/receivers.py": REGISTERED,
+        "shop/apps.py": """
+from django.apps import AppConfig
+
+class ShopConfig(AppConfig):
+    name = "shop"
+    def ready(self):
+        from shop import receivers
+""",
+    }
+    project = Project(
+        tmp_path,
+        files,
+        ["shop", "django_signal_kit.apps.SimpleSignalKitConfig"],
+        RECEIVERS=[{"RECEIVER": "shop.receivers.Bare", "NAME": "Listed"}],
+    )
+    assert project.run(PRINT_NAMES) == "Listed Bare Second\n"
+
+
+def test_the_order_is_settings_then_apps(tmp_path: Path) -> None:
+    def make(name: str) -> str:
+        return f"""
+from django_signal_kit import ModelReceiver, register
+
+@register(models=["shop.Product"])
+class {name}(ModelReceiver):
+    def post_save(self, **kwargs):
+        print("{name}")
+"""
+
+    files = {
+        **SHOP,
+        "shop/signals.py": make("OfShop"),
+        "first/__init__.py": "",
+        "first/signals.py": make("OfFirst"),
+        "listed.py": make("B").replace("@register(", "dict(") + make("A").replace("@reg", "# @reg"),
+    }
+    project = Project(
+        tmp_path,
+        files,
+        ["first", KIT, "shop"],
+        RECEIVERS=[
+            {"RECEIVER": "listed.B", "OPTIONS": {"models": ["shop.Product"]}},
+            {"RECEIVER": "listed.A", "OPTIONS": {"models": ["shop.Product"]}},
+        ],
+    )
+    assert project.run(SAVE).split() == ["B", "A", "OfFirst", "OfShop"]
+
+
+def test_the_public_names_can_be_imported_before_the_apps_are_ready(tmp_path: Path) -> None:
+    models = (
+        "from django_signal_kit import (ModelReceiver, Receiver, batch, context, get_context,\n"
+        "    muted, only, register)\n"
+        "from django_signal_kit.receivers import (AuditLog, CacheInvalidation, FileCleanup,\n"
+        "    LastModified, WelcomeEmail)\n"
+    )
+    files = {"early/__init__.py": models, "early/models.py": models}
+    assert Project(tmp_path, files, ["early", KIT]).run("print('up')") == "up\n"
+
+
+@pytest.mark.parametrize(
+    ("signal_kit", "sentence"),
+    [
+        (
+            {"RECIEVERS": []},
+            "Unknown key 'RECIEVERS' in SIGNAL_KIT. Did you mean 'RECEIVERS'? (signal_kit.E001)",
+        ),
+        (
+            {"RECEIVERS": ["django_signal_kit.receivers.AuditLgo"]},
+            "Did you mean 'django_signal_kit.receivers.AuditLog'? (signal_kit.E004)",
+        ),
+        (
+            {
+                "RECEIVERS": [
+                    {
+                        "RECEIVER": "django_signal_kit.receivers.LastModified",
+                        "OPTIONS": {"models": ["shop.Prodct"]},
+                    }
+                ]
+            },
+            "The option 'models' of LastModified has 'shop.Prodct', but there is no such model. "
+            "Did you mean 'shop.Product'? (signal_kit.E008)",
+        ),
+    ],
+)
+def test_a_mistake_stops_the_start_with_a_sentence(
+    tmp_path: Path, signal_kit: dict[str, Any], sentence: str
+) -> None:
+    last = Project(tmp_path, SHOP, ["shop", KIT], **signal_kit).fail()
+    assert last.startswith("django.core.exceptions.ImproperlyConfigured: ")
+    assert last.endswith(sentence)
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    result = Project(tmp_path, SHOP, ["shop", KIT], RECEIVERS=["a.B", 5], REDCAT=[]).start()
+    assert [f"E00{n}" for n in range(1, 6) if f"(signal_kit.E00{n})" in result.stderr] == [
+        "E001",
+        "E003",
+        "E004",
+    ]
+
+
+def test_a_mistake_of_register_stops_the_start(tmp_path: Path) -> None:
+    registered = REGISTERED.replace("models=[", "modles=[")
+    project = Project(tmp_path, {**SHOP, "shop/signals.py": registered}, ["shop", KIT])
+    assert project.fail().endswith(
+        "Named has no option 'modles'. Did you mean 'models'? (signal_kit.E006)"
+    )
+
+
+def test_a_start_is_clean_when_warnings_are_errors(tmp_path: Path) -> None:
+    project = Project(
+        tmp_path,
+        {**SHOP, "shop/signals.py": REGISTERED},
+        [
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "shop",
+            KIT,
+            "django_signal_kit.audit",
+        ],
+        settings="""
+SIGNAL_KIT["RECEIVERS"] = [
+    {"RECEIVER": f"django_signal_kit.receivers.{name}", "OPTIONS": {"models": ["shop.*"]}}
+    for name in ("AuditLog", "CacheInvalidation", "FileCleanup", "LastModified")
+] + ["django_signal_kit.receivers.WelcomeEmail"]
+SIGNAL_KIT["RECEIVERS"][1]["OPTIONS"]["keys"] = ["product:{pk}"]
+SILENCED_SYSTEM_CHECKS = ["signal_kit.W001"]
+""",
+    )
+    result = project.start(
+        "from django.core.management import call_command\ncall_command('check')\n" + SAVE,
+        "-X",
+        "dev",
+        "-W",
+        "error",
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Bare Tea" in result.stdout
+
+
+def test_starting_imports_neither_what_is_not_used_nor_djangos_test_framework(
+    tmp_path: Path,
+) -> None:
+    project = Project(tmp_path, {**SHOP, "shop/signals.py": REGISTERED}, ["shop", KIT])
+    printed = project.run("""
+import sys
+print(*[name for name in ("django.test", "django.contrib.auth.models",
+    "django_signal_kit.receivers.audit_log", "django_signal_kit.middleware",
+    "django.contrib.admin", "django_signal_kit.audit") if name in sys.modules])
+""")
+    assert printed.strip() == ""
+
+
+class Saves(ModelReceiver):
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        heard.append(instance.name)
+
+
+heard: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    yield
+    heard.clear()
+
+
+def get_state() -> list[tuple[str, int]]:
+    return [(c.uid, id(c.sender)) for c in registry.connections]
+
+
+def test_ready_again_doubles_nothing(wire: Any) -> None:
+    wire((Saves, {"models": ["testapp.Product"]}))
+    before, count = get_state(), len(post_save.receivers)
+    with modify_settings(INSTALLED_APPS={"append": "django.contrib.humanize"}):
+        Product.objects.create(name="inside")
+        assert heard == ["inside"]
+        assert len(post_save.receivers) == count
+    Product.objects.create(name="after")
+    assert heard == ["inside", "after"]
+    assert get_state() == before
+    apps.get_app_config("signal_kit").ready()
+    assert get_state() == before
+    assert len(post_save.receivers) == count
+
+
+def test_models_that_are_not_installed_for_a_while_are_covered_again_afterwards(
+    wire: Any,
+) -> None:
+    wire((Saves, {"models": ["__all__"]}))
+    rest = [name for name in settings.INSTALLED_APPS if name != "tests.testapp"]
+    with override_settings(INSTALLED_APPS=rest):
+        assert Product not in [connection.sender for connection in registry.connections]
+    Product.objects.create(name="after")
+    assert heard == ["after"]
+
+
+def test_apps_and_receivers_may_change_together(wire: Any) -> None:
+    wire(("django_signal_kit.receivers.AuditLog", {"models": ["testapp.*"]}))
+    rest = [name for name in settings.INSTALLED_APPS if name != "django_signal_kit.audit"]
+    with override_settings(INSTALLED_APPS=rest, SIGNAL_KIT={}):
+        assert registry.receivers == []
+    assert [receiver.name for receiver in registry.receivers] == ["AuditLog"]
+    with pytest.raises(ImproperlyConfigured, match="E011"):
+        with override_settings(INSTALLED_APPS=rest):
+            pass
+    assert [receiver.name for receiver in registry.receivers] == ["AuditLog"]
+    assert apps.is_installed("django_signal_kit.audit")
+
+
+def test_apps_that_a_test_case_does_not_use_stay_wired(wire: Any) -> None:
+    from django.test import TransactionTestCase
+
+    class FewApps(TransactionTestCase):
+        available_apps = ["tests.testapp"]
+
+    wire(
+        (Saves, {"models": ["testapp.Product"]}),
+        {"RECEIVER": f"{__name__}.Saves", "NAME": "User", "OPTIONS": {"models": ["auth.User"]}},
+    )
+    before = get_state()
+    FewApps.setUpClass()
+    try:
+        assert get_state() == before
+    finally:
+        FewApps.tearDownClass()
+        FewApps.doClassCleanups()
+    assert get_state() == before
+
+
+def test_override_settings_wires_and_goes_back(wire: Any) -> None:
+    wire((Saves, {"models": ["testapp.Product"]}))
+    inner = {"RECEIVERS": [{"RECEIVER": f"{__name__}.Saves", "OPTIONS": {"models": [Tag]}}]}
+    with override_settings(SIGNAL_KIT=inner):
+        Product.objects.create(name="product")
+        Tag.objects.create(name="tag")
+    Product.objects.create(name="after")
+    assert heard == ["tag", "after"]
+
+
+def test_after_a_failing_override_the_previous_wiring_is_there(wire: Any) -> None:
+    wire((Saves, {"models": ["testapp.Product"]}))
+    before = get_state()
+    with pytest.raises(ImproperlyConfigured, match="E001"):
+        with override_settings(SIGNAL_KIT={"RECIEVERS": []}):
+            pass
+    assert get_state() == before
+    Product.objects.create(name="after")
+    assert heard == ["after"]
+
+
+def test_other_settings_change_nothing(wire: Any) -> None:
+    receiver = wire((Saves, {"models": ["testapp.Product"]}))
+    with override_settings(USE_TZ=False):
+        assert registry.receivers == [receiver]
+
+
+def test_the_check_runs_as_a_system_check() -> None:
+    call_command("check")
+    with override_settings(SIGNAL_KIT={"RECEIVERS": [f"{__name__}.Saves"]}):
+        with pytest.raises(SystemCheckError, match=r"signal_kit\.W001"):
+            call_command("check", fail_level="WARNING")
