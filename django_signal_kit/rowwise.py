@@ -1,7 +1,7 @@
 """Bulk writes, told row by row to receivers that know only ``pre_save`` and ``post_save``.
 
 ``created`` and ``update_fields`` are as true as the database lets them be: after
-``ignore_conflicts`` and after an upsert nobody can say which rows are new, and ``created`` is None.
+``ignore_conflicts`` and after an upsert nobody can say which rows are new: ``created`` is None.
 """
 
 from __future__ import annotations
