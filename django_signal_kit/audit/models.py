@@ -34,7 +34,7 @@ class AbstractAuditEntry(models.Model):
         LOGIN_FAILED = "login_failed", _("failed to log in")
 
     id = models.BigAutoField(primary_key=True)
-    at = models.DateTimeField(_("at"), default=timezone.now, editable=False)
+    at = models.DateTimeField(_("time"), default=timezone.now, editable=False)
     action = models.CharField(_("action"), max_length=16, choices=Action, editable=False)
     content_type = models.ForeignKey(
         ContentType,

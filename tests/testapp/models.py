@@ -3,6 +3,7 @@
 import uuid
 
 from django.conf import settings
+from django.core.files.storage import FileSystemStorage
 from django.db import models
 
 
@@ -137,3 +138,34 @@ class Ticket(models.Model):
     is_closed = models.BooleanField(default=False)
 
     objects = OpenTickets()
+
+
+def get_vault():
+    """A storage beside the default one."""
+    return FileSystemStorage(location=f"{settings.MEDIA_ROOT}-vault")
+
+
+class Document(models.Model):
+    """Has a file from the start."""
+
+    file = models.FileField(upload_to="documents", default="documents/empty.txt")
+
+
+class Contract(Document):
+    """A multi-table child with a file of its own, kept elsewhere."""
+
+    scan = models.FileField(storage=get_vault, upload_to="documents", null=True)
+
+
+class Note(models.Model):
+    """Stamped by the day, and with two people."""
+
+    text = models.CharField(max_length=100)
+    written_on = models.DateField(null=True)
+    changed_on = models.DateField(null=True)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    editor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )

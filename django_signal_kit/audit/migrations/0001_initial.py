@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
             name='AuditEntry',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='at')),
+                ('at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='time')),
                 ('action', models.CharField(choices=[('create', 'created'), ('update', 'changed'), ('delete', 'deleted'), ('m2m_add', 'added'), ('m2m_remove', 'removed'), ('m2m_clear', 'cleared'), ('login', 'logged in'), ('logout', 'logged out'), ('login_failed', 'failed to log in')], editable=False, max_length=16, verbose_name='action')),
                 ('object_pk', models.CharField(editable=False, max_length=255, verbose_name='key')),
                 ('object_text', models.TextField(blank=True, editable=False, verbose_name='object')),

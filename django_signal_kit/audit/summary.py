@@ -1,0 +1,63 @@
+"""The changes of an entry in a line: "Price 9.50 → 12.00, Tags +3"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django_signal_kit.audit.diff import Row, Value
+
+#: The longest value that a line shows.
+_WIDTH = 28
+
+
+@dataclass(frozen=True)
+class Item:
+    """One field of the line. ``old`` and ``new`` are None where there is nothing to show."""
+
+    label: str
+    old: str | None = None
+    new: str | None = None
+
+
+def get_summary(rows: Iterable[Row], action: str, limit: int = 3) -> tuple[list[Item], int]:
+    """At most ``limit`` items, and how many fields they leave out.
+
+    Of what a row was created or deleted with, only what says something about it.
+    """
+    items = [_get_item(row, action) for row in rows if not _says_nothing(row, action)]
+    return items[:limit], len(items[limit:])
+
+
+def _says_nothing(row: Row, action: str) -> bool:
+    shown = {"create": row.new, "delete": row.old}.get(action)
+    return row.is_key or (shown is not None and shown.kind in ("none", "empty", "redacted"))
+
+
+def _get_item(row: Row, action: str) -> Item:
+    if row.kind == "members":
+        counts = (("+", row.added), ("\N{MINUS SIGN}", row.removed))
+        return Item(row.label, new=" ".join(f"{sign}{len(keys)}" for sign, keys in counts if keys))
+    if row.old is None or row.new is None:
+        return Item(row.label, new="…")
+    if action == "create":
+        return Item(row.label, new=_shorten(row.new))
+    if action == "delete":
+        return Item(row.label, new=_shorten(row.old))
+    if _is_short(row.old) and _is_short(row.new):
+        return Item(row.label, _shorten(row.old), _shorten(row.new))
+    return Item(row.label, new="…")
+
+
+def _is_short(value: Value) -> bool:
+    text = value.label or value.text
+    return len(text) <= _WIDTH and "\n" not in text
+
+
+def _shorten(value: Value) -> str:
+    if value.kind == "none":
+        return "—"
+    if value.kind == "empty":
+        return "“”"
+    text = value.label or value.text
+    return text if _is_short(value) else f"{' '.join(text[:_WIDTH].split())}…"
