@@ -104,7 +104,8 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
                 count = original(self, objs, fields, batch_size)
             finally:
                 _hushed.reset(token)
-            unit.note_write()
+            if count:
+                unit.note_write()
             signals.post_bulk_update.send(**sent, count=count)
             return count
 
@@ -164,7 +165,8 @@ def _update(
         signals.pre_queryset_update.send(**sent, rows=rows)
         keys = None if rows is None else [row.pk for row in rows]
         count = write(values, keys)
-        unit.note_write()
+        if count:
+            unit.note_write()
         if rows is not None:
             for row in rows:
                 _assign(row, values)

@@ -35,12 +35,7 @@ class M2MChange:
         self.reverse = reverse
         self.model = model
         self.using = using
-        declaring = model if reverse else type(instance)
-        self.field: Any = next(
-            field
-            for field in declaring._meta.many_to_many
-            if field.remote_field.through is through
-        )
+        self.field = get_m2m_field(through, model if reverse else type(instance))
         source, target = self.field.m2m_field_name(), self.field.m2m_reverse_field_name()
         self.source, self.target = (target, source) if reverse else (source, target)
 

@@ -193,6 +193,19 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
             self.committed.update(items)
 
     def teardown(self) -> None:
+        try:
+            self.finish()
+        finally:
+            # What failed in a transaction must not fail the next example as well.
+            if connection.in_atomic_block:
+                connection.close()
+                connection.__dict__.pop("_signal_kit_journal", None)
+                connection.in_atomic_block = connection.needs_rollback = False
+                connection.atomic_blocks.clear()
+                connection.savepoint_ids.clear()
+                connection.connection = None
+
+    def finish(self) -> None:
         while self.frames:
             if self.frames[-1][0] == "savepoint":
                 self.end_savepoint(keep=True)
