@@ -19,11 +19,9 @@ class UpdateFields(set[str]):
         return hash(frozenset(self))
 
 
-class PendingAlias(str):
-    """The ``_state.db`` of an instance until Django writes another there, right after its SQL:
-    what fails before that has written nothing that stays, what fails after it has."""
-
-    __slots__ = ()
+#: Equal to False and not the same: the ``_state.adding`` of a stored instance until Django sets it
+#: to False, right after its SQL. What fails before that has written nothing that stays.
+NOT_ADDING_YET = 0
 
 
 def remember(instance: Model) -> Callable[[], None]:

@@ -23,7 +23,7 @@ from django.db.models.sql import UpdateQuery
 
 from django_signal_kit import bulk, journal, snapshots
 from django_signal_kit.batching import UnitOfWork
-from django_signal_kit.instances import PendingAlias, UpdateFields, remember
+from django_signal_kit.instances import NOT_ADDING_YET, UpdateFields, remember
 from django_signal_kit.recursion import check_recursion
 
 # Model, or through model for m2m -> does a receiver of it flush before the commit?
@@ -111,11 +111,12 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
             if update_fields is not None:
                 update_fields = UpdateFields(update_fields)
             state = self._state
-            pending = state.db = None if state.db is None else PendingAlias(state.db)
+            if not state.adding:
+                state.adding = NOT_ADDING_YET  # type: ignore[assignment]
             try:
                 original(self, raw, force_insert, force_update, using, update_fields)
             finally:
-                if state.db is not pending:
+                if state.adding is False:
                     unit.note_write()
 
     save_base.alters_data = True  # type: ignore[attr-defined]
