@@ -1,12 +1,15 @@
 """Settings of the test-suite. SIGNAL_KIT_TEST_DATABASE chooses sqlite, postgres or mariadb."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 TEST_NAME = os.environ.get("SIGNAL_KIT_TEST_NAME", "test_signal_kit")
 DATABASE = os.environ.get("SIGNAL_KIT_TEST_DATABASE", "sqlite")
-SCRATCH = Path(tempfile.gettempdir()) / f"signal-kit-tests-{os.getuid()}-{os.getpid()}"
+SCRATCH = Path(tempfile.mkdtemp(prefix="signal-kit-tests-"))
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 SECRET_KEY = "tests"
 USE_TZ = True
@@ -47,7 +50,6 @@ DATABASES = {
         "TEST": {"NAME": str(SCRATCH / "other.sqlite3")},
     },
 }
-SCRATCH.mkdir(parents=True, exist_ok=True)
 
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "a"},

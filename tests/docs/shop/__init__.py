@@ -1,0 +1,1 @@
+"""The app that the pages of the documentation speak of."""

@@ -1,0 +1,55 @@
+from django.conf import settings
+from django.db import models
+
+
+class Stamped(models.Model):
+    created_at = models.DateTimeField(null=True, editable=False)
+    updated_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class Category(models.Model):
+    name = models.CharField(max_length=100)
+    slug = models.SlugField(default="")
+
+    def __str__(self):
+        return self.name
+
+
+class Tag(models.Model):
+    name = models.CharField(max_length=100)
+
+    def __str__(self):
+        return self.name
+
+
+class Product(Stamped):
+    name = models.CharField(max_length=100)
+    slug = models.SlugField(default="")
+    price = models.DecimalField(max_digits=8, decimal_places=2, default=0)
+    stock = models.IntegerField(default=0)
+    supplier_code = models.CharField(max_length=100, default="")
+    category = models.ForeignKey(Category, models.SET_NULL, null=True, blank=True)
+    tags = models.ManyToManyField(Tag, blank=True)
+    image = models.FileField(upload_to="products", blank=True)
+    manual = models.FileField(upload_to="manuals", blank=True)
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+
+    def __str__(self):
+        return self.name
+
+
+class Cart(models.Model):
+    number = models.IntegerField(default=0)
+
+
+class Newsletter(models.Model):
+    text = models.TextField(default="")
+    banner = models.CharField(max_length=200, default="")

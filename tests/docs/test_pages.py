@@ -1,0 +1,127 @@
+"""Every page does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import django_signal_kit
+from django_signal_kit import ModelReceiver, receivers
+from django_signal_kit.options import get_options
+from tests.docs.blocks import ROOT, get_pages, read
+from tests.docs.project import Project
+
+# These are followed from an empty directory: see test_readme_project.py, and below.
+PROJECTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
+
+PAGES = [page for page in get_pages() if page not in PROJECTS]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def run_page(page: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.docs.blocks", str(page)],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.docs.settings"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_blocks_of_a_page_run(page: Path) -> None:
+    result = run_page(page)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_tutorial_can_be_followed_from_an_empty_directory(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.follow(ROOT / "docs" / "tutorial.md")
+    assert "no issues" in project.manage("check")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("```python\nx = 1\nassert x == 2\n```\n", ['page.md", line 5', "AssertionError"]),
+        ("```python\nprint(1)\n```\n```text\n2\n```\n", ["page.md:7", "says\n2"]),
+        ("```python\nprint(1)\n```\n", ["page.md:4", "is\n1"]),
+        ("```python\npass\n```\n\n```text\n2\n```\n", ["page.md:8", "says\n2"]),
+        ("```sh\npython manage.py chekc\n```\n", ["page.md:4", "chekc"]),
+        ('```python\nSIGNAL_KIT = {"RECIEVERS": []}\n```\n', ["page.md:4", "RECIEVERS"]),
+        ("```python\n# shop/tests.py\nimport unittest\n```\n", ["page.md:4", "Ran 0 tests"]),
+    ],
+)
+def test_a_page_that_is_wrong_is_told_with_its_line(
+    text: str, told: list[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A page\n\n" + text, encoding="utf-8")
+    result = run_page(page)
+    assert result.returncode == 1
+    for part in told:
+        assert part in result.stderr
+
+
+def test_what_is_not_run_has_a_reason_and_is_rare() -> None:
+    left_out = [block for page in get_pages() for block in read(page) if block.reason is not None]
+    assert all(block.reason for block in left_out)
+    assert len(left_out) <= 3
+
+
+def test_each_block_has_a_known_language() -> None:
+    known = {"python", "sh", "text", "html"}
+    assert {
+        block.where: block.language
+        for page in get_pages()
+        for block in read(page)
+        if block.language not in known
+    } == {}
+
+
+def test_each_block_fits_its_column() -> None:
+    wide = {
+        f"{block.where} + {number}": line
+        for page in get_pages()
+        for block in read(page)
+        for number, line in enumerate(block.code.splitlines())
+        if len(line) > 92
+    }
+    assert wide == {}
+
+
+def test_each_check_is_explained_and_each_explained_check_exists() -> None:
+    package = Path(django_signal_kit.__file__).parent
+    source = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    in_code = set(re.findall(r"\"(?:signal_kit\.)?([EW]\d{3})\"", source))
+    page = (ROOT / "docs" / "reference" / "checks.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^## signal_kit\.([EW]\d{3})", page, re.MULTILINE)
+    assert sorted(explained) == sorted(in_code)
+
+
+def test_each_option_and_hook_of_a_ready_made_is_on_its_page() -> None:
+    missing = []
+    for cls_name in receivers.__all__:
+        cls = getattr(receivers, cls_name)
+        slug = re.sub(r"(?<!^)(?=[A-Z])", "-", cls_name).lower()
+        text = (ROOT / "docs" / "reference" / f"{slug}.md").read_text(encoding="utf-8")
+        hooks = [
+            hook
+            for hook, value in vars(cls).items()
+            if callable(value)
+            and hook.startswith(("get_", "should_"))
+            and not hasattr(ModelReceiver, hook)
+        ]
+        for wanted in (*get_options(cls), *hooks):
+            if f"`{wanted}" not in text:
+                missing.append((cls_name, wanted))
+    assert missing == []
