@@ -106,13 +106,13 @@ class Registry:
                     if name not in catalog.BULK_SIGNALS
                 }
             self._functions[receiver] = functions
-        # Settings order holds per signal because Django calls in the order of connecting.
+        # Django calls in the order of connecting, and so the settings' order is the order of calls.
         for receiver in receivers:
             for signal_name in self._functions[receiver]:
                 if not self._is_per_model(receiver, signal_name):
                     self._connect(receiver, signal_name, None)
-        for model in apps.get_models():
-            self._connect_model(model)
+            for model in self.get_models(receiver):
+                self._connect_model(receiver, model)
         self._update_coverage()
         class_prepared.connect(self._on_class_prepared, dispatch_uid="signal_kit:registry")
 
@@ -168,22 +168,23 @@ class Registry:
         signal.connect(function, sender=sender, weak=False, dispatch_uid=uid)
         self.connections.append(connection)
 
-    def _connect_model(self, model: type[Model]) -> None:
-        for receiver in self.get_covering(model):
-            for signal_name in self._functions[receiver]:
-                if signal_name in catalog.MODEL_SIGNALS:
-                    self._connect(receiver, signal_name, model)
-                elif signal_name == "m2m_changed":
-                    for through in get_throughs(receiver, model):
-                        self._connect(receiver, signal_name, through)
+    def _connect_model(self, receiver: Receiver, model: type[Model]) -> None:
+        for signal_name in self._functions[receiver]:
+            if signal_name in catalog.MODEL_SIGNALS:
+                self._connect(receiver, signal_name, model)
+            elif signal_name == "m2m_changed" and isinstance(receiver, ModelReceiver):
+                for through in get_throughs(receiver, model):
+                    self._connect(receiver, signal_name, through)
 
     def _on_class_prepared(self, sender: type[Model], **kwargs: Any) -> None:
         if sender._meta.apps is not apps or sender._meta.abstract:
             return
 
         def connect_model(model: type[Model]) -> None:
-            if any(True for _ in self.get_covering(model)):
-                self._connect_model(model)
+            covering = list(self.get_covering(model))
+            for receiver in covering:
+                self._connect_model(receiver, model)
+            if covering:
                 self._update_coverage()
 
         # The signal is sent before the model enters the app registry.
