@@ -90,11 +90,8 @@ def test_others_are_listed_whatever_they_are(wire: Any, others: Any) -> None:
 
 
 def test_receivers_stand_in_the_order_in_which_they_are_called(wire: Any, others: Any) -> None:
-    wire(
-        Telling,
-        (LastModified, {"models": ["testapp.Product"]}),
-        (AuditLog, {"models": ["testapp.*"]}),
-    )
+    stamps, audit = {"models": ["testapp.Product"]}, {"models": ["testapp.*"]}
+    wire(Telling, (LastModified, stamps), (AuditLog, audit))
     assert [row["name"] for row in show_json(signal="pre_save")] == ["LastModified", "AuditLog"]
     rows = show_json(signal="post_save")
     assert [row["name"] for row in rows][-2:] == ["AuditLog", "Telling"]

@@ -61,9 +61,8 @@ class Command(BaseCommand):
         signal = ""
         for listener in listeners:
             if listener.signal != signal:
-                self.stdout.write(
-                    ("\n" if signal else "") + self.style.MIGRATE_HEADING(listener.signal)
-                )
+                heading = self.style.MIGRATE_HEADING(listener.signal)
+                self.stdout.write(f"\n{heading}" if signal else heading)
                 signal = listener.signal
             title = f"{listener.name}  {listener.path}" if listener.name else listener.path
             self.stdout.write(f"  {title}")
