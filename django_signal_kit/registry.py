@@ -75,7 +75,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.receivers: list[Receiver] = []
-        self.connections: list[Connection] = []
+        self.connections: dict[Connection, None] = {}
         self._coverages: dict[ModelReceiver, Coverage] = {}
         self._functions: dict[Receiver, dict[str, Callable[..., Any]]] = {}
         self._stamp_fields: dict[type[Model], frozenset[str]] = {}
@@ -106,7 +106,7 @@ class Registry:
                     if name not in catalog.BULK_SIGNALS
                 }
             self._functions[receiver] = functions
-        # Django calls in the order of connecting, and so the settings' order is the order of calls.
+        # Django calls in the order of connecting: the order of the settings.
         for receiver in receivers:
             for signal_name in self._functions[receiver]:
                 if not self._is_per_model(receiver, signal_name):
@@ -122,7 +122,7 @@ class Registry:
         for connection in self.connections:
             connection.signal.disconnect(sender=connection.sender, dispatch_uid=connection.uid)
         self.receivers = []
-        self.connections = []
+        self.connections = {}
         self._coverages = {}
         self._functions = {}
         self._update_coverage()
@@ -165,8 +165,11 @@ class Registry:
         signal = catalog.get_signal(signal_name)
         uid = f"signal_kit:{receiver.name}:{signal_name}"
         connection = Connection(receiver, signal_name, signal, function, sender, uid)
+        if connection in self.connections:
+            # A proxy has the many-to-many relations of what it stands for.
+            return
         signal.connect(function, sender=sender, weak=False, dispatch_uid=uid)
-        self.connections.append(connection)
+        self.connections[connection] = None
 
     def _connect_model(self, receiver: Receiver, model: type[Model]) -> None:
         for signal_name in self._functions[receiver]:
