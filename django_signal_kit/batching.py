@@ -18,7 +18,6 @@ from typing import Any, Literal, TypeAlias
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.isolation import Isolation
 from django_signal_kit.journal import (
@@ -28,6 +27,7 @@ from django_signal_kit.journal import (
     flush_after_commit,
     get_journal,
 )
+from django_signal_kit.locking import begin
 
 FlushOn: TypeAlias = Literal["after_commit", "before_commit", "task"]
 
@@ -73,7 +73,9 @@ class UnitOfWork:
         "_own",
         "_token",
         "atomic",
+        "depth",
         "done",
+        "instance",
         "journal",
         "mark",
         "notes",
@@ -89,6 +91,8 @@ class UnitOfWork:
         self.using = using
         self.atomic = atomic
         self.undo = undo
+        #: What is saved, if the write is a save.
+        self.instance: Any = None
         self.done = False
         self.notes: dict[Hashable, Any] = {}
         self._id: uuid.UUID | None = None
@@ -125,9 +129,11 @@ class UnitOfWork:
         self.parent = parent = journal.unit
         if parent is None:
             self.root: UnitOfWork = self
+            self.depth = 1
             journal.start_unit()
         else:
             self.root = parent.root
+            self.depth = parent.depth + 1
         self.mark = journal.mark()
         journal.unit = self
         self._token: Token[Journal | None] = _open.set(journal)
@@ -215,28 +221,6 @@ def flush_before_commit(journal: Journal) -> None:
         f"flush() of {names} has collected new items {_MAX_ROUNDS} times in a row. A flush may "
         f"write what other receivers hear, but not what its own receiver collects each time."
     )
-
-
-def begin(atomic: transaction.Atomic, connection: BaseDatabaseWrapper) -> None:
-    """Enter ``atomic``; on SQLite with BEGIN IMMEDIATE.
-
-    A transaction there that reads before it writes fails at once with "database is locked" if
-    another connection wrote in between; one that says at once that it will write waits its turn.
-    """
-    if connection.vendor != "sqlite" or connection.in_atomic_block:
-        atomic.__enter__()
-        return
-    connection.ensure_connection()
-    if getattr(connection, "transaction_mode", None) is not None:
-        atomic.__enter__()
-        return
-    connection._start_transaction_under_autocommit = lambda: connection.cursor().execute(  # type: ignore[attr-defined]
-        "BEGIN IMMEDIATE"
-    )
-    try:
-        atomic.__enter__()
-    finally:
-        del connection._start_transaction_under_autocommit  # type: ignore[attr-defined]
 
 
 def make_id() -> uuid.UUID:

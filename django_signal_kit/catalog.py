@@ -34,6 +34,12 @@ DJANGO_SIGNALS = {
 KIT_SIGNALS = {
     name: f"django_signal_kit.signals.{name}"
     for name in (
+        "pre_bulk_create",
+        "post_bulk_create",
+        "pre_bulk_update",
+        "post_bulk_update",
+        "pre_queryset_update",
+        "post_queryset_update",
         "receiver_failed",
         "pre_file_delete",
         "post_file_delete",
@@ -41,10 +47,27 @@ KIT_SIGNALS = {
     )
 }
 
-# Sent once per instance, with the model as sender: connected model by model, never to all.
-MODEL_SIGNALS = frozenset(
-    ("pre_init", "post_init", "pre_save", "post_save", "pre_delete", "post_delete")
+# Sent once per write about which Django is silent, with the model as sender.
+BULK_SIGNALS = frozenset(
+    (
+        "pre_bulk_create",
+        "post_bulk_create",
+        "pre_bulk_update",
+        "post_bulk_update",
+        "pre_queryset_update",
+        "post_queryset_update",
+    )
 )
+
+# With the model as sender: connected model by model, never to all.
+MODEL_SIGNALS = BULK_SIGNALS | {
+    "pre_init",
+    "post_init",
+    "pre_save",
+    "post_save",
+    "pre_delete",
+    "post_delete",
+}
 
 # A receiver that raises in one of these escapes to the server and stops Django's own clean-up.
 REQUEST_SIGNALS = frozenset(("request_started", "request_finished", "got_request_exception"))

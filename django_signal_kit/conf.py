@@ -18,6 +18,7 @@ KEYS = (
     "RECEIVERS",
     "EXTRA_SIGNALS",
     "DISCOVER_EXCLUDE",
+    "BULK_SIGNALS",
     "REDACT",
     "TRUSTED_PROXIES",
 )
@@ -72,6 +73,14 @@ class Settings:
     def DISCOVER_EXCLUDE(self) -> Sequence[str]:  # noqa: N802
         """Names of the apps whose ``signals`` module is not imported by the kit."""
         return self._strings("DISCOVER_EXCLUDE")
+
+    @property
+    def BULK_SIGNALS(self) -> bool:  # noqa: N802
+        """Whether bulk_create, bulk_update and QuerySet.update() are heard."""
+        value = self.all.get("BULK_SIGNALS", True)
+        if not isinstance(value, bool):
+            raise self._wrong("BULK_SIGNALS", value, "True or False")
+        return value
 
     @property
     def REDACT(self) -> Sequence[str]:  # noqa: N802

@@ -94,6 +94,7 @@ class Journal:
         "connection",
         "hooks",
         "is_unit_hooked",
+        "locked",
         "marks",
         "unit",
         "writes",
@@ -109,6 +110,8 @@ class Journal:
         self.writes = 0
         self.marks: dict[str, Mark] = {}
         self.hooks: list[Any] | None = None
+        #: The commit hooks of the transaction that holds SQLite's write lock.
+        self.locked: list[Any] | None = None
 
     def mark(self) -> Mark:
         return self.before.end, self.after.end, self.writes

@@ -165,8 +165,9 @@ def check_class(cls: type[Receiver]) -> None:
             f"{cls.__qualname__}.{method}() is named like no signal, so it is never called.",
             f"Did you mean {signal_name!r}? A helper of your own may start with an underscore.",
         )
-    for option in get_options(cls):
-        if option in names:
+    for option, default in get_options(cls).items():
+        # A subclass may say that it does not hear a signal: post_delete = None.
+        if option in names and default is not None:
             raise Misconfigured(
                 "E013",
                 f"{cls.__qualname__}.{option} has the name of a signal, but is no method.",

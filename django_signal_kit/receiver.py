@@ -93,7 +93,9 @@ class ModelReceiver(Receiver):
     exclude: Sequence[ModelSpec] = ()
     #: Hear the loading of fixtures, too.
     raw: bool = False
-    #: Hear bulk writes. No bulk write is heard yet; the option is there to be set already.
+    #: Hear, row by row through ``pre_save`` and ``post_save``, what ``bulk_create`` and
+    #: ``bulk_update`` write, unless the receiver has methods for the bulk signals themselves.
+    #: ``"all"``: what ``QuerySet.update()`` writes as well, which reads and locks its rows first.
     bulk: bool | Literal["all"] = True
     #: Open a transaction round a covered write in autocommit, if this receiver flushes before the
     #: commit. Without it a crash in between may leave the write without what belongs to it.

@@ -11,7 +11,8 @@ from django.db.models import Model
 from django.db.models.signals import class_prepared
 from django.dispatch import Signal
 
-from django_signal_kit import catalog, snapshots, writes
+from django_signal_kit import catalog, rowwise, snapshots, writes
+from django_signal_kit.conf import conf
 from django_signal_kit.current import Muting
 from django_signal_kit.dispatch import make_function
 from django_signal_kit.exceptions import did_you_mean
@@ -94,9 +95,18 @@ class Registry:
         names = catalog.get_paths()
         for receiver in receivers:
             methods = receiver.get_methods(names)
-            self._functions[receiver] = {
+            functions = {
                 name: make_function(receiver, name, method) for name, method in methods.items()
             }
+            if isinstance(receiver, ModelReceiver):
+                functions |= rowwise.make_functions(receiver, functions)
+            if not conf.BULK_SIGNALS:
+                functions = {
+                    name: function
+                    for name, function in functions.items()
+                    if name not in catalog.BULK_SIGNALS
+                }
+            self._functions[receiver] = functions
         # Receiver by receiver: Django calls in the order of connecting.
         for receiver in receivers:
             for signal_name in self._functions[receiver]:
@@ -197,6 +207,9 @@ class Registry:
         covered_by = {"pre_save": saves, "post_save": saves}
         covered_by |= {"pre_delete": deletes, "post_delete": deletes, "m2m_changed": links}
         self._stamp_fields.clear()
+        bulk_writes: dict[type[Model], bool] = {}
+        bulk_reads: set[type[Model]] = set()
+        covered_by |= dict.fromkeys(catalog.BULK_SIGNALS, bulk_writes)
         snapshots.old_fields.clear()
         for connection in self.connections:
             covered = covered_by.get(connection.signal_name)
@@ -209,7 +222,9 @@ class Registry:
             if connection.signal_name != "m2m_changed":
                 fields = snapshots.old_fields.setdefault(model, [])
                 fields += [f for f in receiver.get_old_fields(model) if f not in fields]
-        writes.cover(saves, deletes, links)
+            if connection.signal_name.endswith("queryset_update") and receiver.bulk == "all":
+                bulk_reads.add(model)
+        writes.cover(saves, deletes, links, bulk_writes, bulk_reads)
 
 
 def get_throughs(receiver: ModelReceiver, model: type[Model]) -> list[type[Model]]:

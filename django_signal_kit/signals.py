@@ -2,6 +2,25 @@
 
 from django.dispatch import Signal
 
+# Sent round the writes about which Django is silent, in their transaction, with the model as
+# sender and with the argument using.
+
+# objs (list), ignore_conflicts, update_conflicts, unique_fields, update_fields (of the upsert; a
+# list that a receiver of pre_ may extend, or None).
+pre_bulk_create = Signal(use_caching=True)
+post_bulk_create = Signal(use_caching=True)
+
+# objs (list), fields (a set of names; a receiver of pre_ may add to it), and, after the write,
+# count (how many rows matched).
+pre_bulk_update = Signal(use_caching=True)
+post_bulk_update = Signal(use_caching=True)
+
+# queryset, values (a dict by field name; a receiver of pre_ may add to it), rows (if a receiver of
+# the model has bulk="all", a list of instances with the old, then the new values; else None), and,
+# after the write, count.
+pre_queryset_update = Signal(use_caching=True)
+post_queryset_update = Signal(use_caching=True)
+
 # Sent by the kit when a receiver with on_error="log", a receiver of a request signal or a flush
 # after the commit failed. Arguments: receiver, signal_name (str, "flush" for a flush), exception.
 receiver_failed = Signal()

@@ -25,11 +25,12 @@ from django.db.models import (
 from django.db.models.fields import NOT_PROVIDED
 
 from django_signal_kit.batching import UnitOfWork, get_unit
+from django_signal_kit.locking import lock_before_reading
 
 Row = Mapping[str, Any]
 
 _FORCE_INSERT = "force_insert"
-_DOOMED = "doomed"
+_TOGETHER = "together"
 _CHUNK = 500
 
 #: What is read before a write: model -> concrete fields. Filled by the registry.
@@ -41,9 +42,20 @@ def note_insert(unit: UnitOfWork) -> None:
     unit.notes[_FORCE_INSERT] = True
 
 
-def note_doomed(unit: UnitOfWork, instances: Mapping[type[Model], Iterable[Model]]) -> None:
-    """The instances that are about to be deleted, so that their rows can be read together."""
-    unit.notes[_DOOMED] = instances
+def note_together(unit: UnitOfWork, model: type[Model], instances: Iterable[Model]) -> None:
+    """These instances are written together, so that their rows can be read together."""
+    unit.notes.setdefault(_TOGETHER, {})[model] = instances
+
+
+def note_read(unit: UnitOfWork, model: type[Model], rows: Iterable[Model]) -> None:
+    """These instances have just been read and locked: they are what the database holds."""
+    note_together(unit, model, rows)
+    fields = old_fields.get(model, ())
+    for row in rows:
+        values = row.__dict__
+        unit.notes["old", id(row)] = {
+            field.attname: _detach(field, values[field.attname]) for field in fields
+        }
 
 
 def get_old_row(instance: Model, using: str) -> Row | None:
@@ -57,8 +69,12 @@ def get_old_row(instance: Model, using: str) -> Row | None:
     key = ("old", id(instance))
     if unit is not None and key in unit.notes:
         return unit.notes[key]  # type: ignore[no-any-return]
-    if unit is not None and type(instance) in unit.notes.get(_DOOMED, ()):
-        _read_doomed(unit, type(instance), using)
+    if (
+        unit is not None
+        and type(instance) in unit.notes.get(_TOGETHER, ())
+        and not unit.notes.get(_FORCE_INSERT)
+    ):
+        _read_together(unit, type(instance), using)
         return unit.notes.get(key)
     row = None
     if _may_exist(instance, unit):
@@ -72,21 +88,25 @@ def get_old_row(instance: Model, using: str) -> Row | None:
 def _may_exist(instance: Model, unit: UnitOfWork | None) -> bool:
     if not instance._is_pk_set():  # type: ignore[attr-defined]
         return False
-    if not instance._state.adding:
-        return True
     if unit is not None and unit.notes.get(_FORCE_INSERT):
         return False
+    if not instance._state.adding:
+        return True
     # Like Model.save(): a key that has a default is never looked up for a new instance.
     pk = instance._meta.pk
     return pk.default is NOT_PROVIDED and pk.db_default is NOT_PROVIDED
 
 
-def _read_doomed(unit: UnitOfWork, model: type[Model], using: str) -> None:
-    instances = {instance.pk: instance for instance in unit.notes[_DOOMED][model]}
+def _read_together(unit: UnitOfWork, model: type[Model], using: str) -> None:
+    instances: dict[Any, list[Model]] = {}
+    for instance in unit.notes[_TOGETHER][model]:
+        instances.setdefault(instance.pk, []).append(instance)
+        unit.notes["old", id(instance)] = None
     keys = list(instances)
     for start in range(0, len(keys), _CHUNK):
         for pk, row in _read(model, keys[start : start + _CHUNK], using).items():
-            unit.notes["old", id(instances[pk])] = row
+            for instance in instances[pk]:
+                unit.notes["old", id(instance)] = row
 
 
 def _read(model: type[Model], keys: Sequence[Any], using: str) -> dict[Any, Row]:
@@ -94,6 +114,7 @@ def _read(model: type[Model], keys: Sequence[Any], using: str) -> dict[Any, Row]
     connection = connections[using]
     rows: QuerySet[Any] = QuerySet(model, using=using)
     rows = rows.filter(pk=keys[0]) if len(keys) == 1 else rows.filter(pk__in=keys)
+    lock_before_reading(connection, model)
     if connection.in_atomic_block and connection.features.has_select_for_update:
         features = connection.features
         rows = rows.select_for_update(
@@ -127,12 +148,27 @@ def get_new_row(instance: Model, fields: Iterable[Field[Any, Any]], using: str) 
         except ValueError:
             unsure.append(field)
     if unsure:
-        names = [field.attname for field in unsure]
-        rows: QuerySet[Any] = QuerySet(type(instance), using=using)
-        found = rows.filter(pk=instance.pk).values_list(*names).first()
-        for field, value in zip(unsure, found or [None] * len(unsure), strict=True):
-            row[field.attname] = canonical_or_raw(field, value)
+        row.update(_read_back(instance, unsure, using))
     return row
+
+
+def _read_back(instance: Model, fields: Sequence[Field[Any, Any]], using: str) -> Row:
+    """Values after the write; those of rows that are written together in one query."""
+    model, unit = type(instance), get_unit()
+    names = tuple(field.attname for field in fields)
+    together = () if unit is None else unit.notes.get(_TOGETHER, {}).get(model, ())
+    cache: dict[Any, Any] = {} if unit is None else unit.notes.setdefault((model, names), {})
+    if instance.pk not in cache:
+        rows: QuerySet[Any] = QuerySet(model, using=using)
+        keys = [other.pk for other in together] or [instance.pk]
+        for start in range(0, len(keys), _CHUNK):
+            chunk = rows.filter(pk__in=keys[start : start + _CHUNK])
+            cache.update({pk: values for pk, *values in chunk.values_list("pk", *names)})
+    found = cache.get(instance.pk, [None] * len(names))
+    return {
+        field.attname: canonical_or_raw(field, value)
+        for field, value in zip(fields, found, strict=True)
+    }
 
 
 def canonical(field: Field[Any, Any], value: Any) -> Any:
@@ -157,6 +193,15 @@ def canonical(field: Field[Any, Any], value: Any) -> Any:
     if isinstance(field, DecimalField) and isinstance(value, Decimal):
         return _exact(field, value)
     return _plain(value)
+
+
+def _detach(field: Field[Any, Any], value: Any) -> Any:
+    """What an instance has just been given by the database, apart from the instance."""
+    if isinstance(field, FileField) and hasattr(value, "name"):
+        return value.name or ""
+    if isinstance(field, JSONField) and value is not None:
+        return json.loads(json.dumps(value, cls=field.encoder), cls=field.decoder)
+    return canonical_or_raw(field, value)
 
 
 def canonical_or_raw(field: Field[Any, Any], value: Any) -> Any:

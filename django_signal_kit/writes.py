@@ -2,8 +2,9 @@
 
 Django's own methods are wrapped, once for all models; a model that no receiver covers costs one
 look into a set. Wrapped are ``Model.save_base``, ``Collector.delete``, the managers of
-many-to-many relations, and a connection's savepoints. Nothing is heard of ``_raw_delete()``, raw
-SQL, the models of migrations, and overrides that do not call ``super()``.
+many-to-many relations, a connection's savepoints, and, if a receiver hears bulk writes, the
+methods of ``QuerySet`` that write. Nothing is heard of ``_raw_delete()``, ``_update()``, raw SQL,
+the models of migrations, and overrides that do not call ``super()``.
 """
 
 from __future__ import annotations
@@ -15,38 +16,24 @@ from typing import Any
 from django.apps import apps
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.fields import related_descriptors
+from django.db.models.sql import UpdateQuery
 
-from django_signal_kit import journal, snapshots
+from django_signal_kit import bulk, journal, snapshots
 from django_signal_kit.batching import UnitOfWork
+from django_signal_kit.instances import NOT_ADDING_YET, UpdateFields, remember
+from django_signal_kit.recursion import check_recursion
 
 # Model, or through model for m2m -> does a receiver of it flush before the commit?
 saved: dict[type[Model], bool] = {}
 deleted: dict[type[Model], bool] = {}
 linked: dict[type[Model], bool] = {}
 
+_SUSPICIOUS_DEPTH = 20
+
 _originals: list[tuple[Any, str, Any]] = []
-
-_MISSING = object()
-
-
-class UpdateFields(set[str]):
-    """The ``update_fields`` of a covered save: a receiver of ``pre_save`` may add to it.
-
-    Equal to, and hashed like, the frozenset that others expect.
-    """
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self))
-
-
-class PendingAlias(str):
-    """The ``_state.db`` of an instance until Django writes another there, right after its SQL:
-    what fails before that has written nothing that stays, what fails after it has."""
-
-    __slots__ = ()
 
 
 def install() -> None:
@@ -58,11 +45,18 @@ def install() -> None:
     _wrap(related_descriptors, "create_forward_many_to_many_manager", _create_manager)
     _wrap(BaseDatabaseWrapper, "savepoint", _savepoint)
     _wrap(BaseDatabaseWrapper, "savepoint_rollback", _savepoint_rollback)
+    if bulk.covered:
+        _wrap(QuerySet, "bulk_create", bulk.wrap_bulk_create)
+        _wrap(QuerySet, "bulk_update", bulk.wrap_bulk_update)
+        _wrap(QuerySet, "update", bulk.wrap_update)
+        _wrap(UpdateQuery, "update_batch", bulk.wrap_update_batch)
     _forget_managers()
 
 
 def uninstall() -> None:
     """Put Django's own methods back."""
+    if not _originals:
+        return
     while _originals:
         owner, name, original = _originals.pop()
         setattr(owner, name, original)
@@ -73,15 +67,19 @@ def cover(
     saves: dict[type[Model], bool],
     deletes: dict[type[Model], bool],
     links: dict[type[Model], bool],
+    bulk_writes: dict[type[Model], bool],
+    bulk_reads: set[type[Model]],
 ) -> None:
     """Say which models are covered. What is not named is left to Django alone."""
-    for covered, given in ((saved, saves), (deleted, deletes), (linked, links)):
+    given = ((saved, saves), (deleted, deletes), (linked, links), (bulk.covered, bulk_writes))
+    for covered, models in given:
         covered.clear()
-        covered.update(given)
-    if saved or deleted or linked:
+        covered.update(models)
+    bulk.read.clear()
+    bulk.read.update(bulk_reads)
+    uninstall()
+    if saved or deleted or linked or bulk.covered:
         install()
-    else:
-        uninstall()
 
 
 def _wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
@@ -104,38 +102,25 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
         if model not in saved:
             return original(self, raw, force_insert, force_update, using, update_fields)
         using = using or router.db_for_write(model, instance=self)
-        with UnitOfWork(using, atomic=saved[model], undo=_remember(self)) as unit:
+        with UnitOfWork(using, atomic=saved[model], undo=remember(self)) as unit:
+            unit.instance = self
+            if unit.depth > _SUSPICIOUS_DEPTH:
+                check_recursion(unit)
             if force_insert:
                 snapshots.note_insert(unit)
             if update_fields is not None:
                 update_fields = UpdateFields(update_fields)
             state = self._state
-            pending = state.db = None if state.db is None else PendingAlias(state.db)
+            if not state.adding:
+                state.adding = NOT_ADDING_YET  # type: ignore[assignment]
             try:
                 original(self, raw, force_insert, force_update, using, update_fields)
             finally:
-                if state.db is not pending:
+                if state.adding is False:
                     unit.note_write()
 
     save_base.alters_data = True  # type: ignore[attr-defined]
     return save_base
-
-
-def _remember(instance: Model) -> Callable[[], None]:
-    """What makes an instance again what it was, should the transaction be rolled back."""
-    state = instance._state
-    db, adding, values = state.db, state.adding, instance.__dict__.copy()
-
-    def restore() -> None:
-        state.db, state.adding = db, adding
-        for field in instance._meta.concrete_fields:
-            value = values.get(field.attname, _MISSING)
-            if value is not _MISSING:
-                instance.__dict__[field.attname] = value
-            else:
-                instance.__dict__.pop(field.attname, None)
-
-    return restore
 
 
 def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -155,7 +140,8 @@ def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
                 setattr(instance, attname, key)
 
         with UnitOfWork(self.using, atomic=is_atomic, undo=restore) as unit:
-            snapshots.note_doomed(unit, self.data)
+            for model, instances in self.data.items():
+                snapshots.note_together(unit, model, instances)
             result = original(self)
             unit.note_write()
             return result

@@ -17,8 +17,8 @@ from django.test.utils import override_settings
 
 from django_signal_kit import registry
 
-hypothesis.settings.register_profile("quick", max_examples=50)
-hypothesis.settings.register_profile("thorough", max_examples=2000)
+hypothesis.settings.register_profile("quick", max_examples=50, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("SIGNAL_KIT_HYPOTHESIS", "quick"))
 
 

@@ -450,6 +450,42 @@ def test_an_error_before_the_sql_leaves_the_users_transaction_usable(
     assert before.flushed == [["b"]]
 
 
+class PointsTo(ModelReceiver):
+    """Sets a foreign key, which tells a new instance its database, and then refuses."""
+
+    models = ["testapp.Product"]
+
+    def pre_save(self, instance: Any, **kwargs: Any) -> None:
+        instance.category = Category.objects.get()
+        raise RuntimeError
+
+
+def test_a_foreign_key_set_before_the_sql_is_no_write(wire: Any) -> None:
+    Category.objects.create(name="c")
+    wire(Before, PointsTo)
+    with transaction.atomic():
+        with pytest.raises(RuntimeError):
+            Product.objects.create(name="a")
+        assert not connection.needs_rollback
+        stored = Tag.objects.create(name="b")
+        assert stored._state.adding is False
+        stored.save()
+        assert stored._state.adding is False
+
+
+def test_a_stored_instance_is_as_it_was_after_an_error_before_the_sql(
+    wire: Any, stranger: Any
+) -> None:
+    tag = TagFactory()
+    wire(Before)
+    stranger(pre_save, Tag)
+    with transaction.atomic():
+        with pytest.raises(RuntimeError):
+            tag.save()
+        assert not connection.needs_rollback
+    assert tag._state.adding is False
+
+
 # batch()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db.models import signals as model_signals
 from django.dispatch import Signal
 
@@ -78,7 +79,7 @@ def test_an_extra_signal_may_have_another_name_than_its_variable(wire: Any) -> N
 
 
 def test_a_signal_that_cannot_be_imported_names_its_setting(
-    monkeypatch: pytest.MonkeyPatch, settings: Any
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(settings, "SIGNAL_KIT", {"EXTRA_SIGNALS": {"paid": "tests.nowhere.x"}})
     with pytest.raises(Misconfigured, match=r"SIGNAL_KIT\['EXTRA_SIGNALS'\]\['paid'\]"):

@@ -30,6 +30,7 @@ class Ledger(ModelReceiver):
 
     models = ["testapp.Tag", "testapp.Product"]
     flush_on = "before_commit"
+    bulk = "all"
 
     def post_save(self, instance: Any, created: bool, **kwargs: Any) -> None:
         self.collect(("create" if created else "update", instance.pk, instance.name))
@@ -114,6 +115,27 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
         with pytest.raises(ValueError):
             Tag(name=name).save(update_fields=["nme"])
 
+    @rule(some=st.lists(names, max_size=3))
+    def bulk_create(self, some: list[str]) -> None:
+        for tag in Tag.objects.bulk_create(Tag(name=name) for name in some):
+            self.note("create", tag.pk, tag.name)
+
+    @rule(name=names)
+    def bulk_update(self, name: str) -> None:
+        tags = list(Tag.objects.order_by("pk"))
+        for tag in tags:
+            tag.name = name
+        Tag.objects.bulk_update(tags, ["name"], batch_size=2)
+        for tag in tags:
+            self.note("update", tag.pk, name)
+
+    @rule(old=names, new=names)
+    def update_many(self, old: str, new: str) -> None:
+        keys = list(Tag.objects.filter(name=old).values_list("pk", flat=True))
+        Tag.objects.filter(name=old).update(name=new)
+        for key in keys:
+            self.note("update", key, new)
+
     # Transactions
 
     @rule()
@@ -171,6 +193,19 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
             self.committed.update(items)
 
     def teardown(self) -> None:
+        try:
+            self.finish()
+        finally:
+            # What failed in a transaction must not fail the next example as well.
+            if connection.in_atomic_block:
+                connection.close()
+                connection.__dict__.pop("_signal_kit_journal", None)
+                connection.in_atomic_block = connection.needs_rollback = False
+                connection.atomic_blocks.clear()
+                connection.savepoint_ids.clear()
+                connection.connection = None
+
+    def finish(self) -> None:
         while self.frames:
             if self.frames[-1][0] == "savepoint":
                 self.end_savepoint(keep=True)

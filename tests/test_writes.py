@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import Any
 
 import pytest
@@ -285,3 +286,57 @@ def audit_of(*models: str) -> dict[str, Any]:
         "NAME": "second",
         "OPTIONS": {"models": list(models)},
     }
+
+
+class SavesItself(ModelReceiver):
+    models = ["testapp.Tag"]
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        instance.save()
+
+
+class SavesOnce(ModelReceiver):
+    models = ["testapp.Tag"]
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        if instance.name != "done":
+            instance.name = "done"
+            instance.save()
+
+
+def test_a_receiver_that_saves_its_own_instance_without_end_is_named(wire: Any) -> None:
+    wire(SavesItself)
+    with pytest.raises(RecursionError, match=r"SavesItself\.post_save\(\) saves the testapp\.Tag"):
+        TagFactory()
+
+
+def test_a_receiver_may_save_its_own_instance_with_an_end(wire: Any) -> None:
+    wire(SavesOnce)
+    assert TagFactory(name="new").name == "done"
+
+
+def test_in_a_users_own_transaction_a_covered_save_waits_for_its_turn_as_well(wire: Any) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("about SQLite")
+    connection.cursor().execute("PRAGMA journal_mode=WAL").fetchall()
+    tag = TagFactory(name="x")
+    wire(("django_signal_kit.receivers.AuditLog", {"models": ["testapp.Tag"]}))
+    errors: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for number in range(40):
+                with transaction.atomic():
+                    Tag(pk=tag.pk, name=str(number)).save()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    connection.cursor().execute("PRAGMA journal_mode=DELETE").fetchall()
+    assert errors == []

@@ -10,12 +10,14 @@ from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router
-from django.db.models import Field, Model, QuerySet
+from django.db.models import Field, Model
 
-from django_signal_kit.batching import FlushOn, UnitOfWork, get_unit
+from django_signal_kit import bulk
+from django_signal_kit.batching import FlushOn, get_unit
 from django_signal_kit.conf import conf
 from django_signal_kit.current import get_context
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.m2m import M2MChange
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.registry import registry
 from django_signal_kit.senders import Coverage
@@ -44,6 +46,8 @@ class AuditLog(ModelReceiver):
     redact: Sequence[str] = ()
     #: Record many-to-many changes; costs a query before each, to know what really changes.
     m2m: bool = True
+    #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
+    bulk: bool | Literal["all"] = "all"
     #: Where the old values come from: the row, read and locked before the write (one query).
     old_values: Literal["database"] = "database"
 
@@ -89,7 +93,14 @@ class AuditLog(ModelReceiver):
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         get_old_row(instance, using)
 
-    def post_save(self, instance: Model, update_fields: Any, using: str, **kwargs: Any) -> None:
+    def post_save(
+        self,
+        instance: Model,
+        created: bool | None,
+        update_fields: Any,
+        using: str,
+        **kwargs: Any,
+    ) -> None:
         old = get_old_row(instance, using)
         fields = [
             field
@@ -99,7 +110,7 @@ class AuditLog(ModelReceiver):
         new = get_new_row(instance, fields, using)
         changes = self.get_changes(instance, old, new)
         if old is None:
-            self.record(instance, "create", changes, using=using)
+            self.record(instance, "create", changes, using=using, certain=created is not None)
         elif changes:
             self.record(instance, "update", changes, using=using)
 
@@ -124,7 +135,7 @@ class AuditLog(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        change = _M2MChange(sender, instance, reverse, model, using)
+        change = M2MChange(sender, instance, reverse, model, using)
         if not self._records_m2m(change):
             return
         if action in ("pre_remove", "pre_clear"):
@@ -136,21 +147,36 @@ class AuditLog(ModelReceiver):
         elif action == "post_clear":
             self._record_m2m(change, "m2m_clear", "removed", change.recall(pk_set))
 
-    def record(self, instance: Model, action: str, changes: Changes, *, using: str) -> None:
-        """Collect an entry about ``instance``; it is written when the unit of work ends."""
+    def record(
+        self,
+        instance: Model,
+        action: str,
+        changes: Changes,
+        *,
+        using: str,
+        certain: bool = True,
+    ) -> None:
+        """Collect an entry about ``instance``; it is written when the unit of work ends.
+
+        An entry that is not ``certain`` says so in its context: after ``ignore_conflicts`` or an
+        upsert nobody can tell whether a row was made, changed or left alone.
+        """
         if not self.should_record(instance, action, changes):
             return
+        told = dict(self.get_context())
+        if not certain:
+            told["certain"] = False
         actor = self.get_actor()
         unit = get_unit()
         entry = get_entry_model()(
             action=action,
             content_type_id=_get_content_type_id(instance),
-            object_pk=to_key(instance.pk),
+            object_pk="" if instance.pk is None else to_key(instance.pk),
             object_text=self._describe(instance),
             changes=changes,
             actor_id=None if actor is None else actor.pk,
             actor_text="" if actor is None else to_text(str(actor))[:255],
-            context=to_json(self.get_context(), self._secrets),
+            context=to_json(told, self._secrets),
             using=using,
             **({} if unit is None else {"unit": unit.id}),
         )
@@ -240,76 +266,18 @@ class AuditLog(ModelReceiver):
                 told.add((parent._meta.concrete_model, getattr(instance, link.attname)))
         return (instance._meta.concrete_model, instance.pk) in told
 
-    def _records_m2m(self, change: _M2MChange) -> bool:
-        return self._records(change.field.name)
+    def _records_m2m(self, change: M2MChange) -> bool:
+        # The rows of an explicit through model that is covered itself tell the same, and more.
+        is_told_by_rows = registry.covers(self, change.through) and change.through in bulk.covered
+        return self._records(change.field.name) and not is_told_by_rows
 
     def _record_m2m(
-        self, change: _M2MChange, action: str, verb: str, targets: Iterable[Any]
+        self, change: M2MChange, action: str, verb: str, targets: Iterable[Any]
     ) -> None:
         for instance, keys in change.by_row(set(targets)):
             if keys:
                 changes = {change.field.name: {verb: to_json(sorted(keys, key=_sort_key))}}
                 self.record(instance, action, changes, using=change.using)
-
-
-class _M2MChange:
-    """One many-to-many call, told from the side that declares the field."""
-
-    def __init__(
-        self,
-        through: type[Model],
-        instance: Model,
-        reverse: bool,
-        model: type[Model],
-        using: str,
-    ) -> None:
-        self.through = through
-        self.instance = instance
-        self.reverse = reverse
-        self.model = model
-        self.using = using
-        declaring = model if reverse else type(instance)
-        self.field: Any = next(
-            field
-            for field in declaring._meta.many_to_many
-            if field.remote_field.through is through
-        )
-        source, target = self.field.m2m_field_name(), self.field.m2m_reverse_field_name()
-        self.source, self.target = (target, source) if reverse else (source, target)
-
-    def remember(self, pk_set: set[Any] | None) -> None:
-        """Read, before they go, which of the targets are linked; all if ``pk_set`` is None."""
-        unit = get_unit()
-        if unit is not None:
-            unit.notes[self._key(unit)] = self._read(pk_set)
-
-    def recall(self, pk_set: set[Any] | None) -> set[Any]:
-        unit = get_unit()
-        found = None if unit is None else unit.notes.pop(self._key(unit), None)
-        return (pk_set or set()) if found is None else found
-
-    def _key(self, unit: UnitOfWork) -> tuple[Any, ...]:
-        return ("m2m", self.through, self.reverse, id(self.instance))
-
-    def _read(self, pk_set: set[Any] | None) -> set[Any]:
-        rows: QuerySet[Any] = QuerySet(self.through, using=self.using)
-        owner = self.through._meta.get_field(self.source)
-        value = owner.get_foreign_related_value(self.instance)[0]  # type: ignore[union-attr]
-        rows = rows.filter(**{self.source: value})
-        if pk_set is not None:
-            rows = rows.filter(**{f"{self.target}__in": pk_set})
-        return set(rows.values_list(self.target, flat=True))
-
-    def by_row(self, targets: set[Any]) -> Iterable[tuple[Model, set[Any]]]:
-        """Each row of the declaring side with the keys that it gained or lost."""
-        if not self.reverse:
-            yield self.instance, targets
-            if not self.field.remote_field.symmetrical:
-                return
-        rows: QuerySet[Any] = QuerySet(self.model, using=self.using)
-        for row in rows.filter(pk__in=targets).order_by("pk"):
-            if self.reverse or row.pk != self.instance.pk:
-                yield row, {self.instance.pk}
 
 
 def get_entry_model() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,8 +33,7 @@ def wired() -> Callable[..., Any]:
 
 
 @pytest.fixture(autouse=True)
-def _write_ahead(request: Any) -> Iterator[None]:
+def _write_ahead(request: Any) -> None:
     if connection.vendor == "sqlite" and request.node.get_closest_marker("django_db"):
         request.getfixturevalue("transactional_db")
         connection.cursor().execute("PRAGMA journal_mode=WAL").fetchall()
-    yield

@@ -69,6 +69,6 @@ def show(title: str, result: Result) -> None:
     print(f"\n{title}")
     for name, time in result.medians.items():
         print(
-            f"  {name:<44} {time:10.3f} µs  {result.ratio(name):6.3f} ×"
+            f"  {name:<44} {time:10.3f} µs  {result.ratio(name):6.3f} times"
             f"  {result.difference(name):+8.3f} µs"
         )

@@ -421,14 +421,24 @@ def test_a_one_way_relation_to_itself_is_recorded_on_the_row_that_follows(audit:
     assert entries(b) == [("m2m_add", {"follows": {"added": [a.pk]}})]
 
 
-def test_a_through_model_with_fields_is_recorded_on_the_declaring_side(audit: Any) -> None:
+def test_a_through_model_with_fields_is_recorded_on_the_declaring_side(wire: Any) -> None:
+    wire((AuditLog, {"models": ["testapp.Club"]}))
     club, person = Club.objects.create(name="c"), PersonFactory()
     forget()
     club.members.add(person, through_defaults={"role": "head"})
-    assert entries(club) == [("m2m_add", {"members": {"added": [person.pk]}})]
+    assert entries() == [("m2m_add", {"members": {"added": [person.pk]}})]
+
+
+def test_a_through_model_that_is_covered_itself_is_counted_once(audit: Any) -> None:
+    club, person = Club.objects.create(name="c"), PersonFactory()
     forget()
-    Membership.objects.create(club=club, person=person)
-    assert [action for action, _ in entries()] == ["create"]
+    club.members.add(person, through_defaults={"role": "head"})
+    club.members.clear()
+    membership = ContentType.objects.get_for_model(Membership).pk
+    assert [
+        (entry.content_type_id, entry.action) for entry in AuditEntry.objects.order_by("id")
+    ] == [(membership, "create"), (membership, "delete")]
+    assert entries()[0][1]["role"] == [None, "head"]
 
 
 def test_a_rolled_back_link_leaves_no_entry(audit: Any) -> None:
@@ -746,4 +756,95 @@ def test_uncovered_rows_are_none_of_its_business(wire: Any) -> None:
     wire((AuditLog, {"models": ["testapp.Tag"]}))
     CategoryFactory()
     Restaurant.objects.create(name="r")
+    assert entries() == []
+
+
+# Bulk writes
+
+
+def test_bulk_create_is_one_entry_a_row_in_one_statement(
+    audit: Any, django_assert_num_queries: Any
+) -> None:
+    TagFactory()
+    forget()
+    with django_assert_num_queries(4):  # BEGIN, INSERT, INSERT, COMMIT
+        tags = Tag.objects.bulk_create([Tag(name=str(n)) for n in range(20)])
+    assert [changes["name"] for _, changes in entries()] == [[None, str(n)] for n in range(20)]
+    keys = AuditEntry.objects.order_by("id").values_list("object_pk", flat=True)
+    assert list(keys) == [str(tag.pk) for tag in tags]
+    assert len(set(AuditEntry.objects.values_list("unit", flat=True))) == 1
+
+
+def test_bulk_update_tells_what_the_database_held_and_holds(
+    audit: Any, django_assert_num_queries: Any
+) -> None:
+    products = [ProductFactory(name=str(n), stock=n) for n in range(3)]
+    Product.objects.filter(pk=products[0].pk).update(stock=50)
+    forget()
+    for product in products:
+        product.stock = F("stock") + 1
+        product.name = "unwritten"
+    with django_assert_num_queries(6):  # BEGIN, SELECT, UPDATE, SELECT, INSERT, COMMIT
+        Product.objects.bulk_update(products, ["stock"])
+    assert [changes for _, changes in entries()] == [
+        {"stock": [50, 51]},
+        {"stock": [1, 2]},
+        {"stock": [2, 3]},
+    ]
+
+
+def test_a_queryset_update_tells_each_row_that_changed(
+    audit: Any, django_assert_num_queries: Any
+) -> None:
+    for number in range(4):
+        ProductFactory(name=f"p{number}", stock=number)
+    forget()
+    with django_assert_num_queries(5):  # BEGIN, SELECT, UPDATE, INSERT, COMMIT
+        Product.objects.filter(stock__gt=0).update(stock=3)
+    assert [changes for _, changes in entries()] == [{"stock": [1, 3]}, {"stock": [2, 3]}]
+
+
+def test_an_update_by_expressions_tells_what_they_became(
+    audit: Any, django_assert_num_queries: Any
+) -> None:
+    for number in range(3):
+        ProductFactory(stock=number, price=1)
+    forget()
+    with django_assert_num_queries(6):
+        Product.objects.update(stock=F("stock") * 10, price="2.5")
+    assert [changes for _, changes in entries()] == [
+        {"price": ["1.00", "2.50"]},
+        {"stock": [1, 10], "price": ["1.00", "2.50"]},
+        {"stock": [2, 20], "price": ["1.00", "2.50"]},
+    ]
+
+
+def test_a_set_null_of_a_deletion_is_recorded_on_the_row_that_lost_its_parent(
+    audit: Any,
+) -> None:
+    category = CategoryFactory()
+    key = category.pk
+    product = ProductFactory(category=category)
+    forget()
+    category.delete()
+    assert entries(product) == [("update", {"category": [key, None]})]
+    assert len(set(AuditEntry.objects.values_list("unit", flat=True))) == 1
+
+
+def test_what_conflicts_leave_open_is_said_and_not_guessed(audit: Any) -> None:
+    Token.objects.bulk_create([Token(name="a")], ignore_conflicts=True)
+    [entry] = AuditEntry.objects.all()
+    assert entry.context["certain"] is False
+    forget()
+    Token.objects.bulk_create([Token(name="b")])
+    assert "certain" not in AuditEntry.objects.get().context
+
+
+def test_a_bulk_write_that_is_rolled_back_leaves_no_entry(audit: Any) -> None:
+    TagFactory(name="a")
+    forget()
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        Tag.objects.bulk_create([Tag(name="b")])
+        Tag.objects.update(name="c")
+        raise ZeroDivisionError
     assert entries() == []

@@ -1,0 +1,41 @@
+"""What a covered write needs of an instance: its fields to write, its state, and a way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db.models import Model
+
+_MISSING = object()
+
+
+class UpdateFields(set[str]):
+    """The ``update_fields`` of a covered save: a receiver of ``pre_save`` may add to it.
+
+    Equal to, and hashed like, the frozenset that others expect.
+    """
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self))
+
+
+#: Equal to False and not the same: the ``_state.adding`` of a stored instance until Django sets it
+#: to False, right after its SQL. What fails before that has written nothing that stays.
+NOT_ADDING_YET = 0
+
+
+def remember(instance: Model) -> Callable[[], None]:
+    """What makes an instance again what it was, should the transaction be rolled back."""
+    state = instance._state
+    db, adding, values = state.db, state.adding, instance.__dict__.copy()
+
+    def restore() -> None:
+        state.db, state.adding = db, adding
+        for field in instance._meta.concrete_fields:
+            value = values.get(field.attname, _MISSING)
+            if value is not _MISSING:
+                instance.__dict__[field.attname] = value
+            else:
+                instance.__dict__.pop(field.attname, None)
+
+    return restore
