@@ -41,8 +41,9 @@ def lock_before_reading(connection: BaseDatabaseWrapper, model: type[Model]) -> 
     if journal.locked is connection.run_on_commit:
         return
     quote = connection.ops.quote_name
-    column = quote(model._meta.concrete_fields[0].column or "")
-    table = quote(model._meta.db_table)
+    meta = model._meta.concrete_model._meta  # type: ignore[union-attr]
+    column = quote(meta.local_concrete_fields[0].column)  # type: ignore[arg-type]
+    table = quote(meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET {column} = {column} WHERE 0")
     journal.locked = connection.run_on_commit

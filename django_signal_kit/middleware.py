@@ -55,7 +55,8 @@ def get_request_context(request: HttpRequest) -> dict[str, Any]:
     """What a request tells of itself: actor (a callable), request_id, ip, method, path."""
 
     def get_actor() -> Any:
-        user = getattr(request, "user", None)
+        # What "await request.auser()" has found is kept apart from "request.user".
+        user = getattr(request, "_acached_user", None) or getattr(request, "user", None)
         return user if user is not None and user.is_authenticated else None
 
     return {

@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import django
+
 TEST_NAME = os.environ.get("SIGNAL_KIT_TEST_NAME", "test_signal_kit")
 DATABASE = os.environ.get("SIGNAL_KIT_TEST_DATABASE", "sqlite")
 SCRATCH = Path(tempfile.mkdtemp(prefix="signal-kit-tests-"))
@@ -19,6 +21,9 @@ ROOT_URLCONF = "tests.urls"
 MEDIA_ROOT = str(SCRATCH / "media")
 STATIC_URL = "/static/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 
 DATABASES = {
     "default": {

@@ -78,9 +78,7 @@ def test_an_app_without_a_signals_module_is_fine(tmp_path: Path) -> None:
 def test_a_broken_signals_module_raises_its_own_error(tmp_path: Path) -> None:
     broken = "import a_module_that_is_not_there\n"
     project = Project(tmp_path, {**SHOP, "shop/signals.py": broken}, ["shop", KIT])
-    assert project.fail() == (
-        "ModuleNotFoundError: No module named 'a_module_that_is_not_there'"
-    )
+    assert project.fail() == ("ModuleNotFoundError: No module named 'a_module_that_is_not_there'")
 
 
 def test_a_signals_package_is_found_as_a_module_is(tmp_path: Path) -> None:
@@ -138,7 +136,8 @@ class {name}(ModelReceiver):
         "shop/signals.py": make("OfShop"),
         "first/__init__.py": "",
         "first/signals.py": make("OfFirst"),
-        "listed.py": make("B").replace("@register(", "dict(") + make("A").replace("@reg", "# @reg"),
+        "listed.py": make("B").replace("@register(", "dict(")
+        + make("A").replace("@reg", "# @reg"),
     }
     project = Project(
         tmp_path,
@@ -361,6 +360,8 @@ def test_other_settings_change_nothing(wire: Any) -> None:
         assert registry.receivers == [receiver]
 
 
+# The checks of JSON fields ask every database.
+@pytest.mark.django_db(databases=["default", "other"])
 def test_the_check_runs_as_a_system_check() -> None:
     call_command("check")
     with override_settings(SIGNAL_KIT={"RECEIVERS": [f"{__name__}.Saves"]}):

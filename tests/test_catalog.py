@@ -101,5 +101,3 @@ class OnPaid(Receiver):
     }
     project = Project(tmp_path, files, ["shop", KIT], EXTRA_SIGNALS={"paid": "shop.events.paid"})
     assert project.run("from shop.events import paid\npaid.send(None, amount=5)") == "5\n"
-
-

@@ -13,6 +13,7 @@ from django.test.utils import override_settings
 
 from django_signal_kit import ModelReceiver, Receiver
 from django_signal_kit.checks import check_signal_kit
+from django_signal_kit.receivers import AuditLog
 from django_signal_kit.registry import registry
 
 KIT = "django_signal_kit.receivers"
@@ -32,7 +33,24 @@ class NearlySaves(ModelReceiver):
     def post_safe(self, **kwargs: Any) -> None: ...
 
 
+class HalfNearlySaves(Saves):
+    def postsave(self, **kwargs: Any) -> None: ...
+
+
 class HearsNothing(Receiver):
+    pass
+
+
+class HearsNothingOfModels(ModelReceiver):
+    models = ["testapp.Tag"]
+
+
+class LogWithoutDeletions(AuditLog):
+    models = ["testapp.Tag"]
+    post_delete = None  # type: ignore[assignment]
+
+
+class TagForm:
     pass
 
 
@@ -72,9 +90,17 @@ def options(path: str, **values: Any) -> dict[str, Any]:
 SAVES = f"{HERE}.Saves"
 
 MISTAKES: list[tuple[Any, str, str]] = [
-    ({"RECIEVERS": []}, "E001", "Unknown key 'RECIEVERS' in SIGNAL_KIT. Did you mean 'RECEIVERS'?"),
-    ({"receivers": []}, "E001", "Unknown key 'receivers' in SIGNAL_KIT. Did you mean 'RECEIVERS'?"),
-    ({5: []}, "E001", "Unknown key 5 in SIGNAL_KIT. Choose from 'DISCOVER_EXCLUDE', "),
+    (
+        {"RECIEVERS": []},
+        "E001",
+        "Unknown key 'RECIEVERS' in SIGNAL_KIT. Did you mean 'RECEIVERS'?",
+    ),
+    (
+        {"receivers": []},
+        "E001",
+        "Unknown key 'receivers' in SIGNAL_KIT. Did you mean 'RECEIVERS'?",
+    ),
+    ({5: []}, "E001", "Unknown key 5 in SIGNAL_KIT. Choose from 'BULK_SIGNALS', "),
     (["a.B"], "E002", "SIGNAL_KIT is ['a.B'], which is not a dict. Write SIGNAL_KIT = {"),
     (None, "E002", "SIGNAL_KIT is None, which is not a dict."),
     (
@@ -84,12 +110,17 @@ MISTAKES: list[tuple[Any, str, str]] = [
     ),
     ({"EXTRA_SIGNALS": ["a.b"]}, "E002", "SIGNAL_KIT['EXTRA_SIGNALS'] is ['a.b'], of type list."),
     ({"DISCOVER_EXCLUDE": "shop"}, "E002", "of type str. It has to be a list."),
-    ({"REDACT": [1]}, "E002", "SIGNAL_KIT['REDACT'] is [1], of type list. It has to be a list of "),
+    ({"BULK_SIGNALS": 1}, "E002", "of type int. It has to be True or False."),
+    (
+        {"REDACT": [1]},
+        "E002",
+        "SIGNAL_KIT['REDACT'] is [1], of type list. It has to be a list of ",
+    ),
     ({"TRUSTED_PROXIES": "10.0.0.1"}, "E002", "SIGNAL_KIT['TRUSTED_PROXIES'] is '10.0.0.1', of "),
     (
         {"TRUSTED_PROXIES": ["10.0.0.0/33"]},
         "E002",
-        "It has to be a list of addresses or networks, as \"10.0.0.0/8\".",
+        'It has to be a list of addresses or networks, as "10.0.0.0/8".',
     ),
     ({"RECEIVERS": [Saves]}, "E003", "SIGNAL_KIT['RECEIVERS'][0] is <class "),
     (
@@ -104,7 +135,7 @@ MISTAKES: list[tuple[Any, str, str]] = [
     (
         {"RECEIVERS": [f"{KIT}.AuditLgo"]},
         "E004",
-        f"which cannot be imported: Module \"{KIT}\" does not define a \"AuditLgo\" "
+        f'which cannot be imported: Module "{KIT}" does not define a "AuditLgo" '
         f"attribute/class. Did you mean '{KIT}.AuditLog'?",
     ),
     ({"RECEIVERS": ["nowhere.Here"]}, "E004", "No module named 'nowhere'. Give the dotted path"),
@@ -163,6 +194,12 @@ MISTAKES: list[tuple[Any, str, str]] = [
         "Did you mean 'post_save'?",
     ),
     (
+        options(f"{HERE}.HalfNearlySaves", models=["testapp.Tag"]),
+        "E009",
+        "HalfNearlySaves.postsave() is named like no signal, so it is never called. "
+        "Did you mean 'post_save'?",
+    ),
+    (
         {"RECEIVERS": [f"{HERE}.Cautious", f"{HERE}.Cautious"]},
         "E010",
         "Two receivers are named 'Cautious'; the second is SIGNAL_KIT['RECEIVERS'][1]. Give one "
@@ -185,6 +222,16 @@ MISTAKES: list[tuple[Any, str, str]] = [
         "LastModified cannot cover testapp.Tag: it has no ",
     ),
     (
+        options(f"{KIT}.AuditLog", models=["testapp.Tag"], fields=["nmae"]),
+        "E012",
+        "Did you mean 'name'?",
+    ),
+    (
+        options(f"{KIT}.WelcomeEmail", signal="user_signed_upp"),
+        "E012",
+        "which is no signal with a user",
+    ),
+    (
         {"EXTRA_SIGNALS": {"post_save": f"{HERE}.signal"}},
         "E013",
         "SIGNAL_KIT['EXTRA_SIGNALS'] redefines 'post_save', the name of a signal of Django. "
@@ -196,6 +243,7 @@ MISTAKES: list[tuple[Any, str, str]] = [
         "redefines 'receiver_failed', the name of a signal of the kit.",
     ),
     ({"EXTRA_SIGNALS": {"on-save": f"{HERE}.signal"}}, "E013", "'on-save', which cannot be a me"),
+    ({"EXTRA_SIGNALS": {"signed up": f"{HERE}.signal"}}, "E013", "'signed up', which cannot be a"),
     ({"EXTRA_SIGNALS": {"_saved": f"{HERE}.signal"}}, "E013", "Choose a public Python identifier"),
     ({"EXTRA_SIGNALS": {7: f"{HERE}.signal"}}, "E013", "has 7, which cannot be a method's name."),
     (
@@ -221,6 +269,7 @@ MISTAKES: list[tuple[Any, str, str]] = [
         "E015",
         "HearsNothing has no method named after a signal, so it hears nothing. Name a method",
     ),
+    ({"RECEIVERS": [f"{HERE}.HearsNothingOfModels"]}, "E015", "such as 'post_save'"),
     (
         {"EXTRA_SIGNALS": {"paid": "nowhere.paid"}},
         "E016",
@@ -320,6 +369,20 @@ def test_a_pattern_that_matches_nothing_is_warned_of(wire: Any) -> None:
     (message,) = check_signal_kit()
     assert message.id == "signal_kit.W001"
     assert message.hint == "Nothing matches ['staticfiles.*']."
+
+
+def test_a_class_that_no_model_has_as_its_base_is_warned_of(wire: Any) -> None:
+    wire((Saves, {"models": [TagForm]}))
+    (message,) = check_signal_kit()
+    assert message.id == "signal_kit.W001"
+
+
+def test_a_subclass_may_leave_a_signal_to_others(wire: Any) -> None:
+    wire(LogWithoutDeletions)
+    assert check_signal_kit() == []
+    signals = {connection.signal_name for connection in registry.connections}
+    assert "post_save" in signals
+    assert "post_delete" not in signals
 
 
 def test_what_is_right_has_no_messages(wire: Any) -> None:

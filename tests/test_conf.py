@@ -15,7 +15,9 @@ from django_signal_kit.conf import KEYS, conf
 
 def test_without_the_setting_everything_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(settings, "SIGNAL_KIT")
-    assert {key: len(getattr(conf, key)) for key in KEYS} == dict.fromkeys(KEYS, 0)
+    defaults = {key: getattr(conf, key) for key in KEYS}
+    assert defaults.pop("BULK_SIGNALS") is True
+    assert {key: len(value) for key, value in defaults.items()} == dict.fromkeys(defaults, 0)
 
 
 def test_what_is_set_is_read_each_time() -> None:

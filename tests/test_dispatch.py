@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from django.apps import apps
+from django.apps.registry import Apps
 from django.contrib.auth import user_logged_in
 from django.core import serializers
 from django.core.management import call_command
 from django.db import DatabaseError, connection, models, transaction
+from django.db.migrations.executor import MigrationExecutor
 from django.db.models.signals import post_save
 from django.dispatch import Signal
 from django.http import HttpResponse
@@ -20,9 +23,10 @@ from django.urls import path
 
 from django_signal_kit import ModelReceiver, Receiver
 from django_signal_kit.catalog import BULK_SIGNALS, DJANGO_SIGNALS, get_signal
+from django_signal_kit.registry import registry
 from django_signal_kit.signals import receiver_failed
 from tests.conftest import run_async
-from tests.factories import ProductFactory, TagFactory, UserFactory
+from tests.factories import ProductFactory, TagFactory, UserFactory, store
 from tests.testapp.models import Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,7 +56,10 @@ for signal_name in (*DJANGO_SIGNALS, *BULK_SIGNALS, "signed_up"):
 
 @pytest.fixture
 def everything(wire: Any) -> Any:
+    connection.ensure_connection()
     receiver = wire(Everything, EXTRA_SIGNALS={"signed_up": f"{__name__}.signed_up"})
+    # Else the first query would be heard as well.
+    connection.ensure_connection()
     HEARD.clear()
     yield receiver
     HEARD.clear()
@@ -343,3 +350,223 @@ def test_fixtures_are_heard_only_with_raw(wire: Any, tmp_path: Path) -> None:
         HEARD.clear()
         call_command("loaddata", str(fixture), verbosity=0)
         assert expected == HEARD
+
+
+# The kit's own signals, and what others mean by their arguments
+
+
+class Told(ModelReceiver):
+    models = ["testapp.Product"]
+
+    def receiver_failed(self, **kwargs: Any) -> None:
+        HEARD.append(("receiver_failed", kwargs))
+
+    def pre_file_delete(self, **kwargs: Any) -> None:
+        HEARD.append(("pre_file_delete", kwargs))
+
+    def post_file_delete(self, **kwargs: Any) -> None:
+        HEARD.append(("post_file_delete", kwargs))
+
+    def audit_entries_created(self, **kwargs: Any) -> None:
+        HEARD.append(("audit_entries_created", kwargs))
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_the_kits_signals_are_sent(wire: Any, media: Path) -> None:
+    wire(
+        (Failing, {"on_error": "log"}),
+        ("django_signal_kit.receivers.AuditLog", {"models": ["testapp.Tag"]}),
+        ("django_signal_kit.receivers.FileCleanup", {"models": ["testapp.Product"]}),
+        Told,
+    )
+    product = ProductFactory.build()
+    store(product.image, "a.txt")
+    product.save()
+    HEARD.clear()
+    product.delete()
+    assert names() == ["pre_file_delete", "post_file_delete"]
+    Tag.objects.create(name="a")
+    (failed, failure), (created, entries) = HEARD
+    assert (failed, created) == ("receiver_failed", "audit_entries_created")
+    assert failure.keys() >= {"receiver", "signal_name", "exception"}
+    assert entries.keys() >= {"entries", "using"}
+
+
+# What sends each signal of Django, given a row.
+TRIGGERS: dict[str, Any] = {
+    "pre_init": lambda tag: Tag(name="b"),
+    "post_init": lambda tag: Tag(name="b"),
+    "pre_save": lambda tag: tag.save(update_fields=["name"]),
+    "post_save": lambda tag: tag.save(update_fields=["name"]),
+    "pre_delete": lambda tag: tag.delete(),
+    "post_delete": lambda tag: tag.delete(),
+    "m2m_changed": lambda tag: tag.products.add(ProductFactory()),
+    "pre_migrate": lambda tag: call_command("migrate", "testapp", verbosity=0),
+    "post_migrate": lambda tag: call_command("migrate", "testapp", verbosity=0),
+    "request_started": lambda tag: Client().get("/"),
+    "request_finished": lambda tag: Client().get("/"),
+    "got_request_exception": lambda tag: Client(raise_request_exception=False).get("/?fail=1"),
+    "setting_changed": lambda tag: override_settings(USE_I18N=True)(len)(""),
+    "connection_created": lambda tag: (connection.close(), connection.ensure_connection()),
+    "template_rendered": lambda tag: engines["django"].from_string("x").render(),
+    "user_logged_in": lambda tag: Client().force_login(UserFactory()),
+    "user_logged_out": lambda tag: log_out(),
+    "user_login_failed": lambda tag: Client().login(username="nobody", password="x"),
+}
+
+
+def log_out() -> None:
+    client = Client()
+    client.force_login(UserFactory())
+    client.logout()
+
+
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_each_signal_comes_with_the_arguments_that_django_sends(
+    everything: Any, name: str, settings: Any
+) -> None:
+    settings.ROOT_URLCONF = __name__
+    plain: list[dict[str, Any]] = []
+    tag = TagFactory()
+    covered = {c.sender for c in registry.connections if c.signal_name == name}
+
+    def receive(**kwargs: Any) -> None:
+        if kwargs["sender"] in covered or covered == {None}:
+            plain.append(kwargs)
+
+    get_signal(name).connect(receive)
+    HEARD.clear()
+    try:
+        TRIGGERS[name](tag)
+        found = [kwargs for heard, kwargs in HEARD if heard == name]
+    finally:
+        get_signal(name).disconnect(receive)
+    if name == "m2m_changed" and django.VERSION < (6, 1):
+        # The kit gives what Django sends since 6.1.
+        assert [kwargs.pop("raw") for kwargs in found] == [False] * len(found)
+    assert found != []
+    assert found == plain
+
+
+def test_the_arguments_of_each_signal_are_tried() -> None:
+    assert {*TRIGGERS, "class_prepared"} == set(DJANGO_SIGNALS)
+
+
+class ByName(ModelReceiver):
+    models = ["testapp.Tag"]
+
+    def post_save(self, instance: Any, created: bool, raw: bool, using: str, **rest: Any) -> None:
+        HEARD.append(("sync", {"created": created, "raw": raw, "using": using}))
+
+
+class AsyncByName(ModelReceiver):
+    models = ["testapp.Tag"]
+
+    async def post_save(
+        self, instance: Any, created: bool, raw: bool, using: str, **rest: Any
+    ) -> None:
+        HEARD.append(("async", {"created": created, "raw": raw, "using": using}))
+
+
+def test_what_is_left_out_has_its_default_in_async_methods_too(wire: Any) -> None:
+    wire(ByName, AsyncByName)
+    HEARD.clear()
+    post_save.send(sender=Tag, instance=Tag(name="a"))
+    default = {"created": False, "raw": False, "using": "default"}
+    assert [kwargs for _, kwargs in HEARD] == [default, default]
+    assert names() == ["sync", "async"]
+    HEARD.clear()
+    post_save.send(sender=Tag, instance=Tag(name="a"), created=True, using="other")
+    given = {"created": True, "raw": False, "using": "other"}
+    assert [kwargs for _, kwargs in HEARD] == [given, given]
+    assert names() == ["sync", "async"]
+
+
+def test_raw_is_not_heard_by_async_methods_either(wire: Any) -> None:
+    wire(AsyncByName)
+    HEARD.clear()
+    post_save.send(sender=Tag, instance=Tag(name="a"), raw=True)
+    assert HEARD == []
+    wire((AsyncByName, {"raw": True}))
+    post_save.send(sender=Tag, instance=Tag(name="a"), raw=True)
+    assert names() == ["async"]
+
+
+class FailsOnSignUp(Receiver):
+    def signed_up(self, **kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("using", ["sms", "", None, 5, ["default"]])
+def test_another_meaning_of_using_harms_nobody(wire: Any, told: Any, using: Any) -> None:
+    wire(
+        (FailsOnSignUp, {"on_error": "log"}), EXTRA_SIGNALS={"signed_up": f"{__name__}.signed_up"}
+    )
+    signed_up.send(sender=None, using=using)
+    assert [signal for _, _, signal, _ in told] == ["signed_up"]
+
+
+class FailsOnFailure(Receiver):
+    on_error = "log"
+    calls = 0
+
+    def receiver_failed(self, **kwargs: Any) -> None:
+        type(self).calls += 1
+        raise ZeroDivisionError
+
+
+def test_a_receiver_of_failures_is_not_told_of_its_own(wire: Any, caplog: Any) -> None:
+    wire((Failing, {"on_error": "log"}), FailsOnFailure)
+    FailsOnFailure.calls = 0
+    Tag.objects.create(name="a")
+    assert FailsOnFailure.calls == 1
+    assert "FailsOnFailure failed in receiver_failed" in caplog.text
+
+
+def test_the_arguments_of_a_failure(wire: Any) -> None:
+    receiver = wire((Failing, {"on_error": "log"}))
+    found: list[dict[str, Any]] = []
+
+    def hear(**kwargs: Any) -> None:
+        found.append(kwargs)
+
+    receiver_failed.connect(hear)
+    try:
+        Tag.objects.create(name="a")
+    finally:
+        receiver_failed.disconnect(hear)
+    [kwargs] = found
+    assert isinstance(kwargs.pop("exception"), ZeroDivisionError)
+    assert kwargs == {
+        "signal": receiver_failed,
+        "sender": Failing,
+        "receiver": receiver,
+        "signal_name": "post_save",
+    }
+
+
+class FailsAfterwards(ModelReceiver):
+    models = ["testapp.Tag"]
+
+    def post_save(self, **kwargs: Any) -> None:
+        HEARD.append(("afterwards", kwargs))
+
+
+def test_after_a_logged_error_the_next_receiver_is_called(wire: Any, told: Any) -> None:
+    wire((Failing, {"on_error": "log"}), FailsAfterwards)
+    HEARD.clear()
+    Tag.objects.create(name="a")
+    assert names() == ["afterwards"]
+
+
+def test_the_models_of_migrations_prepare_no_class(everything: Any) -> None:
+    apps_of_migrations = MigrationExecutor(connection).loader.project_state().apps
+    HEARD.clear()
+    assert apps_of_migrations.get_model("testapp", "Tag") is not Tag
+    type("Elsewhere", (models.Model,), {"__module__": __name__, "Meta": _MetaElsewhere})
+    assert [name for name in names() if name == "class_prepared"] == []
+
+
+class _MetaElsewhere:
+    app_label = "testapp"
+    apps = Apps()

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models.signals import post_save
+from django.test.utils import override_settings
 
 from django_signal_kit import ModelReceiver, Receiver
 from django_signal_kit.loading import load
-from django_signal_kit.registry import registry
+from django_signal_kit.registry import Declaration, declarations, registry
 from tests.projects import KIT, SHOP, Project
 from tests.testapp.models import Product, Tag
 
@@ -35,6 +37,10 @@ class InNoHurry(ModelReceiver):
 
     async def post_save(self, **kwargs: Any) -> None:
         called.append(self.name)
+
+
+class Deaf(ModelReceiver):
+    models = ["testapp.*"]
 
 
 class Generic(Receiver):
@@ -176,6 +182,29 @@ def test_loading_is_making_and_not_connecting(wire: Any) -> None:
     assert [receiver.name for receiver in receivers] == ["First"]
     assert problems == []
     assert (registry.connections, len(post_save.receivers)) == (before, count)
+
+
+def test_each_mistake_is_told_in_the_order_of_the_entries(wire: Any) -> None:
+    wire(First)
+    entries = [
+        "shop.nowhere.X",
+        {"RECEIVER": path(First), "OPTIONS": {"modles": []}},
+        f"{__name__}.Deaf",
+    ]
+    with pytest.raises(ImproperlyConfigured) as raised:
+        with override_settings(SIGNAL_KIT={"RECEIVERS": entries}):
+            pass
+    assert [line[-5:-1] for line in str(raised.value).splitlines()] == ["E004", "E006", "E015"]
+
+
+def test_classes_of_one_name_are_told_apart_in_a_running_process_too(wire: Any) -> None:
+    other = type("First", (First,), {"__module__": "tests.testapp.receivers"})
+    declarations.append(Declaration("test", other, None, {}))
+    try:
+        wire(First)
+        assert get_names() == [f"{__name__}.First", "testapp.First"]
+    finally:
+        declarations.pop()
 
 
 def test_a_receiver_of_signals_without_models_needs_no_models(wire: Any) -> None:

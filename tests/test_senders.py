@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, models
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
-from django.db.models.signals import m2m_changed, post_save, pre_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.test.utils import override_settings
 
 from django_signal_kit import ModelReceiver, writes
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.catalog import MODEL_SIGNALS, get_signal
+from django_signal_kit.receivers import LastModified
 from django_signal_kit.registry import registry
 from tests.testapp.models import (
     Category,
@@ -57,6 +58,8 @@ class Everything(Saves, Links):
 
     def post_init(self, sender: Any, **kwargs: Any) -> None:
         heard.append(sender)
+
+    bulk = "all"
 
     def pre_delete(self, **kwargs: Any) -> None: ...
 
@@ -180,11 +183,15 @@ def test_a_hook_may_say_which(wire: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     assert cover(wire) == {Tag, Group}
 
 
-def test_a_swapped_model_is_left_out(wire: Any) -> None:
-    with override_settings(AUTH_USER_MODEL="testapp.Person"):
-        assert cover(wire, "auth.*", User) == {
-            model for model in apps.get_app_config("auth").get_models() if model is not User
-        }
+def test_a_swapped_model_is_left_out() -> None:
+    options = {"models": ["auth.*", User]}
+    signal_kit = {"RECEIVERS": [{"RECEIVER": f"{__name__}.Saves", "OPTIONS": options}]}
+    with override_settings(AUTH_USER_MODEL="testapp.Person", SIGNAL_KIT=signal_kit):
+        (receiver,) = registry.receivers
+        assert set(registry.get_models(receiver)) == {Group, Permission}
+    with override_settings(SIGNAL_KIT=signal_kit):
+        (receiver,) = registry.receivers
+        assert set(registry.get_models(receiver)) == {Group, Permission, User}
 
 
 def test_a_pattern_skips_a_model_that_lacks_what_is_needed(wire: Any) -> None:
@@ -200,6 +207,30 @@ def test_a_model_named_outright_that_lacks_it_is_an_error(wire: Any, spec: Any) 
         ImproperlyConfigured, match=r"NeedsPrice cannot cover testapp.Tag: it has no field 'price'"
     ):
         wire((NeedsPrice, {"models": [spec]}))
+
+
+def test_a_ready_made_receiver_skips_models_without_its_field(wire: Any) -> None:
+    receiver = wire((LastModified, {"models": ["testapp.*"], "field": "updated_at"}))
+    assert set(registry.get_models(receiver)) == {Product, ProductProxy, Place, Restaurant}
+
+
+def test_a_model_named_twice_is_covered_once(wire: Any) -> None:
+    assert cover(wire, "testapp.Category", Category) == {Category}
+
+
+def test_a_model_that_is_not_covered_keeps_its_fast_deletion(wire: Any) -> None:
+    wire((Everything, {"models": ["testapp.*"], "exclude": ["testapp.Plain"]}))
+    assert not post_delete.has_listeners(Plain)
+    assert post_delete.has_listeners(Tag)
+
+
+def test_links_are_not_heard_of_the_model_at_their_other_end(wire: Any) -> None:
+    wire((Links, {"models": ["testapp.Tag"]}))
+    assert not m2m_changed.has_listeners(Product.tags.through)
+    wire((Links, {"models": ["testapp.Product", "testapp.Club"]}))
+    assert m2m_changed.has_listeners(Product.tags.through)
+    assert m2m_changed.has_listeners(Membership)
+    assert not m2m_changed.has_listeners(Person.friends.through)
 
 
 def test_model_signals_are_never_connected_to_all_models(wire: Any) -> None:
@@ -263,7 +294,7 @@ def make_model() -> Iterator[Any]:
     """Makes a model, with its table, when the apps are ready; takes it back afterwards."""
     made: list[Any] = []
 
-    def make(name: str, *bases: type, **attributes: Any) -> Any:
+    def make(name: str, /, *bases: type, **attributes: Any) -> Any:
         meta = type("Meta", (), {"app_label": "testapp", **attributes.pop("meta", {})})
         model = type(name, bases, {"__module__": __name__, "Meta": meta, **attributes})
         made.append(model)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from string import Formatter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 from django.core.cache import caches
@@ -45,6 +45,8 @@ class CacheInvalidation(ModelReceiver):
     #: Names of the only fields, many-to-many ones too, whose change matters in an update; any if
     #: empty. Costs a query before each save.
     fields: Sequence[str] = ()
+    #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
+    bulk: bool | Literal["all"] = "all"
 
     def get_keys(self, instance: Any) -> Iterable[str]:
         """The keys that hold something of ``instance``, an instance of the model. Called with
@@ -258,7 +260,7 @@ class CacheInvalidation(ModelReceiver):
         is_open = connections[using].in_atomic_block
         for key in keys:
             self.collect(key, key=key, using=using)
-            if is_open and self.flush_on != "before_commit":
+            if is_open:
                 self.collect(_Early(key, using), key=key, flush_on="before_commit", using=using)
 
 
@@ -298,9 +300,9 @@ def _update(instance: Model, row: Row) -> Model:
 
 def _make_instance(model: type[Model], pk: Any, row: Row, using: str) -> Model:
     """An instance with the values of ``row``; other columns are deferred."""
-    fields = [f for f in model._meta.concrete_fields if f.attname in row or f.primary_key]
+    fields = [f for f in model._meta.concrete_fields if f.attname in row]
     instance = model.from_db(
-        using, [field.attname for field in fields], [row.get(field.attname) for field in fields]
+        using, [field.attname for field in fields], [row[field.attname] for field in fields]
     )
     instance.pk = pk
     return instance

@@ -7,7 +7,7 @@ import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, SuspiciousFileOperation
@@ -50,6 +50,8 @@ class FileCleanup(ModelReceiver):
     exclude_fields: Sequence[str] = ()
     #: Further columns that may name a file, as ``"app.Model.field"``, of any type of text.
     reference_fields: Sequence[str] = ()
+    #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
+    bulk: bool | Literal["all"] = "all"
 
     def get_file_fields(self, model: type[Model]) -> list[FileField]:
         """The fields of a covered model whose files are cleaned up."""
@@ -76,17 +78,14 @@ class FileCleanup(ModelReceiver):
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         get_old_row(instance, using)
 
-    def post_save(
-        self, instance: Model, created: bool, update_fields: Any, using: str, **kwargs: Any
-    ) -> None:
+    def post_save(self, instance: Model, update_fields: Any, using: str, **kwargs: Any) -> None:
         old = get_old_row(instance, using)
-        if created or old is None:
+        if old is None:
             return
         fields = [
             field
             for field in self.get_file_fields(type(instance))
-            if field.attname in vars(instance)
-            and (update_fields is None or field.name in update_fields)
+            if update_fields is None or field.name in update_fields
         ]
         new = get_new_row(instance, fields, using)
         for field in fields:

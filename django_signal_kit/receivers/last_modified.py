@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import MutableSet
+from collections.abc import MutableSet, Sequence
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
@@ -16,7 +16,8 @@ from django_signal_kit.receiver import ModelReceiver
 
 
 class LastModified(ModelReceiver):
-    """Stamps a row at each save, under ``update_fields`` and deferred loading too.
+    """Stamps a row at each save, under ``update_fields`` and deferred loading too, and in bulk
+    writes: ``bulk_create``, ``bulk_update`` and ``QuerySet.update()``.
 
     The stamp is written by the statement of the save itself, without a query of its own, and the
     instance holds what the database holds. Fixtures keep the stamps that they bring.
@@ -32,18 +33,19 @@ class LastModified(ModelReceiver):
     #: The foreign key to the user who made the row; empty for none.
     created_by_field: str = ""
 
-    def get_timestamp(self, instance: Model) -> datetime.datetime:
-        """The moment to write; aware if ``USE_TZ``."""
+    def get_timestamp(self, instance: Model | None) -> datetime.datetime:
+        """The moment to write; aware if ``USE_TZ``. ``instance`` is None for the rows of a
+        ``QuerySet.update()``, which are not read."""
         return timezone.now()
 
-    def get_editor(self, instance: Model) -> Any:
+    def get_editor(self, instance: Model | None) -> Any:
         """The user who changes the row, or None. By default the context's actor, if it is one
         that a row can point to: not an anonymous user, nor a text."""
         actor = get_context()["actor"]
         return None if getattr(actor, "pk", None) is None else actor
 
     def should_stamp(self, instance: Model) -> bool:
-        """Whether this save changes the stamp."""
+        """Whether this save changes the stamp. ``QuerySet.update()`` does not ask."""
         return True
 
     def pre_save(
@@ -61,7 +63,7 @@ class LastModified(ModelReceiver):
         if is_new and self.created_field and getattr(instance, self.created_field) is None:
             stamps[self.created_field] = moment
         for name, stamp in stamps.items():
-            self._write(instance, name, _fit(instance, name, stamp), update_fields)
+            self._write(instance, name, _fit(type(instance), name, stamp), update_fields)
         if self.by_field or (is_new and self.created_by_field):
             editor = self.get_editor(instance)
             # A new row does not know yet in which database it will be.
@@ -71,6 +73,30 @@ class LastModified(ModelReceiver):
                     self._write(instance, self.by_field, editor, update_fields)
                 if is_new and self.created_by_field:
                     self._write(instance, self.created_by_field, editor, update_fields)
+
+    def pre_bulk_create(
+        self,
+        objs: Sequence[Model],
+        using: str,
+        update_conflicts: bool,
+        update_fields: list[str] | None,
+        **kwargs: Any,
+    ) -> None:
+        for instance in objs:
+            self.pre_save(instance=instance, using=using, update_fields=None)
+        if update_conflicts and update_fields is not None:
+            stamps = (self.field, self.by_field)
+            update_fields += [name for name in stamps if name and name not in update_fields]
+
+    def pre_queryset_update(
+        self, sender: type[Model], values: dict[str, Any], **kwargs: Any
+    ) -> None:
+        if self.field not in values:
+            values[self.field] = _fit(sender, self.field, self.get_timestamp(None))
+        if self.by_field and self.by_field not in values:
+            editor = self.get_editor(None)
+            if editor is not None:
+                values[self.by_field] = editor
 
     def lacks(self, model: type[Model]) -> str | None:
         dates = (self.field, self.created_field)
@@ -100,7 +126,7 @@ def _can_point(instance: Model, editor: Any) -> bool:
     return not isinstance(editor, Model) or router.allow_relation(editor, instance)
 
 
-def _fit(instance: Model, name: str, moment: datetime.datetime) -> Any:
-    if isinstance(instance._meta.get_field(name), DateTimeField):
+def _fit(model: type[Model], name: str, moment: datetime.datetime) -> Any:
+    if isinstance(model._meta.get_field(name), DateTimeField):
         return moment
     return timezone.localdate(moment) if timezone.is_aware(moment) else moment.date()

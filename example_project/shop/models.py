@@ -15,7 +15,7 @@ class Stamped(models.Model):
     """Says when and by whom a row was changed last. LastModified fills it in."""
 
     created_at = models.DateTimeField(null=True, editable=False)
-    # Empty only in rows that were written past the receivers, such as those of a bulk write.
+    # Empty only in rows that were written past the receivers, such as by raw SQL.
     updated_at = models.DateTimeField(null=True, editable=False)
     updated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -95,7 +95,6 @@ def take_orders(made: Made) -> None:
                 OrderLine.objects.create(
                     order=order, product=product, quantity=quantity, price=product.price
                 )
-                # save() and not update(), which no receiver hears.
                 product.stock = max(product.stock - quantity, 0)
                 product.save(update_fields=["stock"])
                 made["create"] += 1

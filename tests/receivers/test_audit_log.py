@@ -848,3 +848,20 @@ def test_a_bulk_write_that_is_rolled_back_leaves_no_entry(audit: Any) -> None:
         Tag.objects.update(name="c")
         raise ZeroDivisionError
     assert entries() == []
+
+
+def test_in_a_users_transaction_each_kind_of_model_can_be_locked(audit: Any) -> None:
+    restaurant, product = RestaurantFactory(), ProductFactory()
+    forget()
+    with transaction.atomic():
+        restaurant.stars = 3
+        restaurant.save()
+    with transaction.atomic():
+        ProductProxy.objects.filter(pk=product.pk).update(stock=3)
+    with transaction.atomic():
+        Place.objects.update(name="x")
+    assert [changes for _, changes in entries()] == [
+        {"stars": [0, 3]},
+        {"stock": [0, 3]},
+        {"name": [restaurant.name, "x"]},
+    ]

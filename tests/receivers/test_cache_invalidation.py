@@ -31,7 +31,17 @@ from tests.factories import (
     RestaurantFactory,
     TagFactory,
 )
-from tests.testapp.models import Category, Club, Line, Place, Product, ProductProxy, Tag, Token
+from tests.testapp.models import (
+    Category,
+    Club,
+    Line,
+    Note,
+    Place,
+    Product,
+    ProductProxy,
+    Tag,
+    Token,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -200,6 +210,15 @@ def test_the_value_that_the_database_computed_counts(wire: Any) -> None:
     assert left("stock:1", "stock:2") == []
 
 
+def test_a_column_that_the_database_generates_counts(wire: Any) -> None:
+    wire(of("Note", "length:{length}"))
+    note = Note.objects.create(text="four")
+    fill("length:4", "length:5")
+    note.text = "fiver"
+    note.save(update_fields=["text"])
+    assert left("length:4", "length:5") == []
+
+
 def test_an_expression_that_is_not_saved_does_no_harm(wire: Any) -> None:
     wire(of("Product", "stock:{stock}:{name}"))
     product = ProductFactory(stock=1, name="a")
@@ -219,7 +238,11 @@ def test_a_value_that_nobody_converted_yet_reads_as_in_the_database(wire: Any) -
     assert product.price == "12.5"
     key = uuid.uuid4()
     fill(f"token:{key}")
-    Token(pk=key.hex).save(force_insert=True)
+    token = Token(pk=key.hex)
+    token.save(force_insert=True)
+    assert left(f"token:{key}") == []
+    fill(f"token:{key}")
+    token.save(update_fields=["name"])
     assert left(f"token:{key}") == []
 
 

@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.db import models
+from django.db.models.functions import Length
 
 
 class Stamped(models.Model):
@@ -158,9 +159,12 @@ class Contract(Document):
 
 
 class Note(models.Model):
-    """Stamped by the day, and with two people."""
+    """Stamped by the day, with two people, and with a column that the database computes."""
 
     text = models.CharField(max_length=100)
+    length = models.GeneratedField(
+        expression=Length("text"), output_field=models.IntegerField(), db_persist=True
+    )
     written_on = models.DateField(null=True)
     changed_on = models.DateField(null=True)
     author = models.ForeignKey(
