@@ -49,7 +49,7 @@ def check_options(cls: type, options: Mapping[str, Any]) -> None:
 def _check_type(cls: type, name: str, value: object, default: object) -> None:
     hint = _get_hint(cls, name)
     if hint is None and default is not None and default is not _ABSENT:
-        hint = Sequence if isinstance(default, _PLURALS) else type(default)
+        hint = type(default)
     if hint is not None and not _matches(value, hint):
         raise Misconfigured(
             "E007",

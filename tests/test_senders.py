@@ -189,6 +189,7 @@ def test_a_swapped_model_is_left_out() -> None:
     with override_settings(AUTH_USER_MODEL="testapp.Person", SIGNAL_KIT=signal_kit):
         (receiver,) = registry.receivers
         assert set(registry.get_models(receiver)) == {Group, Permission}
+        assert not registry.covers(receiver, User)
     with override_settings(SIGNAL_KIT=signal_kit):
         (receiver,) = registry.receivers
         assert set(registry.get_models(receiver)) == {Group, Permission, User}
