@@ -89,13 +89,15 @@ class LastModified(ModelReceiver):
             update_fields += [name for name in stamps if name and name not in update_fields]
 
     def pre_queryset_update(
-        self, sender: type[Model], values: dict[str, Any], **kwargs: Any
+        self, sender: type[Model], values: dict[str, Any], using: str, **kwargs: Any
     ) -> None:
         if self.field not in values:
             values[self.field] = _fit(sender, self.field, self.get_timestamp(None))
         if self.by_field and self.by_field not in values:
             editor = self.get_editor(None)
-            if editor is not None:
+            row = sender()
+            row._state.db = using
+            if editor is not None and _can_point(row, editor):
                 values[self.by_field] = editor
 
     def lacks(self, model: type[Model]) -> str | None:
