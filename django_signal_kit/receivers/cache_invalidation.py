@@ -17,6 +17,7 @@ from django.db.models import Field, ManyToManyField, Model, QuerySet
 from django_signal_kit.batching import get_unit
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.failures import report_failure
+from django_signal_kit.m2m import get_m2m_field
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.registry import registry
 from django_signal_kit.senders import Coverage
@@ -116,7 +117,7 @@ class CacheInvalidation(ModelReceiver):
         if unit is None or not action.startswith(("post_", "pre_clear")):
             return
         own = type(instance)
-        field = _get_field(sender, model if reverse else own)
+        field = get_m2m_field(sender, model if reverse else own)
         here, there = field.name, field.remote_field.get_accessor_name()
         if reverse:
             here, there = there, here
@@ -306,13 +307,6 @@ def _make_instance(model: type[Model], pk: Any, row: Row, using: str) -> Model:
     )
     instance.pk = pk
     return instance
-
-
-def _get_field(through: type[Model], declaring: type[Model]) -> Any:
-    """The many-to-many field whose links ``through`` holds."""
-    return next(
-        field for field in declaring._meta.many_to_many if field.remote_field.through is through
-    )
 
 
 def _get_accessor(relation: Any) -> Any:
