@@ -30,8 +30,6 @@ read: set[type[Model]] = set()
 # bulk_update() calls update() for each batch, which is not to be heard again.
 _hushed: ContextVar[type[Model] | None] = ContextVar("signal_kit_hushed", default=None)
 
-_CHUNK = 2000
-
 
 def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
