@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -15,8 +16,13 @@ from django.utils.translation import gettext_lazy as _
 
 from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.conf import conf
-from django_signal_kit.loading import load
+from django_signal_kit.loading import discovered, load
 from django_signal_kit.registry import registry
+
+#: The settings that say which models stand in the place of others.
+SWAPPING = ("SIGNAL_KIT_AUDIT_ENTRY_MODEL", "AUTH_USER_MODEL")
+#: All that say what is wired.
+WIRING = ("SIGNAL_KIT", "INSTALLED_APPS", *SWAPPING)
 
 
 class SimpleSignalKitConfig(AppConfig):
@@ -32,8 +38,12 @@ class SimpleSignalKitConfig(AppConfig):
         # Under override_settings(INSTALLED_APPS=...) rewire() follows, when the other settings of
         # the same override are in force.
         if not apps.stored_app_configs:
-            wire()
+            self.start()
         setting_changed.connect(rewire, dispatch_uid="signal_kit:setting_changed")
+
+    def start(self) -> None:
+        """Wire what the settings say now."""
+        wire()
 
 
 class SignalKitConfig(SimpleSignalKitConfig):
@@ -41,9 +51,9 @@ class SignalKitConfig(SimpleSignalKitConfig):
 
     default = True
 
-    def ready(self) -> None:
+    def start(self) -> None:
         discover()
-        super().ready()
+        super().start()
 
 
 def discover() -> None:
@@ -51,11 +61,14 @@ def discover() -> None:
 
     A module that cannot be imported raises what it raises.
     """
+    excluded = conf.DISCOVER_EXCLUDE
     for config in apps.get_app_configs():
-        if config.name not in conf.DISCOVER_EXCLUDE and module_has_submodule(
-            config.module, "signals"
-        ):
-            import_module(f"{config.name}.signals")
+        name = f"{config.name}.signals"
+        if name in sys.modules or config.name in excluded:
+            continue
+        if module_has_submodule(config.module, "signals"):
+            discovered.add(name)
+            import_module(name)
 
 
 def wire() -> None:
@@ -67,9 +80,17 @@ def wire() -> None:
 
 
 def rewire(*, setting: str, value: Any, **kwargs: Any) -> None:
-    """Follow ``override_settings()`` of SIGNAL_KIT and INSTALLED_APPS in tests, and back."""
+    """Follow ``override_settings()`` of what the wiring depends on in tests, and back."""
     # The apps of TestCase.available_apps are announced too, but never become the setting.
-    if setting == "SIGNAL_KIT" or (
-        setting == "INSTALLED_APPS" and value == settings.INSTALLED_APPS
-    ):
-        wire()
+    is_setting = setting != "INSTALLED_APPS" or value == settings.INSTALLED_APPS
+    if setting not in WIRING or not is_setting:
+        return
+    if setting in SWAPPING:
+        # Django remembers which models are swapped.
+        apps.clear_cache()
+    for config in apps.get_app_configs():
+        if isinstance(config, SimpleSignalKitConfig):
+            config.start()
+            return
+    # For the length of the block the kit is not installed.
+    registry.disconnect()

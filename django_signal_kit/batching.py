@@ -21,11 +21,13 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from django_signal_kit.isolation import Isolation
 from django_signal_kit.journal import (
+    CHUNK,
     Flusher,
     Journal,
     call_flush,
     flush_after_commit,
     get_journal,
+    split,
 )
 from django_signal_kit.locking import begin
 
@@ -58,7 +60,10 @@ def collect(
         # A signal that no covered write sent, such as user_logged_in: a unit of its own.
         with UnitOfWork(journal.connection.alias, atomic=False):
             return journal.collect(receiver, key, item, before=before)
-    return journal.collect(receiver, key, item, before=before)
+    found = journal.collect(receiver, key, item, before=before)
+    if len(journal.before.items) >= CHUNK:
+        relieve(journal)
+    return found
 
 
 class UnitOfWork:
@@ -76,6 +81,7 @@ class UnitOfWork:
         "depth",
         "done",
         "instance",
+        "is_block",
         "journal",
         "mark",
         "notes",
@@ -86,11 +92,18 @@ class UnitOfWork:
     )
 
     def __init__(
-        self, using: str, *, atomic: bool, undo: Callable[[], None] | None = None
+        self,
+        using: str,
+        *,
+        atomic: bool,
+        undo: Callable[[], None] | None = None,
+        is_block: bool = False,
     ) -> None:
         self.using = using
         self.atomic = atomic
         self.undo = undo
+        #: A ``batch()``, between whose writes nothing is half done.
+        self.is_block = is_block
         #: What is saved, if the write is a save.
         self.instance: Any = None
         self.done = False
@@ -148,7 +161,7 @@ class UnitOfWork:
         if exc is None:
             try:
                 if self.journal.before.items and (self.parent is None or self._own is not None):
-                    flush_before_commit(self.journal)
+                    flush_before_commit(self.journal, is_last=self._commits())
             except BaseException as error:
                 self._fail(error)
                 raise
@@ -162,9 +175,21 @@ class UnitOfWork:
                     if self.undo is not None:
                         self.undo()
                     raise
+            if self._own is None and len(self.journal.before.items) >= CHUNK:
+                relieve(self.journal)
             self._act_if_committed()
         else:
             self._fail(exc)
+
+    def _commits(self) -> bool:
+        """Does leaving this unit commit?"""
+        connection = self.journal.connection
+        return (
+            self._own is not None
+            and len(connection.atomic_blocks) == 1
+            and connection.commit_on_exit
+            and not connection.needs_rollback
+        )
 
     def _leave(self) -> None:
         self.journal.unit = self.parent
@@ -204,18 +229,16 @@ class UnitOfWork:
             flush_after_commit(journal)
 
 
-def flush_before_commit(journal: Journal) -> None:
-    """Flush what goes into the transaction, and what that made others collect."""
+def flush_before_commit(journal: Journal, *, is_last: bool) -> None:
+    """Flush what goes into the transaction, and what that made others collect.
+
+    ``is_last``: nothing but the COMMIT comes after it.
+    """
     for _ in range(_MAX_ROUNDS):
         grouped = journal.before.take()
         if not grouped:
             return
-        for receiver, items in grouped.items():
-            if receiver.on_error == "log":
-                with Isolation(receiver, "flush", journal.connection):
-                    call_flush(receiver, items)
-            else:
-                call_flush(receiver, items)
+        _flush(journal, grouped, is_last=is_last)
     names = ", ".join(sorted(receiver.name for receiver in grouped))
     raise RuntimeError(
         f"flush() of {names} has collected new items {_MAX_ROUNDS} times in a row. A flush may "
@@ -223,11 +246,46 @@ def flush_before_commit(journal: Journal) -> None:
     )
 
 
+def relieve(journal: Journal) -> None:
+    """Flush before its time what has piled up, unless a write is in progress.
+
+    What a savepoint that is open could not take back stays.
+    """
+    unit = journal.unit
+    if unit is None or not (unit.is_block or unit.done):
+        return
+    while unit.parent is not None:
+        unit = unit.parent
+        if not unit.is_block:
+            return
+    start = max(unit.mark[0], journal.get_open_end())
+    if journal.before.end - start >= CHUNK:
+        _flush(journal, journal.before.take(start), is_last=False)
+
+
+def _flush(journal: Journal, grouped: dict[Flusher, list[Any]], *, is_last: bool) -> None:
+    parts = [(receiver, some) for receiver, items in grouped.items() for some in split(items)]
+    for number, (receiver, items) in enumerate(parts, start=1):
+        if receiver.on_error == "log":
+            with Isolation(receiver, "flush", journal.connection):
+                call_flush(receiver, items)
+            continue
+        journal.is_last = is_last and number == len(parts)
+        try:
+            call_flush(receiver, items)
+        finally:
+            journal.is_last = False
+
+
 def make_id() -> uuid.UUID:
-    """A UUID of version 7 (RFC 9562): milliseconds since 1970, then random bits."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 7 << 76
-    return uuid.UUID(int=value & ~(0b11 << 62) | 0b10 << 62)
+    """A UUID of version 7: milliseconds since 1970, 1/4096ths of one, then random bits.
+
+    The fraction keeps units of one millisecond in order (RFC 9562, section 6.2, method 3).
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    random = int.from_bytes(os.urandom(8), "big") >> 2
+    return uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 0b10 << 62 | random)
 
 
 class batch(ContextDecorator):  # noqa: N801
@@ -261,7 +319,7 @@ class batch(ContextDecorator):  # noqa: N801
                 "batch() is synchronous, as atomic() is: tasks of one event loop share their "
                 "connection. Move the block into a function and call it through sync_to_async()."
             )
-        unit = UnitOfWork(self.using, atomic=True)
+        unit = UnitOfWork(self.using, atomic=True, is_block=True)
         unit.__enter__()
         self._units.append(unit)
 

@@ -13,14 +13,17 @@ from functools import wraps
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model, QuerySet
+from django.db.models import CompositePrimaryKey, Model, QuerySet
 from django.db.models.query import ModelIterable
 from django.db.models.sql import UpdateQuery
 
-from django_signal_kit import signals, snapshots
+from django_signal_kit import loaded, signals, snapshots
 from django_signal_kit.batching import UnitOfWork
 from django_signal_kit.instances import UpdateFields, remember
+from django_signal_kit.journal import CHUNK
+from django_signal_kit.locality import is_row_by_row
 from django_signal_kit.locking import lock_before_reading
+from django_signal_kit.reading import lock_rows
 
 #: Model -> does a receiver that hears bulk writes of it flush before the commit?
 covered: dict[type[Model], bool] = {}
@@ -70,6 +73,7 @@ def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
             result = original(self, objs, batch_size, *conflicts)
             unit.note_write()
             signals.post_bulk_create.send(**sent)
+            loaded.move_forward(unit)
             return result
 
     return bulk_create
@@ -105,6 +109,7 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
             if count:
                 unit.note_write()
             signals.post_bulk_update.send(**sent, count=count)
+            loaded.move_forward(unit)
             return count
 
     return bulk_update
@@ -156,30 +161,59 @@ def _update(
     model = queryset.model
     with UnitOfWork(using, atomic=covered[model]) as unit:
         values = dict(values)
-        rows = _read_and_lock(queryset, using) if model in read else None
-        if rows is not None:
-            snapshots.note_read(unit, model, rows)
-        sent = {"sender": model, "queryset": queryset, "values": values, "using": using}
-        signals.pre_queryset_update.send(**sent, rows=rows)
-        keys = None if rows is None else [row.pk for row in rows]
-        count = write(values, keys)
-        if count:
-            unit.note_write()
-        if rows is not None:
-            for row in rows:
-                _assign(row, values)
-        signals.post_queryset_update.send(**sent, rows=rows, count=count)
+        if model not in read:
+            return _update_rows(unit, queryset, values, write, None)
+        rows = list(_read_and_lock(queryset, using)[: CHUNK + 1])
+        if len(rows) <= CHUNK or not is_row_by_row(queryset.query, values.values()):
+            if len(rows) > CHUNK:
+                rows = list(_read_and_lock(queryset, using))
+            return _update_rows(unit, queryset, values, write, rows)
+        # So many that they are told of, and written, part by part.
+        keys = list(_read_and_lock(queryset, using).order_by("pk").values_list("pk", flat=True))
+        del rows
+        count = 0
+        for start in range(0, len(keys), CHUNK):
+            some: QuerySet[Any] = QuerySet(model, using=using).filter(
+                pk__in=keys[start : start + CHUNK]
+            )
+            rows = list(_read_and_lock(some, using))
+            count += _update_rows(unit, queryset, values, write, rows)
         return count
 
 
-def _read_and_lock(queryset: QuerySet[Any], using: str) -> list[Any]:
-    """The rows as they are, locked where the database can, so that what is read is what is
-    updated."""
+def _update_rows(
+    unit: UnitOfWork,
+    queryset: QuerySet[Any],
+    values: dict[str, Any],
+    write: Callable[[dict[str, Any], list[Any] | None], Any],
+    rows: list[Any] | None,
+) -> Any:
+    """Update ``rows`` and no others; all that match, and nobody has read, if it is None."""
+    model = queryset.model
+    keys = None
+    unit.notes.clear()
+    if rows is not None:
+        snapshots.note_read(unit, model, rows)
+        keys = [row.pk for row in rows]
+    sent = {"sender": model, "queryset": queryset, "values": values, "using": unit.using}
+    signals.pre_queryset_update.send(**sent, rows=rows)
+    count = write(values, keys)
+    if count:
+        unit.note_write()
+    _assign(rows or (), model, values)
+    signals.post_queryset_update.send(**sent, rows=rows, count=count)
+    return count
+
+
+def _read_and_lock(queryset: QuerySet[Any], using: str) -> QuerySet[Any]:
+    """The rows as they are, to be read and locked where the database can, so that what is read is
+    what is updated."""
     rows = queryset._chain()  # type: ignore[attr-defined]
     query = rows.query
-    features = connections[using].features
-    if query.group_by is not None or query.distinct or query.values_select:
-        # What is grouped cannot be locked; the keys are found by a subquery.
+    is_composite = isinstance(queryset.model._meta.pk, CompositePrimaryKey)
+    if query.group_by is not None or query.distinct or query.values_select or is_composite:
+        # What is grouped cannot be locked, nor can Django name the table of a composite key; the
+        # keys are found by a subquery.
         plain: QuerySet[Any] = QuerySet(queryset.model, using=using)
         rows = plain.filter(pk__in=rows.order_by().values("pk"))
         query = rows.query
@@ -190,26 +224,22 @@ def _read_and_lock(queryset: QuerySet[Any], using: str) -> list[Any]:
     query.clear_deferred_loading()
     rows = rows.using(using)
     lock_before_reading(connections[using], queryset.model)
-    if connections[using].in_atomic_block and features.has_select_for_update:
-        rows = rows.select_for_update(
-            of=("self",) if features.has_select_for_update_of else (),
-            no_key=features.has_select_for_no_key_update,
-        )
-    return list(rows)
+    return lock_rows(rows, connections[using])
 
 
 def _confine(queryset: QuerySet[Any], keys: list[Any]) -> QuerySet[Any]:
     return queryset.filter(pk__in=keys)
 
 
-def _assign(row: Model, values: dict[str, Any]) -> None:
-    """Give an instance the new values; expressions stay, and are read back if asked for."""
+def _assign(rows: Iterable[Model], model: type[Model], values: dict[str, Any]) -> None:
+    """Give instances the new values; expressions stay, and are read back if asked for."""
+    assigned: dict[str, Any] = {}
     for name, value in values.items():
-        field = row._meta.pk if name == "pk" else row._meta.get_field(name)
-        if isinstance(value, Model):
-            setattr(row, field.name, value)
-        else:
-            setattr(row, field.attname, value)  # type: ignore[union-attr]
+        field: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
+        assigned[field.name if isinstance(value, Model) else field.attname] = value
+    for row in rows:
+        for name, value in assigned.items():
+            setattr(row, name, value)
 
 
 def _remember_all(objs: list[Any]) -> Callable[[], None]:

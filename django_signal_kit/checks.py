@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Warning
 
+from django_signal_kit.conf import conf
+from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.loading import load
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.senders import Coverage
+from django_signal_kit.unheard import check_foreign_keys
 
 
 def check_signal_kit(
@@ -18,18 +21,48 @@ def check_signal_kit(
 ) -> list[CheckMessage]:
     """Everything that is wrong with SIGNAL_KIT and with the receivers, one message each."""
     loaded, problems = load()
-    messages: list[CheckMessage] = [problem.as_check() for problem in problems]
-    for receiver in loaded:
-        if isinstance(receiver, ModelReceiver) and not Coverage(receiver).get_models():
-            messages.append(
-                Warning(
-                    f"{receiver.name} covers no model, so it hears nothing.",
-                    hint=(
-                        "Set its option 'models'."
-                        if not receiver.get_models()
-                        else f"Nothing matches {list(receiver.get_models())!r}."
-                    ),
-                    id="signal_kit.W001",
-                )
+    receivers = [receiver for receiver in loaded if isinstance(receiver, ModelReceiver)]
+    return [
+        *(problem.as_check() for problem in problems),
+        *check_coverage(receivers),
+        *check_retention(),
+        *(warning for receiver in loaded for warning in receiver.get_warnings()),
+        # What will be wired is known only if nothing is wrong.
+        *([] if problems else check_foreign_keys(receivers)),
+    ]
+
+
+def check_coverage(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
+    """One warning for each receiver that covers nothing."""
+    for receiver in receivers:
+        if not Coverage(receiver).get_models():
+            yield Warning(
+                f"{receiver.name} covers no model, so it hears nothing.",
+                hint=(
+                    "Set its option 'models'."
+                    if not receiver.get_models()
+                    else f"Nothing matches {list(receiver.get_models())!r}."
+                ),
+                id="signal_kit.W001",
             )
-    return messages
+
+
+def check_retention() -> list[Warning]:
+    """Whom RETENTION names without their being there: a slip of the pen would keep entries for
+    good, but entries outlive their model, so that it is no error."""
+    try:
+        patterns = list(conf.RETENTION)
+    except Misconfigured:
+        return []
+    labels = [model._meta.label for model in apps.get_models()]
+    known = {label.lower() for label in labels} | {"__all__"}
+    known |= {f"{config.label}.*" for config in apps.get_app_configs()}
+    return [
+        Warning(
+            f"SIGNAL_KIT['RETENTION'] has {pattern!r}, and nothing of this name is installed.",
+            hint=did_you_mean(pattern, labels, "Keep it only if it was installed once."),
+            id="signal_kit.W003",
+        )
+        for pattern in patterns
+        if pattern.lower() not in known
+    ]

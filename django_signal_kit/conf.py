@@ -6,12 +6,14 @@ Nothing is cached, so ``override_settings`` works. What is not of the right type
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
 
+from django_signal_kit.durations import Duration, parse_duration
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 
 KEYS = (
@@ -21,7 +23,10 @@ KEYS = (
     "BULK_SIGNALS",
     "REDACT",
     "TRUSTED_PROXIES",
+    "RETENTION",
 )
+
+_PATTERN = re.compile(r"\w+\.(\w+|\*)|__all__")
 
 
 class Settings:
@@ -99,6 +104,29 @@ class Settings:
                     "TRUSTED_PROXIES", value, 'a list of addresses or networks, as "10.0.0.0/8"'
                 ) from None
         return value
+
+    @property
+    def RETENTION(self) -> Mapping[str, Duration]:  # noqa: N802
+        """``"app.Model"``, ``"app.*"`` or ``"__all__"`` -> how old entries about it may grow."""
+        value = self.all.get("RETENTION", {})
+        expected = 'a dict such as {"shop.Cart": "30d", "shop.*": "2y", "__all__": "10y"}'
+        if not isinstance(value, Mapping):
+            raise self._wrong("RETENTION", value, expected)
+        durations = {}
+        for pattern, text in value.items():
+            if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
+                raise Misconfigured(
+                    "E002",
+                    f"SIGNAL_KIT['RETENTION'] has the key {pattern!r}, which names no models.",
+                    f"It has to be {expected}.",
+                )
+            try:
+                durations[pattern] = parse_duration(text if isinstance(text, str) else repr(text))
+            except ValueError as error:
+                raise Misconfigured(
+                    "E002", f"SIGNAL_KIT['RETENTION'][{pattern!r}] is wrong.", str(error)
+                ) from error
+        return durations
 
     def _sequence(self, key: str) -> Sequence[object]:
         value = self.all.get(key, ())

@@ -102,6 +102,18 @@ class Muting(Scope):
         return Muting(self.get_names)
 
 
+def get_scope() -> Mapping[str, Any] | None:
+    """What the open :class:`context` blocks say, ``actor`` as it was given: the same object as
+    long as the same blocks are open. None outside of them."""
+    return _context.get(None)
+
+
+def peek_actor() -> Any:
+    """The actor as the enclosing blocks say it: perhaps a callable that nobody has asked yet."""
+    values = _context.get(None)
+    return None if values is None else values.get("actor")
+
+
 def get_context() -> dict[str, Any]:
     """What the enclosing :class:`context` blocks and the request say, as a dict of its own.
 

@@ -40,6 +40,9 @@ def make_function(receiver: Receiver, signal_name: str, method: Function) -> Fun
 
 
 def _isolate(receiver: Receiver, signal_name: str, method: Function) -> Function:
+    if not receiver._savepoint:
+        return _guard(receiver, signal_name, method)
+
     @wraps(method)
     def isolated(**kwargs: Any) -> Any:
         using = kwargs.get("using")
@@ -51,6 +54,17 @@ def _isolate(receiver: Receiver, signal_name: str, method: Function) -> Function
             return method(**kwargs)
 
     return isolated
+
+
+def _guard(receiver: Receiver, signal_name: str, method: Function) -> Function:
+    @wraps(method)
+    def guarded(**kwargs: Any) -> Any:
+        try:
+            return method(**kwargs)
+        except Exception as error:
+            report_failure(receiver, signal_name, error)
+
+    return guarded
 
 
 def _call_async(

@@ -1,12 +1,17 @@
-"""What is wrong with the configuration, in one sentence that start-up and the checks share."""
+"""What is wrong with the configuration, in one sentence that start-up and the checks share; and
+with the rows of a bulk write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from django.core.checks import CheckMessage, Error
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import (
+    NON_FIELD_ERRORS,
+    ImproperlyConfigured,
+    ValidationError,
+)
 
 
 class Misconfigured(ImproperlyConfigured):
@@ -24,6 +29,33 @@ class Misconfigured(ImproperlyConfigured):
 
     def as_check(self) -> CheckMessage:
         return Error(self.msg, hint=self.hint, id=self.id)
+
+
+class InvalidRowsError(ValidationError):
+    """Rows of one bulk write are not valid, and none of its rows has been written.
+
+    ``errors``: the position of each bad row in the list that was written, from 0 -> its
+    ``ValidationError``, with ``message_dict``. ``messages`` has a line for each mistake.
+    """
+
+    def __init__(self, errors: Mapping[int, ValidationError]) -> None:
+        self.errors = dict(errors)
+        super().__init__(
+            [
+                ValidationError("Row %(position)d: %(what)s", params={"position": n, "what": what})
+                for n, error in self.errors.items()
+                for what in _say(error)
+            ]
+        )
+
+    def __reduce__(self) -> tuple[type[InvalidRowsError], tuple[dict[int, ValidationError]]]:
+        return InvalidRowsError, (self.errors,)
+
+
+def _say(error: ValidationError) -> Iterable[str]:
+    for field, messages in error.message_dict.items():
+        for message in messages:
+            yield message if field == NON_FIELD_ERRORS else f"{field}: {message}"
 
 
 def did_you_mean(word: object, known: Iterable[str], otherwise: str = "") -> str:

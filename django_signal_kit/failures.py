@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from django_signal_kit.signals import receiver_failed
 
@@ -12,7 +13,9 @@ logger = logging.getLogger("django_signal_kit")
 def report_failure(receiver: object, signal_name: str, exception: Exception) -> None:
     """Log ``exception`` with its traceback and send ``receiver_failed``. Never raises."""
     name = getattr(receiver, "name", type(receiver).__qualname__)
-    logger.error("%s failed in %s: %s", name, signal_name, exception, exc_info=exception)
+    with suppress(Exception):
+        # What failed may have been a handler of this very logger.
+        logger.error("%s failed in %s: %s", name, signal_name, exception, exc_info=exception)
     if signal_name == "receiver_failed":
         # It would be told of its own failure, and fail again, without end.
         return
@@ -25,4 +28,5 @@ def report_failure(receiver: object, signal_name: str, exception: Exception) -> 
         )
     except Exception:
         # send_robust() itself raises if a failing receiver has no __qualname__.
-        logger.exception("A receiver of receiver_failed failed")
+        with suppress(Exception):
+            logger.exception("A receiver of receiver_failed failed")

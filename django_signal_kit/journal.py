@@ -7,7 +7,7 @@ rolled back, by ``atomic()`` or by hand, takes back what was collected since it 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeAlias
@@ -17,10 +17,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.failures import report_failure
 
-#: Ends of the two piles, and how many writes have been done.
-Mark: TypeAlias = tuple[int, int, int]
+#: Ends of the two piles, how many writes have been done, and how many instances have moved on.
+Mark: TypeAlias = tuple[int, int, int, int]
 
 MISSING = object()
+
+#: The most items that wait for a flush or go into one, where it can be helped.
+CHUNK = 2000
 
 
 class Flusher(Protocol):
@@ -93,9 +96,11 @@ class Journal:
         "before",
         "connection",
         "hooks",
+        "is_last",
         "is_unit_hooked",
         "locked",
         "marks",
+        "moved",
         "unit",
         "writes",
     )
@@ -107,20 +112,37 @@ class Journal:
         #: The innermost unit of work that is open, or None.
         self.unit: Any = None
         self.is_unit_hooked = False
+        #: Does the COMMIT of the unit's own transaction follow the flush that is going on?
+        self.is_last = False
         self.writes = 0
         self.marks: dict[str, Mark] = {}
         self.hooks: list[Any] | None = None
         #: The commit hooks of the transaction that holds SQLite's write lock.
         self.locked: list[Any] | None = None
+        #: Instances saved in the open transaction, and what had been loaded into them.
+        self.moved: list[tuple[Callable[[], Any], Any]] = []
 
     def mark(self) -> Mark:
-        return self.before.end, self.after.end, self.writes
+        return self.before.end, self.after.end, self.writes, len(self.moved)
 
     def cut(self, mark: Mark) -> None:
         """What was written and collected since ``mark`` is undone."""
         self.before.cut(mark[0])
         self.after.cut(mark[1])
         self.writes = min(self.writes, mark[2])
+        self.move_back(mark[3])
+
+    def get_open_end(self) -> int:
+        """Where what was collected since the innermost open savepoint begins."""
+        return max((mark[0] for mark in self.marks.values()), default=0)
+
+    def move_back(self, mark: int = 0) -> None:
+        """Instances saved since ``mark`` hold again what had been loaded into them."""
+        while len(self.moved) > mark:
+            get_instance, loaded = self.moved.pop()
+            instance = get_instance()
+            if instance is not None:
+                instance._state.signal_kit_loaded = loaded
 
     def collect(self, receiver: Flusher, key: Hashable, item: Any, *, before: bool) -> Any:
         """Add ``item``, or return the one that waits under the same ``key``."""
@@ -166,10 +188,16 @@ class Journal:
 def flush_after_commit(journal: Journal, mark: int = 0) -> None:
     """Flush what was collected since ``mark``. No failure gets out of here."""
     for receiver, items in journal.after.take(mark).items():
-        try:
-            call_flush(receiver, items)
-        except Exception as error:
-            report_failure(receiver, "flush", error)
+        for some in split(items):
+            try:
+                call_flush(receiver, some)
+            except Exception as error:
+                report_failure(receiver, "flush", error)
+
+
+def split(items: list[Any]) -> Iterator[list[Any]]:
+    """Parts of at most 2,000 items, so that no flush needs memory without end."""
+    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
 
 
 def call_flush(receiver: Flusher, items: list[Any]) -> None:
@@ -193,7 +221,8 @@ def note_savepoint(connection: BaseDatabaseWrapper, sid: str | None) -> None:
     journal = connection.__dict__.get("_signal_kit_journal")
     if journal is None or sid is None:
         return
-    if journal.unit is not None or journal.before.items or journal.after.items:
+    piles = (journal.before.items, journal.after.items, journal.moved)
+    if journal.unit is not None or any(piles):
         journal.marks[sid] = journal.mark()
     else:
         # Whatever is collected from now on came after each savepoint that is still open.
@@ -204,7 +233,26 @@ def forget_since(connection: BaseDatabaseWrapper, sid: str | None) -> None:
     """The savepoint ``sid`` was rolled back, and with it what has been collected since."""
     journal = connection.__dict__.get("_signal_kit_journal")
     if journal is not None and sid is not None:
-        journal.cut(journal.marks.get(sid, (0, 0, 0)))
+        journal.cut(journal.marks.get(sid, (0, 0, 0, 0)))
+
+
+def release(connection: BaseDatabaseWrapper, sid: str | None) -> None:
+    """The savepoint ``sid`` is there no more."""
+    journal = connection.__dict__.get("_signal_kit_journal")
+    if journal is not None and sid is not None:
+        journal.marks.pop(sid, None)
+
+
+def end_transaction(connection: BaseDatabaseWrapper, *, is_committed: bool) -> None:
+    """The transaction has been committed or rolled back as a whole."""
+    journal = connection.__dict__.get("_signal_kit_journal")
+    if journal is None:
+        return
+    journal.marks.clear()
+    if journal.moved:
+        if not is_committed:
+            journal.move_back()
+        journal.moved.clear()
 
 
 def is_in_testcase(connection: BaseDatabaseWrapper) -> bool:

@@ -126,10 +126,13 @@ def get_sender(item: Any, senders: dict[int, str]) -> str:
     key = item[0][1]
     if key not in senders:
         # Since 6.0 an item refers to its sender, if the sender can be referred to.
-        found = next((part() for part in item[2:] if isinstance(part, weakref.ref)), None)
+        reference = next((part for part in item[2:] if isinstance(part, weakref.ref)), None)
+        found = find_object(key) if reference is None else reference()
         if found is None:
-            found = find_object(key)
-        senders[key] = f"an object of id {key}" if found is None else repr(found)
+            gone = "an object that is gone"
+            senders[key] = f"an object of id {key}" if reference is None else gone
+        else:
+            senders[key] = repr(found)
     return senders[key]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from operator import itemgetter
 
 from django.apps import apps
 from django.utils.module_loading import import_string
@@ -21,6 +23,12 @@ from django_signal_kit.receiver import (
 from django_signal_kit.registry import Declaration, declarations
 from django_signal_kit.senders import Coverage
 
+#: The ``signals`` modules that the kit itself has imported: others are nobody's to exclude.
+discovered: set[str] = set()
+
+#: The apps that are installed, or were at an earlier wiring.
+_seen: set[str] = set()
+
 ENTRY_KEYS = ("RECEIVER", "OPTIONS", "NAME")
 
 
@@ -32,7 +40,7 @@ def load() -> tuple[list[Receiver], list[Misconfigured]]:
             check()
         except Misconfigured as problem:
             problems.append(problem)
-    wanted = [*read_settings(problems), *declarations]
+    wanted = [*read_settings(problems), *get_declared()]
     loaded: list[Receiver] = []
     names = get_names(wanted)
     for declaration, name in zip(wanted, names, strict=True):
@@ -49,6 +57,32 @@ def load() -> tuple[list[Receiver], list[Misconfigured]]:
             problems.append(problem)
     # Several may have stumbled over the same mistake.
     return loaded, list({str(problem): problem for problem in problems}.values())
+
+
+def get_declared() -> list[Declaration]:
+    """What ``@register`` has seen, app by app, as if everything were imported anew: nothing of an
+    app that is not installed now, nor of a ``signals`` module that is excluded now, unless the
+    app has imported it by itself."""
+    installed = [config.name for config in apps.get_app_configs()]
+    _seen.update(installed)
+    excluded: set[str] = set()
+    with suppress(Misconfigured):
+        excluded = discovered & {f"{name}.signals" for name in conf.DISCOVER_EXCLUDE}
+    places: dict[str | None, int] = {None: len(installed)}
+    places |= {name: place for place, name in enumerate(installed)}
+    found = [
+        (places[app], declaration)
+        for declaration in declarations
+        for app in (get_owner(declaration.module, _seen),)
+        if app in places and get_owner(declaration.module, excluded) is None
+    ]
+    return [declaration for _, declaration in sorted(found, key=itemgetter(0))]
+
+
+def get_owner(module: str, packages: Iterable[str]) -> str | None:
+    """The innermost of ``packages`` that ``module`` is, or is in."""
+    owners = [name for name in packages if module == name or module.startswith(f"{name}.")]
+    return max(owners, key=len, default=None)
 
 
 def read_settings(problems: list[Misconfigured]) -> Iterator[Declaration]:

@@ -6,7 +6,10 @@ in between, however long its time-out is; one that asks for the lock first waits
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import debug_transaction
 from django.db.models import Model
 from django.db.transaction import Atomic
 
@@ -22,14 +25,19 @@ def begin(atomic: Atomic, connection: BaseDatabaseWrapper) -> None:
     if getattr(connection, "transaction_mode", None) is not None:
         atomic.__enter__()
         return
-    connection._start_transaction_under_autocommit = lambda: connection.cursor().execute(  # type: ignore[attr-defined]
-        "BEGIN IMMEDIATE"
-    )
+    connection._start_transaction_under_autocommit = partial(_begin_immediate, connection)  # type: ignore[attr-defined]
     try:
         atomic.__enter__()
     finally:
         del connection._start_transaction_under_autocommit  # type: ignore[attr-defined]
     get_journal(connection).locked = connection.run_on_commit
+
+
+def _begin_immediate(connection: BaseDatabaseWrapper) -> None:
+    # As Django commits: not through a cursor, which costs three times as much.
+    sql = "BEGIN IMMEDIATE"
+    with debug_transaction(connection, sql), connection.wrap_database_errors:
+        connection.connection.execute(sql)
 
 
 def lock_before_reading(connection: BaseDatabaseWrapper, model: type[Model]) -> None:

@@ -54,8 +54,12 @@ class M2MChange:
         return ("m2m", self.through, self.reverse, id(self.instance))
 
     def _read(self, pk_set: set[Any] | None) -> set[Any]:
-        lock_before_reading(connections[self.using], self.through)
+        connection = connections[self.using]
+        lock_before_reading(connection, self.through)
         rows: QuerySet[Any] = QuerySet(self.through, using=self.using)
+        if connection.in_atomic_block and connection.features.has_select_for_update:
+            # Who removes the same links at once waits, and finds them gone.
+            rows = rows.select_for_update()
         owner = self.through._meta.get_field(self.source)
         value = owner.get_foreign_related_value(self.instance)[0]  # type: ignore[union-attr]
         rows = rows.filter(**{self.source: value})

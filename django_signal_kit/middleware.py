@@ -1,4 +1,4 @@
-"""Fills the context with what the request says."""
+"""Fills the context with what the request says, and tells how it is answered."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.module_loading import import_string
 
 from django_signal_kit.conf import conf
 from django_signal_kit.current import context
+from django_signal_kit.exchange import resume
+
+#: How MIDDLEWARE names it.
+MIDDLEWARE = "django_signal_kit.middleware.RequestContextMiddleware"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _PATH_LENGTH = 2048
 
 
 class RequestContextMiddleware:
-    """Gives receivers the request's actor, id, address, method and path through ``get_context()``.
+    """Gives receivers the request's actor, id, address, method and path through ``get_context()``,
+    and those that measure requests the status and the route.
 
     Works under WSGI and ASGI. The actor is looked up when first asked for, so that it may be
     authenticated late (by a token, in a view). ``X-Request-ID`` is taken if it has 8 to 128
@@ -43,12 +50,40 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> Any:
         if self.is_async:
             return self.respond_async(request)
+        exchange = resume(request)
         with context(**get_request_context(request)):
-            return self.get_response(request)
+            response: Any = self.get_response(request)
+        if exchange is not None:
+            exchange.respond(request, response)
+        return response
 
     async def respond_async(self, request: HttpRequest) -> Any:
-        with context(**get_request_context(request)):
-            return await self.get_response(request)  # type: ignore[misc]
+        exchange = resume(request)
+        try:
+            with context(**get_request_context(request)):
+                response: Any = await self.get_response(request)  # type: ignore[misc]
+        except BaseException:
+            # The client has gone, and no response will tell of the end.
+            if exchange is not None:
+                exchange.abandon()
+            raise
+        if exchange is not None:
+            exchange.respond(request, response)
+        return response
+
+
+def is_in_settings() -> bool:
+    """Is the kit's middleware, or a subclass of it, among those of ``MIDDLEWARE``?"""
+    if MIDDLEWARE in settings.MIDDLEWARE:
+        return True
+    for path in settings.MIDDLEWARE:
+        try:
+            found = import_string(path)
+        except ImportError:
+            continue
+        if isinstance(found, type) and issubclass(found, RequestContextMiddleware):
+            return True
+    return False
 
 
 def get_request_context(request: HttpRequest) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
+from django.core.checks import CheckMessage
 from django.db.models import Field, ManyToManyField, Model
 from django.db.models.fields.reverse_related import ManyToManyRel
 
@@ -32,6 +33,8 @@ class Receiver:
     flush_on: FlushOn = "after_commit"
 
     _name: str = ""
+    # Whether what fails in it may have broken a transaction: it is called in a savepoint then.
+    _savepoint: bool = True
 
     def __init__(self, **options: Any) -> None:
         """Set options. Raises ``ImproperlyConfigured`` for one that the class does not declare."""
@@ -56,6 +59,10 @@ class Receiver:
     def check(self) -> None:
         """Raise :class:`~django_signal_kit.exceptions.Misconfigured` if this receiver cannot work
         as it is set. Called at start-up and by the system checks, when all models are there."""
+
+    def get_warnings(self) -> list[CheckMessage]:
+        """What the system checks warn of, though the receiver works as it is set."""
+        return []
 
     def collect(
         self,
@@ -96,6 +103,7 @@ class ModelReceiver(Receiver):
     #: Hear, row by row through ``pre_save`` and ``post_save``, what ``bulk_create`` and
     #: ``bulk_update`` write, unless the receiver has methods for the bulk signals themselves.
     #: ``"all"``: what ``QuerySet.update()`` writes as well, which reads and locks its rows first.
+    #: ``False``: hear no bulk write, by those methods neither.
     bulk: bool | Literal["all"] = True
     #: Open a transaction round a covered write in autocommit, if this receiver flushes before the
     #: commit. Without it a crash in between may leave the write without what belongs to it.
@@ -119,8 +127,18 @@ class ModelReceiver(Receiver):
         whichever side it is changed. By default those that the model declares or inherits."""
         return list(model._meta.many_to_many)
 
+    def get_senders(self, signal_name: str, model: type[Model]) -> Iterable[type[Model]]:
+        """The models whose ``signal_name`` is heard because ``model`` is covered. By default the
+        model itself. Not asked for ``m2m_changed``: see :meth:`get_m2m_fields`."""
+        return (model,)
+
     def get_old_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
         """The concrete fields whose values before a write this receiver asks for."""
+        return ()
+
+    def get_loaded_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
+        """The concrete fields whose values as loaded this receiver asks for. If there are any,
+        what is loaded into an instance of the model is kept beside it."""
         return ()
 
     def get_stamp_fields(self, model: type[Model]) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,11 +12,13 @@ from django.db.models import Model
 from django.db.models.signals import class_prepared
 from django.dispatch import Signal
 
-from django_signal_kit import catalog, rowwise, snapshots, writes
+from django_signal_kit import catalog, loaded, rowwise, snapshots, writes
+from django_signal_kit.canonical import get_columns
 from django_signal_kit.conf import conf
 from django_signal_kit.current import Muting
 from django_signal_kit.dispatch import make_function
 from django_signal_kit.exceptions import did_you_mean
+from django_signal_kit.reading import forget_statements
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.senders import Coverage
 
@@ -24,12 +27,14 @@ R = TypeVar("R", bound=type[Receiver])
 
 @dataclass(frozen=True)
 class Declaration:
-    """A receiver that somebody asked for: ``where`` says in which words."""
+    """A receiver that somebody asked for: ``where`` says in which words, ``module`` from which
+    module, if by ``@register``."""
 
     where: str
     cls: type[Receiver]
     name: str | None
     options: dict[str, Any]
+    module: str = ""
 
 
 #: What ``@register`` has seen, in the order of the imports.
@@ -46,15 +51,20 @@ def register(
     name), ``options`` are set on the instance. Raises TypeError for what is no Receiver class;
     wrong options are told at start-up.
     """
+    module = sys._getframe(1).f_globals.get("__name__", "")
     if cls is None:
-        return lambda cls: register(cls, name=name, **options)
+        return lambda cls: _declare(cls, name, options, module)
+    return _declare(cls, name, options, module)
+
+
+def _declare(cls: Any, name: str | None, options: dict[str, Any], module: str) -> Any:
     if not (isinstance(cls, type) and issubclass(cls, Receiver)):
         raise TypeError(
             f"@register is for Receiver classes, and {cls!r} is none. A plain function is "
             f"connected with Django's own @receiver."
         )
     where = f"@register of {cls.__module__}.{cls.__qualname__}"
-    declarations.append(Declaration(where, cls, name, options))
+    declarations.append(Declaration(where, cls, name, options, module))
     return cls
 
 
@@ -89,24 +99,11 @@ class Registry:
             for receiver in receivers
             if isinstance(receiver, ModelReceiver)
         }
+        functions = {receiver: make_functions(receiver) for receiver in receivers}
         self.disconnect()
         self.receivers = receivers
         self._coverages = coverages
-        names = catalog.get_paths()
-        for receiver in receivers:
-            methods = receiver.get_methods(names)
-            functions = {
-                name: make_function(receiver, name, method) for name, method in methods.items()
-            }
-            if isinstance(receiver, ModelReceiver):
-                functions |= rowwise.make_functions(receiver, functions)
-            if not conf.BULK_SIGNALS:
-                functions = {
-                    name: function
-                    for name, function in functions.items()
-                    if name not in catalog.BULK_SIGNALS
-                }
-            self._functions[receiver] = functions
+        self._functions = functions
         # Receiver by receiver: Django calls in the order of connecting.
         for receiver in receivers:
             for signal_name in self._functions[receiver]:
@@ -178,7 +175,8 @@ class Registry:
     def _connect_model(self, receiver: ModelReceiver, model: type[Model]) -> None:
         for signal_name in self._functions[receiver]:
             if signal_name in catalog.MODEL_SIGNALS:
-                self._connect(receiver, signal_name, model)
+                for sender in receiver.get_senders(signal_name, model):
+                    self._connect(receiver, signal_name, sender)
             elif signal_name == "m2m_changed":
                 for through in get_throughs(receiver, model):
                     self._connect(receiver, signal_name, through)
@@ -210,7 +208,8 @@ class Registry:
         bulk_writes: dict[type[Model], bool] = {}
         bulk_reads: set[type[Model]] = set()
         covered_by |= dict.fromkeys(catalog.BULK_SIGNALS, bulk_writes)
-        snapshots.old_fields.clear()
+        snapshots.old_columns.clear()
+        loaded_models: list[type[Model]] = []
         for connection in self.connections:
             covered = covered_by.get(connection.signal_name)
             receiver = connection.receiver
@@ -220,11 +219,28 @@ class Registry:
             is_atomic = receiver.atomic and receiver.flush_on == "before_commit"
             covered[model] = covered.get(model, False) or is_atomic
             if connection.signal_name != "m2m_changed":
-                fields = snapshots.old_fields.setdefault(model, [])
-                fields += [f for f in receiver.get_old_fields(model) if f not in fields]
+                columns = snapshots.old_columns.setdefault(model, [])
+                known = get_columns(model)
+                asked = [known[field.attname] for field in receiver.get_old_fields(model)]
+                columns += [column for column in asked if column not in columns]
+                if model not in loaded_models and any(receiver.get_loaded_fields(model)):
+                    loaded_models.append(model)
             if connection.signal_name.endswith("queryset_update") and receiver.bulk == "all":
                 bulk_reads.add(model)
+        loaded.keep(loaded_models)
+        forget_statements()
         writes.cover(saves, deletes, links, bulk_writes, bulk_reads)
+
+
+def make_functions(receiver: Receiver) -> dict[str, Callable[..., Any]]:
+    """Name of each signal that a receiver hears as it is set -> what to connect to it."""
+    methods = receiver.get_methods(catalog.get_paths())
+    functions = {name: make_function(receiver, name, method) for name, method in methods.items()}
+    if not isinstance(receiver, ModelReceiver):
+        return functions
+    if receiver.bulk and conf.BULK_SIGNALS:
+        return functions | rowwise.make_functions(receiver, functions)
+    return {name: made for name, made in functions.items() if name not in catalog.BULK_SIGNALS}
 
 
 def get_throughs(receiver: ModelReceiver, model: type[Model]) -> list[type[Model]]:

@@ -25,12 +25,14 @@ _OPERATIONS = ("bulk_create", "bulk_update", "queryset_update")
 def make_functions(
     receiver: ModelReceiver, functions: Mapping[str, Function]
 ) -> dict[str, Function]:
-    """Name of a bulk signal -> what to connect to it so that the row methods hear its rows."""
+    """Name of a bulk signal -> what to connect to it so that the row methods hear its rows.
+
+    For a receiver that hears bulk writes at all.
+    """
     made: dict[str, Function] = {}
     for operation in _OPERATIONS:
         is_own = f"pre_{operation}" in functions or f"post_{operation}" in functions
-        is_wanted = receiver.bulk == "all" if operation == "queryset_update" else receiver.bulk
-        if is_own or not is_wanted:
+        if is_own or (operation == "queryset_update" and receiver.bulk != "all"):
             continue
         for phase in ("pre", "post"):
             if f"{phase}_save" in functions:

@@ -4,28 +4,56 @@ from __future__ import annotations
 
 import base64
 import datetime
+import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Model
+from django.utils.crypto import salted_hmac
 from django.utils.duration import duration_iso_string
 
 REDACTED = "[redacted]"
 
+
+encode_sorted = json.JSONEncoder(sort_keys=True, default=repr).encode
+
+
+class _Unknown:
+    def __repr__(self) -> str:
+        return "[unknown]"
+
+
+#: Stands for a value that nobody has read.
+UNKNOWN = _Unknown()
+
 #: Parts of names whose values are secrets, without case and separators.
 SECRET_PARTS = ("password", "passwd", "token", "secret", "apikey", "privatekey", "credential")
 
+_AS_IT_IS = (type(None), bool, int)
+_TEXTS: dict[type, Callable[[Any], str]] = {
+    Decimal: str,
+    UUID: str,
+    datetime.timedelta: duration_iso_string,
+    datetime.datetime: datetime.datetime.isoformat,
+    datetime.date: datetime.date.isoformat,
+    datetime.time: datetime.time.isoformat,
+    bytes: lambda value: base64.b64encode(value).decode(),
+    memoryview: lambda value: base64.b64encode(value).decode(),
+}
+_REDACTED = re.compile(r"\[redacted(?: [0-9a-f]{16})?\]")
 _SEPARATORS = re.compile(r"[\W_]+")
 # PostgreSQL's jsonb refuses NUL, and no encoding knows half of a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def is_secret(name: str, extra: Iterable[str] = ()) -> bool:
+@lru_cache(maxsize=4096)
+def is_secret(name: str, extra: tuple[str, ...] = ()) -> bool:
     """Does a field or key of this name hold a secret? ``extra`` are further parts of names."""
     folded = _SEPARATORS.sub("", name).casefold()
     return any(part in folded for part in SECRET_PARTS) or any(
@@ -33,44 +61,94 @@ def is_secret(name: str, extra: Iterable[str] = ()) -> bool:
     )
 
 
-def to_json(value: Any, extra_secrets: Iterable[str] = ()) -> Any:
+def redact(value: Any) -> str:
+    """What stands in the place of a secret."""
+    return REDACTED
+
+
+def redact_with_hash(value: Any) -> str:
+    """What stands in the place of a secret and differs for another value.
+
+    A keyed hash (HMAC-SHA-256 with ``SECRET_KEY``, 64 bits of it): without the key nobody can try
+    values out.
+    """
+    text = encode_sorted(to_json(value, replace=repr))
+    digest = salted_hmac("django_signal_kit.values", text, algorithm="sha256").hexdigest()
+    return f"[redacted {digest[:16]}]"
+
+
+def is_redacted(value: Any) -> bool:
+    """Does ``value`` stand in the place of a secret?"""
+    return isinstance(value, str) and _REDACTED.fullmatch(value) is not None
+
+
+def to_json(
+    value: Any,
+    extra_secrets: tuple[str, ...] = (),
+    replace: Callable[[Any], str] = redact,
+) -> Any:
     """``value`` as what JSON knows: None, bool, int, float, str, list, dict.
 
     Decimals, dates, durations and UUIDs become their text; a key of a dict that looks like a
     secret has its whole value replaced.
     """
-    if value is None or isinstance(value, bool):
+    cls = value.__class__
+    if cls in _AS_IT_IS:
         return value
+    if cls is str:
+        return to_text(value)
+    if cls in _TEXTS:
+        return _TEXTS[cls](value)
+    # Classes of abc are slow to ask.
+    if cls is dict or (cls is not list and isinstance(value, Mapping)):
+        return {
+            name: (
+                replace(item)
+                if is_secret(name, extra_secrets)
+                else item
+                if item.__class__ in _AS_IT_IS
+                else to_json(item, extra_secrets, replace)
+            )
+            for key, item in value.items()
+            for name in (to_text(key) if key.__class__ is str else say(key),)
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [
+            item if item.__class__ in _AS_IT_IS else to_json(item, extra_secrets, replace)
+            for item in value
+        ]
+    return _odd_to_json(value, extra_secrets, replace)
+
+
+def _odd_to_json(value: Any, extra_secrets: tuple[str, ...], replace: Callable[[Any], str]) -> Any:
+    """What is of no class that JSON or the kit knows by itself, but may be derived from one."""
     if isinstance(value, Enum):
-        return to_json(value.value, extra_secrets)
-    if isinstance(value, int):
+        return to_json(value.value, extra_secrets, replace)
+    if isinstance(value, bool | int):
         return value
     if isinstance(value, str):
         return to_text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {
-            to_text(str(key)): (
-                REDACTED if is_secret(str(key), extra_secrets) else to_json(item, extra_secrets)
-            )
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple | set | frozenset):
-        return [to_json(item, extra_secrets) for item in value]
-    if isinstance(value, datetime.timedelta):
-        return duration_iso_string(value)
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, bytes | memoryview):
-        return base64.b64encode(bytes(value)).decode()
-    if isinstance(value, Decimal | UUID):
-        return str(value)
+    for cls, convert in _TEXTS.items():
+        if isinstance(value, cls):
+            return convert(value)
     if isinstance(value, Model):
         return to_json(value.pk)
-    return to_text(str(value))
+    return say(value)
+
+
+def say(value: Any) -> str:
+    """``str(value)`` as text that can be stored, whatever it raises."""
+    try:
+        return to_text(str(value))
+    except Exception:
+        # What cannot say its name must not stop what is told of something else.
+        return f"<{type(value).__qualname__}>"
 
 
 def to_text(value: str) -> str:
     """``value`` without what a database cannot store."""
+    if value.isprintable():
+        return value
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)

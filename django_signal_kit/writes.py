@@ -21,8 +21,8 @@ from django.db.models.deletion import Collector
 from django.db.models.fields import related_descriptors
 from django.db.models.sql import UpdateQuery
 
-from django_signal_kit import bulk, journal, snapshots
-from django_signal_kit.batching import UnitOfWork
+from django_signal_kit import bulk, journal, loaded, snapshots
+from django_signal_kit.batching import UnitOfWork, relieve
 from django_signal_kit.instances import NOT_ADDING_YET, UpdateFields, remember
 from django_signal_kit.recursion import check_recursion
 
@@ -44,7 +44,10 @@ def install() -> None:
     _wrap(Collector, "delete", _delete)
     _wrap(related_descriptors, "create_forward_many_to_many_manager", _create_manager)
     _wrap(BaseDatabaseWrapper, "savepoint", _savepoint)
+    _wrap(BaseDatabaseWrapper, "savepoint_commit", _savepoint_commit)
     _wrap(BaseDatabaseWrapper, "savepoint_rollback", _savepoint_rollback)
+    _wrap(BaseDatabaseWrapper, "commit", _commit)
+    _wrap(BaseDatabaseWrapper, "rollback", _rollback)
     if bulk.covered:
         _wrap(QuerySet, "bulk_create", bulk.wrap_bulk_create)
         _wrap(QuerySet, "bulk_update", bulk.wrap_bulk_update)
@@ -118,6 +121,8 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
             finally:
                 if state.adding is False:
                     unit.note_write()
+            if model in loaded.kept:
+                loaded.move_forward(unit)
 
     save_base.alters_data = True  # type: ignore[attr-defined]
     return save_base
@@ -189,11 +194,21 @@ def _forget_managers() -> None:
 def _savepoint(original: Callable[..., str | None]) -> Callable[..., str | None]:
     @wraps(original)
     def savepoint(self: BaseDatabaseWrapper) -> str | None:
+        relieve(journal.get_journal(self))
         sid = original(self)
         journal.note_savepoint(self, sid)
         return sid
 
     return savepoint
+
+
+def _savepoint_commit(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def savepoint_commit(self: BaseDatabaseWrapper, sid: str) -> None:
+        original(self, sid)
+        journal.release(self, sid)
+
+    return savepoint_commit
 
 
 def _savepoint_rollback(original: Callable[..., None]) -> Callable[..., None]:
@@ -203,3 +218,23 @@ def _savepoint_rollback(original: Callable[..., None]) -> Callable[..., None]:
         journal.forget_since(self, sid)
 
     return savepoint_rollback
+
+
+def _commit(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def commit(self: BaseDatabaseWrapper) -> None:
+        original(self)
+        journal.end_transaction(self, is_committed=True)
+
+    return commit
+
+
+def _rollback(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def rollback(self: BaseDatabaseWrapper) -> None:
+        try:
+            original(self)
+        finally:
+            journal.end_transaction(self, is_committed=False)
+
+    return rollback

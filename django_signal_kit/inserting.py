@@ -1,0 +1,102 @@
+"""INSERT of plain rows, many in a statement, with the SQL made once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+#: The most rows in a statement: beyond it nothing is gained, and the SQL is worth keeping.
+CHUNK = 500
+
+_kept: dict[tuple[str, type[Model], tuple[str, ...], int], str] = {}
+
+
+def insert(
+    model: type[Model],
+    names: tuple[str, ...],
+    rows: Sequence[Sequence[Any]],
+    using: str,
+    *,
+    is_last: bool = False,
+) -> None:
+    """Insert ``rows``, whose values are prepared for the database, into the columns of the fields
+    ``names``: 500 rows in a statement, or as many as its limit of parameters allows.
+
+    On PostgreSQL all of them are one statement with one parameter; the values have to be text,
+    whole numbers, None, or something whose ``str()`` PostgreSQL understands.
+
+    ``is_last``: a COMMIT is the next thing that happens. Where the database takes it together with
+    the last statement it goes along, which saves a round trip; Django's own is then without
+    effect.
+    """
+    connection = connections[using]
+    statements = list(_get_statements(connection, model, names, rows))
+    commit = "; COMMIT" if is_last and _takes_two_statements(connection) else ""
+    with connection.cursor() as cursor:
+        for number, (sql, values) in enumerate(statements, start=1):
+            cursor.execute(sql + commit if number == len(statements) else sql, values)
+
+
+def _get_statements(
+    connection: BaseDatabaseWrapper,
+    model: type[Model],
+    names: tuple[str, ...],
+    rows: Sequence[Sequence[Any]],
+) -> Iterator[tuple[str, Sequence[Any]]]:
+    if len(rows) == 1:
+        yield _get_sql(connection, model, names, 1), rows[0]
+    elif connection.vendor == "postgresql":
+        # Thousands of parameters cost the driver more than the INSERT costs the server.
+        yield _get_sql(connection, model, names, 0), [json.dumps(rows, default=str)]
+    else:
+        limit = connection.features.max_query_params
+        size = CHUNK if limit is None else max(1, min(CHUNK, limit // len(names)))
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            values = [value for row in some for value in row]
+            yield _get_sql(connection, model, names, len(some)), values
+
+
+def _get_sql(
+    connection: BaseDatabaseWrapper, model: type[Model], names: tuple[str, ...], count: int
+) -> str:
+    """For ``count`` rows; 0 means any number, in one array of JSON."""
+    key = (connection.alias, model, names, count)
+    sql = _kept.get(key)
+    if sql is None:
+        quote = connection.ops.quote_name
+        fields: list[Any] = [model._meta.get_field(name) for name in names]
+        columns = ", ".join(quote(field.column) for field in fields)
+        sql = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) "
+        if count:
+            row = f"({', '.join(['%s'] * len(names))})"
+            sql += f"VALUES {', '.join([row] * count)}"
+        else:
+            types = enumerate(field.db_type(connection) for field in fields)
+            values = ", ".join(_unpack(position, db_type) for position, db_type in types)
+            sql += f"SELECT {values} FROM jsonb_array_elements(%s::jsonb) AS item"
+        if count in (0, 1, CHUNK):
+            _kept[key] = sql
+    return sql
+
+
+def _unpack(position: int, db_type: str) -> str:
+    # Text is not cast: a cast to varchar(n) would cut off in silence what is too long.
+    is_text = db_type.startswith(("varchar", "text"))
+    return f"item->>{position}" if is_text else f"(item->>{position})::{db_type}"
+
+
+def _takes_two_statements(connection: BaseDatabaseWrapper) -> bool:
+    """PostgreSQL by psycopg 3, which asks the server whether there is still something to commit,
+    unless parameters are bound on the server, which prepares one statement at a time."""
+    features: Any = connection.features
+    return (
+        connection.vendor == "postgresql"
+        and connection.Database.__name__ == "psycopg"  # type: ignore[attr-defined]
+        and not features.uses_server_side_binding
+    )

@@ -1,0 +1,93 @@
+"""Helpers for tests. Imports ``django.test``: not for code that runs in production."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from django.template import Template
+from django.test.signals import template_rendered
+from django.test.utils import instrumented_test_render  # type: ignore[attr-defined]
+
+from django_signal_kit.exceptions import did_you_mean
+from django_signal_kit.receiver import Receiver
+
+
+class Rendering(NamedTuple):
+    """A template that was rendered.
+
+    ``name`` is what it was loaded by, empty for a template made of a string. ``keys`` are the
+    names of what it was given, at that moment; ``thread`` is the name of the thread.
+    """
+
+    name: str
+    keys: frozenset[str]
+    thread: str
+
+
+class TemplateRecorder(Receiver):
+    """Records which templates are rendered, and the names of what they are given.
+
+    ``with TemplateRecorder() as templates:`` hears those of all threads, so that the pages of a
+    live server are among them. Needs ``setup_test_environment()``, which each test runner calls:
+    Django does not send ``template_rendered`` without it. Templates of other engines, such as
+    Jinja2, are not heard.
+    """
+
+    #: Patterns of names to leave out. By default the templates of form widgets, dozens a form.
+    ignore: Sequence[str] = ("django/forms/*",)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._renderings: list[Rendering] = []
+
+    @property
+    def renderings(self) -> list[Rendering]:
+        """What was rendered, in order; included and parent templates, too."""
+        return list(self._renderings)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the templates in the order in which each was first rendered."""
+        return list(dict.fromkeys(rendering.name for rendering in self.renderings))
+
+    def get_keys(self, name: str) -> set[str]:
+        """The names of what the template ``name`` was given, in all of its renderings. Raises
+        LookupError if it was not rendered."""
+        found = [rendering.keys for rendering in self.renderings if rendering.name == name]
+        if not found:
+            guess = did_you_mean(name, self.names, "Nothing was rendered.")
+            raise LookupError(f"The template {name!r} was not rendered. {guess}")
+        return set().union(*found)
+
+    def clear(self) -> None:
+        """Forget what was rendered so far."""
+        self._renderings.clear()
+
+    def template_rendered(self, template: Any, context: Any, **kwargs: Any) -> None:
+        name = template.name or ""
+        if not any(fnmatchcase(name, pattern) for pattern in self.ignore):
+            # The layers are gone when the test looks. The first has True, False and None.
+            keys = frozenset(key for layer in context.dicts[1:] for key in layer)
+            self._renderings.append(Rendering(name, keys, threading.current_thread().name))
+
+    def __enter__(self) -> Self:
+        """Raises RuntimeError outside of the test environment."""
+        if Template._render is not instrumented_test_render:  # type: ignore[attr-defined]
+            raise RuntimeError(
+                "TemplateRecorder hears nothing here: Django sends template_rendered only after "
+                "django.test.utils.setup_test_environment(), which a test runner calls."
+            )
+        template_rendered.connect(self.template_rendered, weak=False)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        template_rendered.disconnect(self.template_rendered)
