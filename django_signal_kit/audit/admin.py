@@ -1,35 +1,39 @@
-"""The audit log to read: a list, and a page an entry. Nothing can be added, changed or deleted."""
+"""The audit log to read: a list, and a page an entry. Nothing of it can be added, changed or
+deleted; what an entry tells can be taken back."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from django_signal_kit.audit.changelist import (
+from django_signal_kit.audit import logins
+from django_signal_kit.audit.models import AbstractAuditEntry, AuditEntry
+from django_signal_kit.audit.pages.changelist import (
     EntryChangeList,
-    EntryPaginator,
     KindFilter,
     search,
-    set_kinds,
 )
-from django_signal_kit.audit.diff import get_rows, reveal
-from django_signal_kit.audit.facts import get_context_rows, get_extra_rows
-from django_signal_kit.audit.marking import mark
-from django_signal_kit.audit.models import AbstractAuditEntry, AuditEntry
-from django_signal_kit.audit.summary import get_summary
+from django_signal_kit.audit.pages.chart import Bar, get_chart
+from django_signal_kit.audit.pages.diff import get_rows, reveal
+from django_signal_kit.audit.pages.facts import get_context_rows, get_extra_rows
+from django_signal_kit.audit.pages.kinds import get_model
+from django_signal_kit.audit.pages.links import get_list_url, get_page_url, get_row_url
+from django_signal_kit.audit.pages.presenting import present, show_badge, show_time
+from django_signal_kit.audit.pages.revert import revert_page
+from django_signal_kit.audit.pages.summary import get_summary
+from django_signal_kit.audit.pages.together import get_unit
+from django_signal_kit.audit.reverting import may_revert
 
 if TYPE_CHECKING:
     EntryModelAdmin = admin.ModelAdmin[Any]
@@ -54,8 +58,9 @@ class AuditEntryAdmin(EntryModelAdmin):
     # Each of these would read the whole table.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    paginator = EntryPaginator
     ordering = ("-pk",)
+    # The list is paged by key, so it has this order and no other.
+    sortable_by = ()
     # Actions of the whole site are not for a log.
     actions = None
     # The page of an entry has no form.
@@ -75,6 +80,12 @@ class AuditEntryAdmin(EntryModelAdmin):
         """Entries of the object with exactly this key, of whatever kind, or of this unit."""
         return search(queryset, search_term), False
 
+    def get_urls(self) -> list[Any]:
+        """Those of every admin, and the page that takes back what an entry tells."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_revert"
+        view = self.admin_site.admin_view(partial(revert_page, self))
+        return [path("<path:object_id>/revert/", view, name=name), *super().get_urls()]
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -88,7 +99,15 @@ class AuditEntryAdmin(EntryModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         title = capfirst(self.opts.verbose_name_plural)
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        response = super().changelist_view(request, {"title": title, **(extra_context or {})})
+        # Nothing of the kind is there if the address was mangled.
+        context = getattr(response, "context_data", None) or {}
+        if "cl" in context and context["cl"].is_whole:
+            chart = get_chart(context["cl"].root_queryset)
+            if chart is not None:
+                context["chart"] = chart
+                context["days"] = [(self._get_day_url(bar), bar) for bar in chart.bars[::-1]]
+        return response
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -98,8 +117,8 @@ class AuditEntryAdmin(EntryModelAdmin):
 
     def get_entry_context(self, request: HttpRequest, entry: Any) -> dict[str, Any]:
         """What the template of the page of ``entry`` is given."""
-        set_kinds([entry])
-        rows = [mark(row) for row in get_rows(entry.changes, _get_model(entry))]
+        (shown,) = present([entry], request, self.admin_site)
+        unit = get_unit(self.get_queryset(request), entry)
         return {
             "title": capfirst(self.opts.verbose_name),
             "subtitle": None,
@@ -110,38 +129,28 @@ class AuditEntryAdmin(EntryModelAdmin):
             "object_text": reveal(entry.object_text),
             "object_pk": reveal(entry.object_pk),
             "actor_text": reveal(entry.actor_text),
-            "rows": rows,
-            "has_values": any(row.kind != "members" for row in rows),
-            "shows_old": entry.action != "create",
-            "shows_new": entry.action != "delete",
+            "shown": shown,
+            "unit_rows": [self._get_unit_row(other) for other in unit.entries],
+            "unit_is_cut": unit.is_cut,
             "context_rows": get_context_rows(entry.context),
             "extra_rows": get_extra_rows(entry),
             "history_url": self._get_history_url(entry),
             "unit_url": entry.unit and self._get_list_url(unit=entry.unit),
             "by_actor_url": self._get_actor_url(entry),
             "object_url": self._get_object_url(request, entry),
-            "actor_page_url": self._get_page_url(request, get_user_model(), entry.actor_id),
+            "revert_url": self._get_revert_url(request, entry),
+            "actor_page_url": get_row_url(
+                self.admin_site, request, get_user_model(), entry.actor_id
+            ),
         }
 
     @admin.display(description=_("when"))
     def when(self, entry: AbstractAuditEntry) -> SafeString:
-        at = localtime(entry.at) if is_aware(entry.at) else entry.at
-        return format_html(
-            '<time datetime="{}"><span>{}</span> <span>{}</span></time>',
-            at.isoformat(),
-            f"{at:%Y-%m-%d}",
-            f"{at:%H:%M:%S}",
-        )
+        return show_time(entry)
 
     @admin.display(description=_("action"))
     def badge(self, entry: AbstractAuditEntry) -> SafeString:
-        # An action that is not of the kit may hold anything; a class may not.
-        known = entry.action if entry.action in entry.Action.values else "other"
-        return format_html(
-            '<span class="signal-kit-badge signal-kit-{}">{}</span>',
-            known,
-            entry.get_action_display(),
-        )
+        return show_badge(entry)
 
     @admin.display(description=_("object"))
     def object_link(self, entry: AbstractAuditEntry) -> str:
@@ -172,7 +181,11 @@ class AuditEntryAdmin(EntryModelAdmin):
 
     @admin.display(description=_("changes"))
     def summary(self, entry: AbstractAuditEntry) -> str:
-        items, omitted = get_summary(get_rows(entry.changes, _get_model(entry)), entry.action)
+        if entry.action in logins.ACTIONS and not entry.changes:
+            items, omitted = logins.get_items(entry), 0
+        else:
+            rows = get_rows(entry.changes, get_model(entry))
+            items, omitted = get_summary(rows, entry.action)
         parts = [
             format_html("{} <bdi>{}</bdi>", item.label, item.new)
             if item.old is None
@@ -185,9 +198,13 @@ class AuditEntryAdmin(EntryModelAdmin):
         return format_html_join(", ", "{}", ((part,) for part in parts))
 
     def _get_list_url(self, **params: Any) -> str:
-        options = self.opts
-        name = f"{self.admin_site.name}:{options.app_label}_{options.model_name}_changelist"
-        return f"{reverse(name)}?{urlencode(params)}"
+        return get_list_url(self.admin_site, self.model, **params)
+
+    def _get_entry_url(self, entry: AbstractAuditEntry) -> str:
+        return get_page_url(self.admin_site, self.model, entry.pk)
+
+    def _get_day_url(self, bar: Bar) -> str:
+        return self._get_list_url(at__gte=bar.start, at__lt=bar.end)
 
     def _get_history_url(self, entry: AbstractAuditEntry) -> str | None:
         if entry.content_type_id is None or not entry.object_pk:
@@ -197,23 +214,22 @@ class AuditEntryAdmin(EntryModelAdmin):
     def _get_actor_url(self, entry: AbstractAuditEntry) -> str | None:
         return None if entry.actor_id is None else self._get_list_url(actor=entry.actor_id)
 
+    def _get_unit_row(self, entry: AbstractAuditEntry) -> dict[str, Any]:
+        return {
+            "url": self._get_entry_url(entry),
+            "badge": self.badge(entry),
+            "text": reveal(entry.object_text or entry.object_pk),
+            "kind": self.kind(entry),
+            "summary": self.summary(entry),
+        }
+
+    def _get_revert_url(self, request: HttpRequest, entry: AbstractAuditEntry) -> str | None:
+        if not may_revert(entry, request.user):
+            return None
+        return get_page_url(self.admin_site, self.model, entry.pk, page="revert")
+
     def _get_object_url(self, request: HttpRequest, entry: AbstractAuditEntry) -> str | None:
-        model = _get_model(entry)
+        model = get_model(entry)
         if model is None or entry.action == "delete":
             return None
-        return self._get_page_url(request, model, entry.object_pk)
-
-    def _get_page_url(self, request: HttpRequest, model: type[Model], key: Any) -> str | None:
-        """The page of that row in the same admin, if it has one and the user may see it."""
-        if key in (None, "") or not self.admin_site.is_registered(model):
-            return None
-        if not self.admin_site.get_model_admin(model).has_view_or_change_permission(request):
-            return None
-        options = model._meta
-        name = f"{self.admin_site.name}:{options.app_label}_{options.model_name}_change"
-        return reverse(name, args=[quote(str(key))])
-
-
-def _get_model(entry: AbstractAuditEntry) -> type[Model] | None:
-    kind = entry.content_type
-    return None if kind is None else kind.model_class()
+        return get_row_url(self.admin_site, request, model, entry.object_pk)

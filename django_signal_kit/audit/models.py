@@ -1,4 +1,4 @@
-"""The table of the audit log."""
+"""The table of the audit log, and that of its seals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from django_signal_kit.audit.queries import AuditEntryQuerySet
+from django_signal_kit.audit.reverting import PERMISSION, revert
 
 
 class AbstractAuditEntry(models.Model):
@@ -65,8 +68,11 @@ class AbstractAuditEntry(models.Model):
     unit = models.UUIDField(_("unit of work"), null=True, editable=False)
     using = models.CharField(_("database"), max_length=64, editable=False)
 
+    objects = AuditEntryQuerySet.as_manager()
+
     class Meta:
         abstract = True
+        permissions = ((PERMISSION, "Can revert what an audit entry tells"),)
         ordering = ("-id",)
         verbose_name = _("audit entry")
         verbose_name_plural = _("audit entries")
@@ -90,6 +96,15 @@ class AbstractAuditEntry(models.Model):
             raise TypeError("An audit entry is not changed once it is written.")
         super().save(*args, **kwargs)
 
+    def revert(self, user: Any = None, force: bool = False) -> None:
+        """Take back what this entry tells, in one unit of work, which writes entries of its own.
+
+        With ``user``, who becomes the actor, raises PermissionDenied unless he may revert entries
+        and add, change or delete such rows. Raises RevertError if the row is gone or has changed
+        since, which ``force`` overrides for values, or if the log does not have the old values.
+        """
+        revert(self, user, force)
+
 
 class AuditEntry(AbstractAuditEntry):
     """The kit's own table of the log."""
@@ -97,3 +112,55 @@ class AuditEntry(AbstractAuditEntry):
     class Meta(AbstractAuditEntry.Meta):
         abstract = False
         swappable = "SIGNAL_KIT_AUDIT_ENTRY_MODEL"
+
+
+class AuditSeal(models.Model):
+    """What the log looked like when ``sealauditlog`` came by, or what ``pruneauditlog`` took.
+
+    Each seal holds the digest of the one before it, so that none can be changed, taken out or put
+    in between without breaking the chain. Seals are in the database of the log.
+    """
+
+    #: No receiver covers the log itself, whatever its pattern.
+    signal_kit_own = True
+
+    class Kind(models.TextChoices):
+        ENTRIES = "entries", _("entries")
+        PRUNED = "pruned", _("pruned")
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(_("time"), default=timezone.now, editable=False)
+    #: The label of the model of the log.
+    log = models.CharField(_("log"), max_length=150, editable=False)
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind, editable=False)
+    first_id = models.BigIntegerField(_("first entry"), editable=False)
+    last_id = models.BigIntegerField(_("last entry"), editable=False)
+    count = models.PositiveIntegerField(_("number of entries"), editable=False)
+    #: The columns that were sealed, separated by commas: later ones are not covered.
+    columns = models.TextField(_("columns"), blank=True, editable=False)
+    #: See ``django_signal_kit.audit.sealing.evidence``.
+    evidence = models.BinaryField(_("evidence"))
+    previous = models.CharField(_("digest of the seal before"), max_length=64, editable=False)
+    digest = models.CharField(_("digest"), max_length=64, editable=False)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name = _("seal of the audit log")
+        verbose_name_plural = _("seals of the audit log")
+        constraints = (
+            # Of two that seal at once, one has to look again.
+            models.UniqueConstraint(fields=("log", "previous"), name="signal_kit_one_next_seal"),
+        )
+        indexes = (
+            # How far the log is sealed, and what was pruned of a range.
+            models.Index(fields=("log", "kind", "last_id"), name="signal_kit_seal_range"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.first_id} to {self.last_id}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert. Raises TypeError for a seal that is stored already."""
+        if not self._state.adding:
+            raise TypeError("A seal is not changed once it is written.")
+        super().save(*args, **kwargs)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from django.apps import apps
-from django.conf import settings
-from django.core.exceptions import FieldDoesNotExist
-from django.db import models, router
 from django.db.models import Field, Model
 
 from django_signal_kit import bulk
 from django_signal_kit.batching import FlushOn, get_unit
-from django_signal_kit.conf import conf
+from django_signal_kit.canonical import Column
+from django_signal_kit.catalog import BULK_SIGNALS
 from django_signal_kit.current import get_context
+from django_signal_kit.entries import Entry, check_entry_model, has_log
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.journal import MISSING
+from django_signal_kit.loaded import get_loaded_row, note_saved
 from django_signal_kit.m2m import M2MChange
+from django_signal_kit.reading import Row
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.recording import Recorder, is_told_by_child
 from django_signal_kit.registry import registry
 from django_signal_kit.senders import Coverage
-from django_signal_kit.signals import audit_entries_created
-from django_signal_kit.snapshots import get_new_row, get_old_row
-from django_signal_kit.values import REDACTED, is_secret, to_json, to_text
+from django_signal_kit.snapshots import get_new_values, get_old_row
+from django_signal_kit.values import UNKNOWN, to_json
 
 Changes = dict[str, Any]
 
@@ -44,12 +44,33 @@ class AuditLog(ModelReceiver):
     exclude_fields: Sequence[str] = ()
     #: Parts of names, beside "password", "token" and the like, whose values are replaced whole.
     redact: Sequence[str] = ()
+    #: Replace secrets by a keyed hash, so that the log shows that they changed; costs some
+    #: microseconds a secret.
+    hash_secrets: bool = False
+    #: Record saves that change nothing but stamps (``auto_now``, fields of LastModified).
+    stamps: bool = False
     #: Record many-to-many changes; costs a query before each, to know what really changes.
     m2m: bool = True
     #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
-    bulk: bool | Literal["all"] = "all"
-    #: Where the old values come from: the row, read and locked before the write (one query).
-    old_values: Literal["database"] = "database"
+    #: ``"statement"``: one entry for each bulk write, which reads nothing and names no row.
+    bulk: bool | Literal["all", "statement"] = "all"  # type: ignore[assignment]
+    #: Where old values come from. ``"database"``: the row, read and locked before the write (one
+    #: query). ``"snapshot"``: what was loaded into the instance; no query, but not what another
+    #: writer has made of the row since, and unknown for an instance that was made by hand.
+    old_values: Literal["database", "snapshot"] = "database"
+    #: ``"strict"``: entry and change are both kept or neither. ``"best_effort"``: the change is
+    #: kept; an entry that cannot be written is logged and sent as ``receiver_failed``.
+    contract: Literal["strict", "best_effort"] = "strict"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if self.contract == "best_effort":
+            self.on_error = "log"
+        cls = type(self)
+        is_plain = (cls.get_actor, cls.get_context) == (AuditLog.get_actor, AuditLog.get_context)
+        self._recorder = Recorder(
+            self, self.list_fields, is_plain=is_plain, hash_secrets=self.hash_secrets
+        )
 
     def get_actor(self) -> Any:
         """The user who does this, or None. By default the context's."""
@@ -69,29 +90,30 @@ class AuditLog(ModelReceiver):
     ) -> Changes:
         """``{field: [old, new]}`` as JSON of what differs. ``old`` and ``new`` are values by
         attname, None where there is no such row (before a create, after a delete)."""
+        stored = self._recorder.get_plan(type(instance)).stored
+        if old is None or new is None:
+            row, position = (new, 1) if old is None else (old, 0)
+            return _list_values(stored, row or {}, position)
         changes: Changes = {}
-        for field in self._get_fields(type(instance)):
-            name = field.attname
-            if (old is not None and name not in old) or (new is not None and name not in new):
+        for name, attname, store, is_same in stored:
+            before, after = old.get(attname, MISSING), new.get(attname, MISSING)
+            if before is MISSING or after is MISSING or is_same(before, after):
                 continue
-            before = None if old is None else old[name]
-            after = None if new is None else new[name]
-            if before == after or (before != before and after != after):
-                continue
-            changes[field.name] = [self._store(field, before), self._store(field, after)]
+            changes[name] = [
+                None if before is None else store(before),
+                None if after is None else store(after),
+            ]
         return changes
 
     def should_record(self, instance: Model, action: str, changes: Changes) -> bool:
         """Whether to write an entry. By default not for an update of nothing but stamps."""
-        if action != "update":
+        if action != "update" or self.stamps:
             return True
-        stamps = registry.get_stamp_fields(type(instance))
-        return any(
-            name not in stamps and not _is_auto_now(type(instance), name) for name in changes
-        )
+        return not self._recorder.get_plan(type(instance)).stamps.issuperset(changes)
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
-        get_old_row(instance, using)
+        if self.old_values == "database":
+            get_old_row(instance, using)
 
     def post_save(
         self,
@@ -101,25 +123,35 @@ class AuditLog(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        old = get_old_row(instance, using)
-        fields = [
-            field
-            for field in self._get_fields(type(instance))
-            if old is None or update_fields is None or _is_among(field, update_fields)
-        ]
-        new = get_new_row(instance, fields, using)
+        columns: Sequence[Column] = self._recorder.get_plan(type(instance)).columns
+        old = None if created else self._get_old_row(instance, columns, created, using)
+        if old is None and created is False:
+            unit = get_unit()
+            if unit is None or unit.instance is not instance:
+                # bulk_update() did not find the row.
+                return
+            # Somebody else has made the row between our SELECT and our UPDATE.
+            old = dict.fromkeys((column.attname for column in columns), UNKNOWN)
+        if old is not None:
+            columns = _get_written(columns, instance, update_fields)
+        new = get_new_values(instance, columns, using)
+        if self.old_values == "snapshot" and (unit := get_unit()) is not None:
+            note_saved(unit, instance, new)
         changes = self.get_changes(instance, old, new)
         if old is None:
             self.record(instance, "create", changes, using=using, certain=created is not None)
         elif changes:
-            self.record(instance, "update", changes, using=using)
+            is_certain = UNKNOWN not in old.values()
+            self.record(instance, "update", changes, using=using, certain=is_certain)
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
-        get_old_row(instance, using)
+        if self.old_values == "database":
+            get_old_row(instance, using)
 
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
-        old = get_old_row(instance, using)
-        if old is None or self._is_told_by_child(instance):
+        columns = self._recorder.get_plan(type(instance)).columns
+        old = self._get_old_row(instance, columns, False, using)
+        if old is None or is_told_by_child(self, instance):
             return
         changes = self.get_changes(instance, old, None)
         self.record(instance, "delete", changes, using=using)
@@ -147,6 +179,35 @@ class AuditLog(ModelReceiver):
         elif action == "post_clear":
             self._record_m2m(change, "m2m_clear", "removed", change.recall(pk_set))
 
+    def post_bulk_create(
+        self,
+        sender: type[Model],
+        objs: Sequence[Model],
+        using: str,
+        ignore_conflicts: bool,
+        update_conflicts: bool,
+        **kwargs: Any,
+    ) -> None:
+        certain = {"certain": False} if ignore_conflicts or update_conflicts else {}
+        self._record_statement(sender, "create", {}, using, rows=len(objs), **certain)
+
+    def post_bulk_update(
+        self, sender: type[Model], fields: Iterable[str], count: int, using: str, **kwargs: Any
+    ) -> None:
+        self._record_statement(sender, "update", dict.fromkeys(fields, UNKNOWN), using, rows=count)
+
+    def post_queryset_update(
+        self, sender: type[Model], values: Mapping[str, Any], count: int, using: str, **kwargs: Any
+    ) -> None:
+        self._record_statement(sender, "update", values, using, rows=count)
+
+    def get_methods(self, signal_names: Iterable[str]) -> Mapping[str, Callable[..., Any]]:
+        methods = super().get_methods(signal_names)
+        if self.bulk == "statement":
+            return methods
+        # The row methods hear the rows of bulk writes.
+        return {name: call for name, call in methods.items() if name not in BULK_SIGNALS}
+
     def record(
         self,
         instance: Model,
@@ -163,47 +224,23 @@ class AuditLog(ModelReceiver):
         """
         if not self.should_record(instance, action, changes):
             return
-        told = dict(self.get_context())
-        if not certain:
-            told["certain"] = False
-        actor = self.get_actor()
-        unit = get_unit()
-        entry = get_entry_model()(
-            action=action,
-            content_type_id=_get_content_type_id(instance),
-            object_pk="" if instance.pk is None else to_key(instance.pk),
-            object_text=self._describe(instance),
-            changes=changes,
-            actor_id=None if actor is None else actor.pk,
-            actor_text="" if actor is None else to_text(str(actor))[:255],
-            context=to_json(told, self._secrets),
-            using=using,
-            **({} if unit is None else {"unit": unit.id}),
-        )
+        more = {} if certain else {"certain": False}
+        entry = self._recorder.make_entry(instance, action, changes, using, more)
         self.collect(entry, using=using)
 
-    def flush(self, items: list[Any]) -> None:
+    def flush(self, items: list[Entry]) -> None:
         """Write the entries, all in one INSERT or as many as the database's limits force."""
-        alias = _log_alias()
-        entries = get_entry_model()._base_manager.using(alias).bulk_create(items)
-        audit_entries_created.send(sender=type(entries[0]), entries=entries, using=alias)
+        # An override of this method may have more to do in the transaction.
+        self._recorder.log.write(items, may_commit=type(self).flush is AuditLog.flush)
 
     def check(self) -> None:
-        label = getattr(settings, "SIGNAL_KIT_AUDIT_ENTRY_MODEL", "")
-        if not label and not apps.is_installed("django_signal_kit.audit"):
+        if not has_log():
             raise Misconfigured(
                 "E011",
                 f"{self.name} writes into the audit log, but its app is not installed.",
                 "Add 'django_signal_kit.audit' to INSTALLED_APPS and run migrate.",
             )
-        try:
-            get_entry_model()
-        except (LookupError, ValueError) as error:
-            raise Misconfigured(
-                "E011",
-                f"SIGNAL_KIT_AUDIT_ENTRY_MODEL is {label!r}: {error}.",
-                "Give the label of an installed model that subclasses AbstractAuditEntry.",
-            ) from error
+        check_entry_model()
         models = Coverage(self).get_models()
         known = {
             field.name
@@ -221,54 +258,50 @@ class AuditLog(ModelReceiver):
                     )
 
     def get_old_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
-        return self._get_fields(model)
+        return self.list_fields(model) if self.old_values == "database" else ()
+
+    def get_loaded_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
+        return self.list_fields(model) if self.old_values == "snapshot" else ()
+
+    def list_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
+        """The concrete fields of ``model`` that go into the log."""
+        return [field for field in model._meta.concrete_fields if self._records(field.name)]
 
     def get_m2m_fields(self, model: type[Model]) -> list[Any]:
         if not self.m2m:
             return []
         return [field for field in super().get_m2m_fields(model) if self._records(field.name)]
 
-    @property
-    def _secrets(self) -> tuple[str, ...]:
-        return (*conf.REDACT, *self.redact)
-
     def _records(self, name: str) -> bool:
         return (not self.fields or name in self.fields) and name not in self.exclude_fields
 
-    def _get_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
-        return [field for field in model._meta.concrete_fields if self._records(field.name)]
+    def _get_old_row(
+        self, instance: Model, columns: Sequence[Column], created: bool | None, using: str
+    ) -> Row | None:
+        if self.old_values == "database":
+            return get_old_row(instance, using)
+        if created or created is None:
+            return None
+        unknown = {column.attname: UNKNOWN for column in columns}
+        return get_loaded_row(instance, columns) or unknown
 
-    def _store(self, field: Field[Any, Any], value: Any) -> Any:
-        if value is not None and is_secret(field.name, self._secrets):
-            return REDACTED
-        return to_json(value, self._secrets)
-
-    def _describe(self, instance: Model) -> str:
-        try:
-            text = to_text(str(self.get_object_text(instance)))
-        except Exception:
-            # A row that cannot say its name is recorded all the same.
-            text = f"{instance._meta.object_name} {instance.pk}"
-        for field in instance._meta.concrete_fields:
-            secret = instance.__dict__.get(field.attname)
-            if isinstance(secret, str) and secret and is_secret(field.name, self._secrets):
-                text = text.replace(secret, REDACTED)
-        return text
-
-    def _is_told_by_child(self, instance: Model) -> bool:
-        # Deleting a row of a multi-table child sends the signal for each of its parents, too.
-        unit = get_unit()
-        if unit is None:
-            return False
-        told = unit.notes.setdefault((self, "deleted"), set())
-        for parent, link in instance._meta.parents.items():
-            if link is not None:
-                told.add((parent._meta.concrete_model, getattr(instance, link.attname)))
-        return (instance._meta.concrete_model, instance.pk) in told
+    def _record_statement(
+        self,
+        model: type[Model],
+        action: str,
+        values: Mapping[str, Any],
+        using: str,
+        **more: Any,
+    ) -> None:
+        """One entry for all rows of a bulk write: what they were nobody has read."""
+        entry = self._recorder.make_statement_entry(model, action, values, using, more)
+        if entry is not None:
+            self.collect(entry, using=using)
 
     def _records_m2m(self, change: M2MChange) -> bool:
         # The rows of an explicit through model that is covered itself tell the same, and more.
-        is_told_by_rows = registry.covers(self, change.through) and change.through in bulk.covered
+        through = change.through
+        is_told_by_rows = self.bulk and registry.covers(self, through) and through in bulk.covered
         return self._records(change.field.name) and not is_told_by_rows
 
     def _record_m2m(
@@ -280,40 +313,32 @@ class AuditLog(ModelReceiver):
                 self.record(instance, action, changes, using=change.using)
 
 
-def get_entry_model() -> Any:
-    """The model of the log: SIGNAL_KIT_AUDIT_ENTRY_MODEL, or the kit's own.
-
-    Through the app registry: the audit app need not be installed for the kit to be imported.
-    """
-    label = getattr(settings, "SIGNAL_KIT_AUDIT_ENTRY_MODEL", "signal_kit_audit.AuditEntry")
-    return apps.get_model(label, require_ready=False)
-
-
-def to_key(pk: Any) -> str:
-    """A primary key as text; a composite one as a JSON list."""
-    return json.dumps(to_json(pk)) if isinstance(pk, tuple) else to_text(str(pk))
-
-
-def _get_content_type_id(instance: Model) -> Any:
-    # Through the app registry as well: a subclass may be imported before the models are.
-    manager = apps.get_model("contenttypes", "ContentType")._default_manager
-    return manager.db_manager(_log_alias()).get_for_model(instance).pk
+def _list_values(stored: Iterable[Any], row: Mapping[str, Any], position: int) -> Changes:
+    """What a row is created with, or was when it was deleted."""
+    if position:
+        return {
+            name: [None, store(value)]
+            for name, attname, store, _ in stored
+            if (value := row.get(attname)) is not None
+        }
+    return {
+        name: [store(value), None]
+        for name, attname, store, _ in stored
+        if (value := row.get(attname)) is not None
+    }
 
 
-def _log_alias() -> str:
-    return router.db_for_write(get_entry_model())
-
-
-def _is_among(field: Field[Any, Any], names: Iterable[str]) -> bool:
-    return field.name in names or field.attname in names
-
-
-def _is_auto_now(model: type[Model], name: str) -> bool:
-    try:
-        field = model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return False
-    return isinstance(field, models.DateField | models.TimeField) and field.auto_now
+def _get_written(
+    columns: Sequence[Column], instance: Model, update_fields: Any
+) -> Sequence[Column]:
+    """The columns that a save writes: not those it leaves out, nor those that were not loaded."""
+    if update_fields is None:
+        return columns
+    return [
+        column
+        for column in columns
+        if column.field.name in update_fields or column.attname in update_fields
+    ]
 
 
 def _sort_key(value: Any) -> tuple[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from django.db.models import Field, Model
+from django.db.models import Field, ForeignKey, ManyToManyField, Model
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
@@ -32,6 +32,8 @@ class Value:
     label: str = ""
     #: The text in pieces, each with whether the other value lacks it; empty if nobody compared.
     parts: tuple[tuple[str, bool], ...] = ()
+    #: As it is stored.
+    data: Any = field(default=None, compare=False, repr=False)
 
     @property
     def is_long(self) -> bool:
@@ -41,11 +43,15 @@ class Value:
 @dataclass(frozen=True)
 class Row:
     """What happened to one field: ``old`` and ``new``, or which members a relation gained and
-    lost, or ``raw`` for a shape that the kit does not write."""
+    lost, or ``raw`` for a shape that the kit does not write.
+
+    A row for a part of a JSON value has its ``path``; there ``old`` or ``new`` is None if the key
+    was not there. Of kind "same" it holds in ``raw`` the ``count`` parts that are as they were.
+    """
 
     name: str
     label: str
-    kind: Literal["value", "members", "raw"]
+    kind: Literal["value", "members", "raw", "same"]
     old: Value | None = None
     new: Value | None = None
     added: tuple[Value, ...] = ()
@@ -53,6 +59,17 @@ class Row:
     raw: Value | None = None
     #: Is it the key of the row, which the entry tells anyway?
     is_key: bool = False
+    path: str = ""
+    count: int = 0
+    #: The field, if its values name rows of another model.
+    relation: Field[Any, Any] | None = field(default=None, compare=False, repr=False)
+
+    def get_values(self) -> list[Value]:
+        return [
+            value
+            for value in (self.old, self.new, *self.added, *self.removed)
+            if value is not None
+        ]
 
 
 def get_rows(changes: Any, model: type[Model] | None) -> list[Row]:
@@ -67,25 +84,25 @@ def get_rows(changes: Any, model: type[Model] | None) -> list[Row]:
     return [_get_row(name, changes[name], fields.get(name)) for name in names]
 
 
-def get_value(value: Any, field: Field[Any, Any] | None = None) -> Value:
-    """One value as it is stored in an entry, with the label of its choice if it has one."""
+def get_value(value: Any, of: Field[Any, Any] | None = None) -> Value:
+    """One value as it is stored in an entry, with the label of its choice if the field ``of``
+    has one for it."""
     if value is None:
         return Value("None", "none")
     if value == "":
-        return Value("", "empty")
+        return Value("", "empty", data=value)
     if value == REDACTED:
         return Value(REDACTED, "redacted")
-    label = _get_choice(value, field)
+    label = _get_choice(value, of)
     if isinstance(value, bool):
-        return Value(
-            "true" if value else "false", "plain", label or (_("Yes") if value else _("No"))
-        )
+        label = label or (_("Yes") if value else _("No"))
+        return Value("true" if value else "false", "plain", label, data=value)
     if isinstance(value, str):
-        return Value(reveal(value), "text", label)
+        return Value(reveal(value), "text", label, data=value)
     if isinstance(value, list | dict):
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-        return Value(reveal(text), "json", label)
-    return Value(str(value), "plain", label)
+        return Value(reveal(text), "json", label, data=value)
+    return Value(str(value), "plain", label, data=value)
 
 
 def reveal(text: str) -> str:
@@ -100,18 +117,18 @@ def _get_fields(model: type[Model] | None) -> dict[str, Field[Any, Any]]:
     return {field.name: field for field in (*options.concrete_fields, *options.many_to_many)}
 
 
-def _get_row(name: str, change: Any, field: Field[Any, Any] | None) -> Row:
-    label = reveal(str(name if field is None else capfirst(field.verbose_name)))
+def _get_row(name: str, change: Any, of: Field[Any, Any] | None) -> Row:
+    label = reveal(str(name if of is None else capfirst(of.verbose_name)))
+    relation = of if isinstance(of, ForeignKey | ManyToManyField) else None
     if isinstance(change, list) and len(change) == 2:
-        old, new = get_value(change[0], field), get_value(change[1], field)
-        is_key = getattr(field, "primary_key", False)
-        return Row(name, label, "value", old=old, new=new, is_key=is_key)
+        old, new = get_value(change[0], of), get_value(change[1], of)
+        is_key = getattr(of, "primary_key", False)
+        return Row(name, label, "value", old=old, new=new, is_key=is_key, relation=relation)
     if isinstance(change, dict) and change and _MEMBERS.issuperset(change):
         added, removed = change.get("added", ()), change.get("removed", ())
         if isinstance(added, list | tuple) and isinstance(removed, list | tuple):
-            return Row(
-                name, label, "members", added=_get_values(added), removed=_get_values(removed)
-            )
+            gained, lost = _get_values(added), _get_values(removed)
+            return Row(name, label, "members", added=gained, removed=lost, relation=relation)
     return Row(name, label, "raw", raw=get_value(change))
 
 
@@ -119,8 +136,8 @@ def _get_values(values: Iterable[Any]) -> tuple[Value, ...]:
     return tuple(get_value(value) for value in values)
 
 
-def _get_choice(value: Any, field: Field[Any, Any] | None) -> str:
-    for key, label in getattr(field, "flatchoices", None) or ():
+def _get_choice(value: Any, of: Field[Any, Any] | None) -> str:
+    for key, label in getattr(of, "flatchoices", None) or ():
         stored = to_json(key)
         # True is 1, but no choice of a number is called by it.
         if stored == value and type(stored) is type(value):

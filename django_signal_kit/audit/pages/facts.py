@@ -6,8 +6,8 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from django_signal_kit.audit.diff import Value, get_value, reveal
 from django_signal_kit.audit.models import AbstractAuditEntry
+from django_signal_kit.audit.pages.diff import Value, get_value, reveal
 from django_signal_kit.values import to_json
 
 Fact = tuple[str, Value]
@@ -18,6 +18,8 @@ CONTEXT_LABELS = {
     "method": _("Method"),
     "path": _("Path"),
     "ip": _("Address"),
+    "username": _("User name"),
+    "backend": _("Backend"),
 }
 
 

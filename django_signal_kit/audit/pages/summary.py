@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django_signal_kit.audit.diff import Row, Value
+from django_signal_kit.audit.pages.diff import Row, Value
 
 #: The longest value that a line shows.
 _WIDTH = 28
@@ -41,11 +41,11 @@ def _get_item(row: Row, action: str) -> Item:
     if row.old is None or row.new is None:
         return Item(row.label, new="…")
     if action == "create":
-        return Item(row.label, new=_shorten(row.new))
+        return Item(row.label, new=shorten(row.new))
     if action == "delete":
-        return Item(row.label, new=_shorten(row.old))
+        return Item(row.label, new=shorten(row.old))
     if _is_short(row.old) and _is_short(row.new):
-        return Item(row.label, _shorten(row.old), _shorten(row.new))
+        return Item(row.label, shorten(row.old), shorten(row.new))
     return Item(row.label, new="…")
 
 
@@ -54,7 +54,8 @@ def _is_short(value: Value) -> bool:
     return len(text) <= _WIDTH and "\n" not in text
 
 
-def _shorten(value: Value) -> str:
+def shorten(value: Value) -> str:
+    """``value`` in a few characters."""
     if value.kind == "none":
         return "—"
     if value.kind == "empty":

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 
-from django_signal_kit.audit.diff import Row, Value
+from django_signal_kit.audit.pages.diff import Row, Value
 
 Parts = tuple[tuple[str, bool], ...]
 
@@ -32,18 +32,20 @@ def mark(row: Row) -> Row:
 
 
 def _compare(old: Value, new: Value) -> tuple[Value, Value] | None:
-    a, b = _WORD.findall(old.text), _WORD.findall(new.text)
+    words = _WORD.findall(old.text), _WORD.findall(new.text)
+    # Whatever follows it: the last word is still the same when a sentence is added.
+    a, b = ([word.rstrip() for word in side] for side in words)
     shorter = min(len(a), len(b))
     start = next((at for at in range(shorter) if a[at] != b[at]), shorter)
     rest = shorter - start
     end = next((at for at in range(rest) if a[-1 - at] != b[-1 - at]), rest)
     blocks = [(0, 0, start), *_match(a, b, start, end), (len(a) - end, len(b) - end, end)]
-    alike = sum(len(word) for at, _, size in blocks for word in a[at : at + size])
+    alike = sum(len(word) for at, _, size in blocks for word in words[0][at : at + size])
     if alike < _ALIKE * min(len(old.text), len(new.text)):
         return None
     return (
-        replace(old, parts=_get_parts(a, [(at, size) for at, _, size in blocks])),
-        replace(new, parts=_get_parts(b, [(at, size) for _, at, size in blocks])),
+        replace(old, parts=_get_parts(words[0], [(at, size) for at, _, size in blocks])),
+        replace(new, parts=_get_parts(words[1], [(at, size) for _, at, size in blocks])),
     )
 
 

@@ -1,0 +1,1 @@
+"""Seals: a log that cannot be altered unnoticed."""

@@ -1,0 +1,1 @@
+"""What looks after a log that grows: pruning, partitions, export, backfill."""

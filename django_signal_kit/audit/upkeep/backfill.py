@@ -1,0 +1,223 @@
+"""A ``create`` entry for each row that was there before the log."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from django.apps import apps
+from django.db import connections, router
+from django.db.models import Field, Model, QuerySet
+
+from django_signal_kit.audit.decoding import NotDecodable, decode
+from django_signal_kit.batching import batch, get_unit
+from django_signal_kit.canonical import get_columns
+from django_signal_kit.current import context
+from django_signal_kit.entries import get_entry_model, get_kind, to_key
+from django_signal_kit.exceptions import did_you_mean
+from django_signal_kit.reading import lock_rows
+from django_signal_kit.receivers.audit_log import AuditLog
+from django_signal_kit.registry import registry
+from django_signal_kit.snapshots import get_old_row, note_read
+from django_signal_kit.values import to_json
+
+
+class History:
+    """What a row was before the first entry about it: for each field what that entry changed it
+    from, and for each link whether it had been there."""
+
+    def __init__(self) -> None:
+        self.first: Any = None
+        self.values: dict[str, Any] = {}
+        self.links: dict[str, dict[str, bool]] = defaultdict(dict)
+
+    def add(self, id: Any, changes: Any) -> None:
+        """Take in the next entry. What earlier ones have said stands."""
+        self.first = self.first or id
+        for name, change in changes.items() if isinstance(changes, dict) else ():
+            if isinstance(change, list) and len(change) == 2:
+                self.values.setdefault(name, change[0])
+            elif isinstance(change, dict):
+                for verb, was_there in (("added", False), ("removed", True)):
+                    for key in change.get(verb, ()):
+                        self.links[name].setdefault(json.dumps(key), was_there)
+
+
+class Backfill:
+    """Records the rows of ``model`` that the log does not know to have been created.
+
+    Each ``chunk`` of rows is locked, looked up once more and recorded in one transaction. So no
+    row gets two entries, whoever writes meanwhile, and a broken run leaves whole chunks behind.
+    A row that has been changed under the log is recorded as it was before that.
+    """
+
+    def __init__(
+        self,
+        receiver: AuditLog,
+        model: type[Model],
+        *,
+        using: str | None = None,
+        chunk: int = 500,
+        dry_run: bool = False,
+    ) -> None:
+        self.receiver = receiver
+        self.model = model
+        self.using = using or router.db_for_write(model)
+        self.chunk = chunk
+        self.dry_run = dry_run
+        log = router.db_for_write(get_entry_model())
+        self.entries: QuerySet[Any, Any] = QuerySet(get_entry_model(), using=log).filter(
+            content_type=get_kind(model, log), using=self.using
+        )
+        #: How many rows have been recorded, or would be.
+        self.count = 0
+
+    def run(self) -> Iterator[int]:
+        """Record. Gives after each chunk how many rows of the table have been looked at."""
+        looked_at = 0
+        for keys in self._walk():
+            missing = self._find_missing(keys)
+            if self.dry_run:
+                self.count += len(missing)
+            elif missing:
+                self.record_chunk(missing)
+            looked_at += len(keys)
+            yield looked_at
+
+    def record_chunk(self, keys: Sequence[Any]) -> None:
+        """Record, in one transaction, those of these rows that still have no entry."""
+        with batch(self.using):
+            # First the lock, then the links, then the entries: what a writer adds in between is
+            # in the entries at least, and taken back.
+            locked = self._lock(keys)
+            links = {field: self._read_links(field, locked) for field in self._get_m2m_fields()}
+            missing = set(self._find_missing([row.pk for row in locked]))
+            rows = [row for row in locked if row.pk in missing]
+            histories = self._read_histories(rows)
+            columns = list(get_columns(self.model).values())
+            note_read(get_unit(), self.model, rows, columns)  # type: ignore[arg-type]
+            count = sum(self._record(row, histories[to_key(row.pk)], links) for row in rows)
+        self.count += count
+
+    def get_rows(self) -> QuerySet[Any, Any]:
+        """The rows to look at. That of a multi-table child is told as the child's, if that is
+        covered."""
+        rows: QuerySet[Any, Any] = QuerySet(self.model, using=self.using)
+        for child in apps.get_models():
+            is_child = issubclass(child, self.model) and not issubclass(
+                self.model, child._meta.concrete_model or child
+            )
+            if is_child and registry.covers(self.receiver, child):
+                pk = self.model._meta.pk.name
+                rows = rows.exclude(pk__in=QuerySet(child, using=self.using).values(pk))
+        return rows
+
+    def _walk(self) -> Iterator[list[Any]]:
+        rows = self.get_rows().order_by("pk").values_list("pk", flat=True)
+        keys = list(rows[: self.chunk])
+        while keys:
+            yield keys
+            keys = list(rows.filter(pk__gt=keys[-1])[: self.chunk])
+
+    def _find_missing(self, keys: Sequence[Any]) -> list[Any]:
+        """Of these rows those of whose present life the log has no beginning."""
+        texts = [to_key(key) for key in keys]
+        told = self.entries.filter(object_pk__in=texts, action__in=("create", "delete"))
+        last = dict(told.order_by("pk").values_list("object_pk", "action"))
+        return [key for key, text in zip(keys, texts, strict=True) if last.get(text) != "create"]
+
+    def _lock(self, keys: Sequence[Any]) -> list[Any]:
+        rows = self.get_rows().filter(pk__in=keys).order_by("pk")
+        return list(lock_rows(rows, connections[self.using]))
+
+    def _get_m2m_fields(self) -> list[Any]:
+        # The rows of a through model that is covered itself tell the same, and more.
+        return [
+            field
+            for field in self.receiver.get_m2m_fields(self.model)
+            if not registry.covers(self.receiver, field.remote_field.through)
+        ]
+
+    def _read_links(self, field: Any, rows: Iterable[Model]) -> dict[Any, set[Any]]:
+        """The key of each row -> what it is linked to."""
+        through, source = field.remote_field.through, field.m2m_field_name()
+        owner = through._meta.get_field(source)
+        owners = {owner.get_foreign_related_value(row)[0]: row.pk for row in rows}
+        links: QuerySet[Any, Any] = QuerySet(through, using=self.using)
+        links = links.filter(**{f"{source}__in": list(owners)})
+        found = defaultdict(set)
+        for value, target in links.values_list(source, field.m2m_reverse_field_name()):
+            found[owners[value]].add(target)
+        return found
+
+    def _read_histories(self, rows: Sequence[Model]) -> dict[str, History]:
+        histories: dict[str, History] = defaultdict(History)
+        entries = self.entries.filter(object_pk__in=[to_key(row.pk) for row in rows])
+        fields = entries.order_by("pk").values_list("pk", "object_pk", "action", "changes")
+        for id, key, action, changes in fields.iterator(chunk_size=2000):
+            if action == "delete":
+                # Another row, which had this key before.
+                histories.pop(key, None)
+            else:
+                histories[key].add(id, changes)
+        return histories
+
+    def _record(self, row: Any, history: History, links: dict[Any, dict[Any, set[Any]]]) -> bool:
+        values = dict(get_old_row(row, self.using) or {})
+        for field in self.model._meta.concrete_fields:
+            if field.name in history.values and field.attname in values:
+                value = _revive(field, history.values[field.name])
+                values[field.attname] = row.__dict__[field.attname] = value
+        changes = self.receiver.get_changes(row, None, values)
+        told = {} if history.first is None else {"precedes": history.first}
+        with context(reason="backfill", **told):
+            self.receiver.record(row, "create", changes, using=self.using)
+            for field, found in links.items():
+                added = _rewind(found[row.pk], history.links[field.name])
+                if added:
+                    change = {field.name: {"added": added}}
+                    self.receiver.record(row, "m2m_add", change, using=self.using)
+        return self.receiver.should_record(row, "create", changes)
+
+
+def get_backfills(labels: Collection[str] = (), **options: Any) -> list[Backfill]:
+    """One for each model that an AuditLog covers, or for each of ``labels`` ("shop.Cart",
+    "shop.*"). Raises LookupError for a label that none covers."""
+    covering: dict[str, tuple[AuditLog, type[Model]]] = {}
+    for receiver in registry.receivers:
+        if isinstance(receiver, AuditLog):
+            for model in registry.get_models(receiver):
+                if not model._meta.proxy:
+                    # Of two logs that cover one model the first tells of its rows.
+                    covering.setdefault(model._meta.label, (receiver, model))
+    chosen = list(covering) if not labels else []
+    for label in labels:
+        found = [known for known in covering if _matches(known, label)]
+        if not found:
+            guess = did_you_mean(label, covering, "Set the option 'models' of an AuditLog.")
+            raise LookupError(f"No AuditLog covers {label!r}. {guess}")
+        chosen += found
+    return [Backfill(*covering[label], **options) for label in dict.fromkeys(chosen)]
+
+
+def _matches(label: str, pattern: str) -> bool:
+    app_label = label.partition(".")[0]
+    return label.lower() == pattern.lower() or pattern == f"{app_label}.*"
+
+
+def _revive(field: Field[Any, Any], stored: Any) -> Any:
+    """A value of an entry as the field has it; as it is if the field does not understand it."""
+    with suppress(NotDecodable):
+        return decode(field, stored)
+    return stored
+
+
+def _rewind(present: set[Any], history: dict[str, bool]) -> list[Any]:
+    """The links that were there before the first entry."""
+    keys = {json.dumps(to_json(key)) for key in present}
+    keys = {key for key in keys if history.get(key, True)}
+    keys |= {key for key, was_there in history.items() if was_there}
+    return sorted(map(json.loads, keys), key=lambda key: (type(key).__name__, key))
