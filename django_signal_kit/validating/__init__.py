@@ -1,0 +1,1 @@
+"""Whether rows are valid, asked of many at once."""
