@@ -1,0 +1,1 @@
+"""What a new connection is told, and who its session says is acting."""

@@ -1,0 +1,1 @@
+"""What is made, checked and replaced before and after ``migrate``."""
