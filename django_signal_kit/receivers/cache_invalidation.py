@@ -18,10 +18,11 @@ from django_signal_kit.batching import get_unit
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.failures import report_failure
 from django_signal_kit.m2m import get_m2m_field
+from django_signal_kit.reading import Row
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.registry import registry
 from django_signal_kit.senders import Coverage
-from django_signal_kit.snapshots import Row, get_new_row, get_old_row
+from django_signal_kit.snapshots import get_new_row, get_old_row
 
 
 class CacheInvalidation(ModelReceiver):
