@@ -11,9 +11,13 @@ from typing import Any
 import hypothesis
 import pytest
 from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.conf import UserSettingsHolder, settings
 from django.core.cache import caches
-from django.db import connections
-from django.test.utils import override_settings
+from django.core.signals import setting_changed
+from django.db import connection, connections
+from django.db.models.signals import post_migrate, pre_migrate
+from django.urls import set_urlconf
 
 from django_signal_kit import registry
 
@@ -22,27 +26,31 @@ hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=Non
 hypothesis.settings.load_profile(os.environ.get("SIGNAL_KIT_HYPOTHESIS", "quick"))
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """No test pulls the plug of the server, so that none has to wait for its disk."""
+    database = connections.databases["default"]
+    options = database.setdefault("OPTIONS", {})
+    if database["ENGINE"].endswith("postgresql"):
+        options["options"] = "-c synchronous_commit=off"
+    elif database["ENGINE"].endswith("sqlite3"):
+        options["init_command"] = "PRAGMA synchronous=OFF"
+
+
 @pytest.fixture
-def wire() -> Iterator[Callable[..., Any]]:
+def wire(settings: Any) -> Callable[..., Any]:
     """``wire(entry, ...)`` lists receivers in SIGNAL_KIT for the length of the test.
 
     An entry is a class, a ``(class, options)`` pair, or whatever the setting takes. Returns the
-    connected receivers.
+    connected receivers. Taken back in turn with what else the test has set.
     """
-    active: list[override_settings] = []
 
     def connect(*entries: Any, **keys: Any) -> Any:
-        override = override_settings(
-            SIGNAL_KIT={"RECEIVERS": [as_entry(entry) for entry in entries], **keys}
-        )
-        override.enable()
-        active.append(override)
+        settings.SIGNAL_KIT = {"RECEIVERS": [as_entry(entry) for entry in entries], **keys}
         receivers = registry.registry.receivers
         return receivers[0] if len(receivers) == 1 else receivers
 
-    yield connect
-    while active:
-        active.pop().disable()
+    return connect
 
 
 def as_entry(entry: Any) -> Any:
@@ -57,6 +65,37 @@ def get_path(cls: Any) -> str:
 
 
 @pytest.fixture(autouse=True)
+def _restore_settings() -> Iterator[None]:
+    """Overrides that end in another order than that in which they began leave some behind."""
+    before = settings._wrapped
+    yield
+    left = settings._wrapped
+    settings._wrapped = before
+    while left is not before and isinstance(left, UserSettingsHolder):
+        for name in [name for name in vars(left) if name.isupper()]:
+            value = getattr(before, name, None)
+            setting_changed.send(sender=type(left), setting=name, value=value, enter=False)
+        left = left.default_settings
+
+
+@pytest.fixture(autouse=True)
+def _forget_urlconf() -> Iterator[None]:
+    """A request that a test never finishes leaves its URLs to the thread."""
+    yield
+    set_urlconf(None)
+
+
+@pytest.fixture(autouse=True)
+def _forget_app_configs() -> Iterator[None]:
+    """Apps that a test installs connect themselves, and Django never disconnects them."""
+    before = {signal: signal.receivers[:] for signal in (pre_migrate, post_migrate)}
+    yield
+    for signal, receivers in before.items():
+        signal.receivers[:] = receivers
+        signal.sender_receivers_cache.clear()
+
+
+@pytest.fixture(autouse=True)
 def _clear_caches() -> Iterator[None]:
     yield
     for cache in caches.all():
@@ -68,6 +107,31 @@ def media(tmp_path: Path, settings: Any) -> Path:
     """An empty MEDIA_ROOT."""
     settings.MEDIA_ROOT = str(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def make_model() -> Iterator[Any]:
+    """Makes a model, with its table, when the apps are ready; takes it back afterwards."""
+    made: list[Any] = []
+
+    def make(name: str, /, *bases: type, **attributes: Any) -> Any:
+        meta = type("Meta", (), {"app_label": "testapp", **attributes.pop("meta", {})})
+        model = type(name, bases, {"__module__": __name__, "Meta": meta, **attributes})
+        made.append(model)
+        if not model._meta.proxy:
+            with connection.schema_editor() as editor:
+                editor.create_model(model)
+        return model
+
+    yield make
+    for model in reversed(made):
+        if not model._meta.proxy:
+            with connection.schema_editor() as editor:
+                editor.delete_model(model)
+        for through in model._meta.many_to_many:
+            apps.all_models["testapp"].pop(through.remote_field.through._meta.model_name, None)
+        del apps.all_models["testapp"][model._meta.model_name]
+    apps.clear_cache()
 
 
 def run_async(coroutine: Any) -> Any:

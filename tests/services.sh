@@ -4,39 +4,9 @@
 # packages if need be, and started. Needs root only where there is something to do.
 set -euo pipefail
 
-export DEBIAN_FRONTEND=noninteractive
+# shellcheck source=tests/packages.sh
+. "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 patience=90
-
-say() { printf 'services: %s\n' "$*"; }
-
-fail() {
-    printf 'services: %s\n' "$*" >&2
-    exit 1
-}
-
-need_root() {
-    ((EUID == 0)) || fail "$1 has to be set up, which takes root. Run tests/services.sh as root," \
-        "or start it yourself."
-}
-
-updated=
-install_packages() {
-    local package missing=()
-    for package in "$@"; do
-        [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) == \
-            installed ]] || missing+=("$package")
-    done
-    ((${#missing[@]})) || return 0
-    command -v apt-get >/dev/null || fail "There is no apt-get here. Install ${missing[*]} yourself."
-    need_root "${missing[*]}"
-    say "installing ${missing[*]}"
-    if [[ -z $updated ]]; then
-        apt-get update -qq || fail "apt-get update failed."
-        updated=yes
-    fi
-    apt-get install -qq --yes --no-install-recommends "${missing[@]}" </dev/null >/dev/null ||
-        fail "Debian's packages ${missing[*]} could not be installed."
-}
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 

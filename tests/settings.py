@@ -69,6 +69,10 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "tests.testapp",
+    "tests.rarities",
+    "tests.relations",
+    "tests.validity",
+    "tests.belongings",
     "django_signal_kit",
     "django_signal_kit.audit",
 ]

@@ -97,6 +97,29 @@ def test_an_excluded_app_is_not_imported(tmp_path: Path) -> None:
     assert project.run(PRINT_NAMES) == "Bare Second\n"
 
 
+def test_an_excluded_app_may_import_its_signals_by_itself(tmp_path: Path) -> None:
+    files = {
+        **SHOP,
+        "shop/signals.py": REGISTERED,
+        "shop/apps.py": """
+from django.apps import AppConfig
+
+class ShopConfig(AppConfig):
+    name = "shop"
+    def ready(self):
+        from shop import signals
+""",
+    }
+    project = Project(tmp_path, files, ["shop", KIT], DISCOVER_EXCLUDE=["shop"])
+    again = """
+from django.conf import settings
+from django.test import override_settings
+with override_settings(SIGNAL_KIT={**settings.SIGNAL_KIT, "REDACT": []}):
+    print(*[receiver.name for receiver in registry.receivers])
+"""
+    assert project.run(PRINT_NAMES + again) == "Bare Second\nBare Second\n"
+
+
 def test_the_simple_config_wires_without_looking_for_more(tmp_path: Path) -> None:
     files = {
         **SHOP,

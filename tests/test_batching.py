@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+import uuid
+from functools import partial
 from typing import Any
 
 import pytest
@@ -761,9 +764,25 @@ class UnderTransactionTestCase(TransactionTestCase):
         assert journal.before.items == []
 
 
-def test_ids_of_units_grow_with_time() -> None:
-    first = make_id()
+def test_no_two_units_have_the_same_id() -> None:
     ids = [make_id() for _ in range(100)]
-    assert len({first, *ids}) == 101
-    assert {number.version for number in ids} == {7}
-    assert all(number.int >> 80 >= first.int >> 80 for number in ids)
+    assert len(set(ids)) == 100
+    assert {(number.version, number.variant) for number in ids} == {(7, uuid.RFC_4122)}
+
+
+def test_the_id_of_a_unit_tells_when_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clocks step back and stand still, so that the order is shown with times of our own."""
+    half_past = 1_700_000_000_000_500_000  # nanoseconds: half a millisecond
+    ids = []
+    for now in (
+        half_past - 300,
+        half_past,
+        half_past + 300,
+        half_past + 499_999,
+        half_past + 500_000,
+    ):
+        monkeypatch.setattr(time, "time_ns", partial(int, now))
+        ids.append(make_id())
+    assert ids == sorted(ids)
+    assert [number.int >> 80 for number in ids] == [1_700_000_000_000] * 4 + [1_700_000_000_001]
+    assert [number.int >> 64 & 0xFFF for number in ids] == [2046, 2048, 2049, 4095, 0]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.exceptions import FieldDoesNotExist
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Count, F, QuerySet
 from django.db.models.sql import UpdateQuery
 from django.test.utils import CaptureQueriesContext
@@ -129,7 +130,7 @@ def test_queryset_is_wrapped_only_if_a_receiver_hears_bulk_writes(wire: Any) -> 
         wrapper = getattr(QuerySet, name)
         assert inspect.signature(wrapper) == inspect.signature(ORIGINALS[name])
     assert QuerySet.update.alters_data
-    wire((Rows, {"bulk": False}))
+    wire((Rows, {"bulk": False}), (Native, {"bulk": False}))
     assert all(getattr(QuerySet, name) is ORIGINALS[name] for name in NAMES)
     assert UpdateQuery.update_batch is UPDATE_BATCH
 
@@ -222,6 +223,65 @@ def test_set_null_of_a_deletion_is_heard(wire: Any) -> None:
     assert Product.objects.get().category_id is None
 
 
+def get_other_category() -> int:
+    return Category.objects.values_list("pk", flat=True).get(name="other")
+
+
+# Django updates by a queryset where it has loaded nothing, and by keys where it has.
+@pytest.mark.parametrize(
+    ("on_delete", "options", "is_loaded"),
+    [
+        (models.SET_NULL, {"null": True}, False),
+        (models.SET_DEFAULT, {"default": get_other_category}, True),
+        (models.SET(get_other_category), {}, True),
+    ],
+    ids=["SET_NULL", "SET_DEFAULT", "SET"],
+)
+@pytest.mark.parametrize("count", [1, 250])
+def test_children_of_a_deleted_row_are_heard_once_each(
+    wire: Any, make_model: Any, on_delete: Any, options: Any, is_loaded: bool, count: int
+) -> None:
+    field = models.ForeignKey(Category, on_delete, **options)
+    child = make_model("Child", models.Model, name=models.CharField(max_length=9), parent=field)
+    gone, stays, other = (CategoryFactory(name=name) for name in ("gone", "stays", "other"))
+    kin = child.objects.bulk_create(child(name=f"k{n}", parent=gone) for n in range(count))
+    child.objects.create(name="stranger", parent=stays)
+    native, rows = wire((Native, {"models": [child]}), (AllRows, {"models": [child]}))
+    with mock.patch.object(
+        UpdateQuery, "update_batch", autospec=True, side_effect=UpdateQuery.update_batch
+    ) as update_batch:
+        gone.delete()
+    assert update_batch.called is is_loaded
+
+    assert [(what, name) for what, name, *_ in native.heard] == [
+        ("pre_queryset_update", "Child"),
+        ("post_queryset_update", "Child"),
+    ]
+    assert native.heard[0][2] == ["parent"]
+    assert native.heard[1][2] == count
+    names = sorted(row.name for row in kin)
+    assert sorted(name for phase, name, *_ in rows.heard if phase == "pre") == names
+    assert sorted(item for item in rows.heard if item[0] == "post") == [
+        ("post", name, False, ["parent"]) for name in names
+    ]
+    assert [sorted(items) for items in rows.flushed] == [names]
+    parents = set(child.objects.exclude(name="stranger").values_list("parent", flat=True))
+    assert parents == {None if on_delete is models.SET_NULL else other.pk}
+    assert child.objects.get(name="stranger").parent == stays
+
+
+def test_a_deletion_of_many_rows_tells_each_child_once(wire: Any) -> None:
+    categories = CategoryFactory.create_batch(3)
+    for category in categories:
+        ProductFactory(name=category.name, category=category)
+    native, rows = wire((Native, {"models": [Product]}), (AllRows, {"models": [Product]}))
+    Category.objects.all().delete()
+    assert [what for what, *_ in native.heard] == ["pre_queryset_update", "post_queryset_update"]
+    assert sorted(name for phase, name, *_ in rows.heard if phase == "post") == [
+        category.name for category in categories
+    ]
+
+
 def test_async_twins_are_heard_once(wire: Any) -> None:
     receiver = wire(Native)
 
@@ -308,10 +368,24 @@ def test_with_conflicts_nobody_says_that_a_row_is_new(wire: Any) -> None:
         assert Tag.objects.get().name == "b"
 
 
-def test_bulk_switched_off_hears_nothing(wire: Any) -> None:
-    receiver = wire((Rows, {"bulk": False}))
-    Tag.objects.bulk_create([Tag(name="a")])
+@pytest.mark.parametrize("cls", [Rows, Native])
+def test_bulk_switched_off_hears_nothing(wire: Any, cls: Any) -> None:
+    receiver, other = wire((cls, {"bulk": False}), AllRows)
+    tags = Tag.objects.bulk_create([Tag(name="a")])
+    Tag.objects.bulk_update(tags, ["name"])
+    Tag.objects.update(name="b")
     assert receiver.heard == []
+    assert len(other.heard) == 6
+
+
+def test_a_stamp_without_bulk_is_left_as_it_is(wire: Any) -> None:
+    wire(("django_signal_kit.receivers.LastModified", {"models": [Product], "bulk": False}))
+    [made] = Product.objects.bulk_create([Product(name="a")])
+    Product.objects.update(name="b")
+    Product.objects.bulk_update([made], ["name"])
+    assert Product.objects.get().updated_at is None
+    made.save()
+    assert Product.objects.get().updated_at is not None
 
 
 def test_async_row_methods_hear_bulk_writes(wire: Any) -> None:
@@ -464,3 +538,51 @@ def test_an_explicit_through_model_is_heard_as_rows_and_an_automatic_one_is_not(
     first.friends.add(second)
     Club.objects.create(name="c").members.add(Person.objects.first())
     assert [heard[1] for heard in receiver.heard if heard[0] == "post"] == ["a", "b", "c", "?"]
+
+
+class Members(ModelReceiver):
+    """Hears the rows of a through model that is written out."""
+
+    models = ["testapp.Membership"]
+    flush_on = "before_commit"
+    bulk = "all"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.flushed: list[list[Any]] = []
+
+    def post_save(self, instance: Any, created: Any, **kwargs: Any) -> None:
+        self.collect(("create" if created else "update", instance.person.name))
+
+    def post_delete(self, instance: Any, **kwargs: Any) -> None:
+        self.collect(("delete", instance.person.name))
+
+    def flush(self, items: list[Any]) -> None:
+        self.flushed.append(sorted(items))
+
+
+def test_each_row_of_an_explicit_through_model_is_counted_once(wire: Any) -> None:
+    club = Club.objects.create(name="c")
+    ann, bea, cid = (Person.objects.create(name=name) for name in ("ann", "bea", "cid"))
+    receiver = wire(Members)
+
+    def get_flushed() -> list[list[Any]]:
+        flushed, receiver.flushed = receiver.flushed, []
+        return flushed  # type: ignore[no-any-return]
+
+    club.members.add(ann, bea)
+    assert get_flushed() == [[("create", "ann"), ("create", "bea")]]
+    club.members.add(ann)
+    assert get_flushed() == []
+    with batch():
+        club.members.set([bea, cid])
+    assert get_flushed() == [[("create", "cid"), ("delete", "ann")]]
+    cid.clubs.remove(club)
+    assert get_flushed() == [[("delete", "cid")]]
+    club.members.clear()
+    assert get_flushed() == [[("delete", "bea")]]
+    club.members.through.objects.create(club=club, person=ann)
+    club.members.through.objects.update(role="head")
+    assert get_flushed() == [[("create", "ann")], [("update", "ann")]]
+    club.delete()
+    assert get_flushed() == [[("delete", "ann")]]

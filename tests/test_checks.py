@@ -395,3 +395,19 @@ def test_checking_connects_nothing(wire: Any) -> None:
     before = list(registry.connections)
     check_signal_kit()
     assert registry.connections == before
+
+
+def test_a_retention_of_nobody_is_a_warning() -> None:
+    retention = {"testapp.Tag": "1d", "testapp.tag": "1d", "testapp.*": "2d", "__all__": "3d"}
+    with override_settings(
+        SIGNAL_KIT={"RETENTION": {**retention, "testapp.Tga": "1d", "gone.*": "1d"}}
+    ):
+        first, second = check_signal_kit()
+    assert (first.id, second.id) == ("signal_kit.W003",) * 2
+    assert (first.level, first.hint) == (30, "Did you mean 'testapp.Tag'?")
+    assert "'gone.*', and nothing of this name" in second.msg
+
+
+def test_a_retention_that_cannot_be_read_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "SIGNAL_KIT", {"RETENTION": {"testapp.Tag": "soon"}})
+    assert [message.id for message in check_signal_kit()] == ["signal_kit.E002"]

@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test.utils import override_settings
 
 from django_signal_kit.conf import KEYS, conf
+from django_signal_kit.durations import Duration
 
 
 def test_without_the_setting_everything_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +52,27 @@ def test_the_setting_is_never_changed(wire: Any) -> None:
     with override_settings(SIGNAL_KIT=signal_kit):
         pass
     assert signal_kit == before
+
+
+@pytest.mark.parametrize(
+    ("retention", "told"),
+    [
+        ({"shop": "30d"}, "has the key 'shop', which names no models"),
+        ({5: "30d"}, "has the key 5, which names no models"),
+        ({"shop.Cart": "soon"}, r"\['shop.Cart'\] is wrong. 'soon' is no length of time"),
+        ({"shop.*": 30}, r"\['shop.\*'\] is wrong. '30' is no length of time"),
+    ],
+)
+def test_a_retention_that_cannot_be_kept_is_told(
+    retention: Any, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "SIGNAL_KIT", {"RETENTION": retention})
+    with pytest.raises(ImproperlyConfigured, match=rf"SIGNAL_KIT\['RETENTION'\].*{told}.*E002"):
+        conf.RETENTION  # noqa: B018
+    assert len(list(conf.get_problems())) == 1
+
+
+def test_a_retention_is_read_as_lengths_of_time() -> None:
+    with override_settings(SIGNAL_KIT={"RETENTION": {"shop.Cart": "30d", "__all__": "10y"}}):
+        durations = dict(conf.RETENTION)
+    assert durations == {"shop.Cart": Duration(hours=30 * 24), "__all__": Duration(months=120)}

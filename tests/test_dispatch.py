@@ -39,7 +39,6 @@ class Everything(ModelReceiver):
     """A method for every signal there is."""
 
     models = ["testapp.Tag", "testapp.Product"]
-    bulk = False
 
 
 def make_method(name: str) -> Any:

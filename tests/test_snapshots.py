@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection, models, transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import ModelReceiver
-from django_signal_kit.snapshots import canonical, get_new_row, get_old_row
+from django_signal_kit.snapshots import get_new_row, get_old_row
 from tests.factories import ProductFactory, TagFactory
 from tests.testapp.models import Product, Tag, Ticket, Token
 
@@ -127,45 +126,3 @@ class TestNewRow:
         row = get_new_row(product, [Product._meta.get_field("data")], "default")
         product.data["a"].append(2)
         assert row == {"data": {"a": [1]}}
-
-
-class TestCanonical:
-    @pytest.mark.parametrize(
-        ("field", "value", "expected"),
-        [
-            (models.DecimalField(decimal_places=2), "12.5", Decimal("12.50")),
-            (models.IntegerField(), "5", 5),
-            (models.BooleanField(), 1, True),
-            (models.CharField(), 5, "5"),
-            (models.DateField(), "2026-01-02", datetime.date(2026, 1, 2)),
-            (models.BinaryField(), bytearray(b"a"), b"a"),
-            (models.JSONField(), (1, 2), [1, 2]),
-            (models.CharField(), None, None),
-        ],
-    )
-    def test_a_value_is_what_reading_it_back_gives(
-        self, field: Any, value: Any, expected: Any
-    ) -> None:
-        field.set_attributes_from_name("x")
-        found = canonical(field, value)
-        assert found == expected
-        assert type(found) is type(expected)
-
-    def test_a_naive_moment_is_of_the_current_time_zone(self) -> None:
-        field = models.DateTimeField(name="x")
-        field.model = Product
-        with pytest.warns(RuntimeWarning, match="naive"):
-            found = canonical(field, datetime.datetime(2026, 1, 2, 3))
-        assert found.utcoffset() is not None
-
-    @pytest.mark.parametrize(
-        ("field", "value"),
-        [
-            (models.IntegerField(), F("x")),
-            (models.IntegerField(), "five"),
-            (models.DecimalField(decimal_places=2), Decimal("1.005")),
-        ],
-    )
-    def test_what_only_the_database_knows_is_said(self, field: Any, value: Any) -> None:
-        with pytest.raises(ValueError):
-            canonical(field, value)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator
-from functools import partialmethod
-from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test import Client
@@ -20,114 +16,28 @@ from django.urls import reverse
 
 from django_signal_kit import batch, context
 from django_signal_kit.audit.admin import AuditEntryAdmin
-from django_signal_kit.audit.changelist import EntryPaginator
 from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.audit.pages import together
 from django_signal_kit.receivers import AuditLog
-from tests.factories import PersonFactory, ProductFactory, TagFactory, UserFactory
+from tests.audit.browsing import (
+    LIST,
+    PAGE,
+    Inline,
+    Text,
+    change_product,
+    get_keys,
+    get_list,
+    get_page,
+    get_text,
+    log_in,
+    make_entry,
+)
+from tests.factories import CategoryFactory, PersonFactory, ProductFactory, TagFactory, UserFactory
 from tests.testapp.models import Token
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("log")]
 
-LIST = "admin:signal_kit_audit_auditentry_changelist"
-PAGE = "admin:signal_kit_audit_auditentry_change"
 EVIL = "<script>alert('x')</script>"
-
-
-@pytest.fixture(autouse=True)
-def log(wire: Any) -> Iterator[None]:
-    ContentType.objects.clear_cache()
-    wire((AuditLog, {"models": ["testapp.*"]}))
-    yield
-    ContentType.objects.clear_cache()
-
-
-@pytest.fixture
-def root() -> Client:
-    return log_in(UserFactory(username="root", is_staff=True, is_superuser=True))
-
-
-@pytest.fixture
-def viewer() -> Client:
-    user = UserFactory(username="viewer", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_auditentry"))
-    return log_in(user)
-
-
-def log_in(user: Any) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def get_list(client: Client, **params: Any) -> Any:
-    response = client.get(reverse(LIST), params)
-    assert response.status_code == 200, (response.status_code, response.headers)
-    return response
-
-
-def get_keys(client: Client, **params: Any) -> list[int]:
-    return [entry.pk for entry in get_list(client, **params).context["cl"].result_list]
-
-
-def get_page(client: Client, entry: Any = None) -> Any:
-    entry = entry or AuditEntry.objects.latest("pk")
-    response = client.get(reverse(PAGE, args=[entry.pk]))
-    assert response.status_code == 200
-    return response
-
-
-def get_text(response: Any) -> str:
-    """What a reader sees of the main part, without tags, all whitespace made one."""
-    html = response.content.decode().split('id="content"', 1)[1].split(">", 1)[1]
-    return " ".join(Text.of(html).split())
-
-
-class Text(HTMLParser):
-    INLINE = frozenset(("a", "bdi", "code", "del", "ins", "span", "strong", "time"))
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.found.append("" if tag in self.INLINE else " ")
-
-    handle_endtag = partialmethod(handle_starttag, attrs=())
-
-    def handle_data(self, data: str) -> None:
-        self.found.append(data)
-
-    @classmethod
-    def of(cls, html: str) -> str:
-        parser = cls()
-        parser.feed(html)
-        return "".join(parser.found)
-
-
-class Inline(HTMLParser):
-    """Collects whatever a Content-Security-Policy of 'self' forbids."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[Any] = []
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        names = dict(attrs)
-        if tag == "style" or (tag == "script" and "src" not in names):
-            self.found.append(tag)
-        self.found += [
-            (tag, name)
-            for name, value in attrs
-            if name == "style" or name.startswith("on") or "javascript:" in (value or "")
-        ]
-
-
-def change_product(**values: Any) -> Any:
-    product = ProductFactory(name="Lamp")
-    for name, value in values.items():
-        setattr(product, name, value)
-    product.save()
-    return product
 
 
 # The list
@@ -253,10 +163,9 @@ def test_only_kinds_that_have_entries_are_offered(root):
 
 @pytest.mark.parametrize(
     "params",
-    [{"content_type": "abc"}, {"unit": "abc"}, {"actor": "abc"}, {"nonsense": "1"}, {"p": "99"}],
+    [{"content_type": "abc"}, {"unit": "abc"}, {"actor": "abc"}, {"nonsense": "1"}],
 )
-def test_a_mangled_address_leads_back_to_the_list(root, params, monkeypatch):
-    monkeypatch.setattr(AuditEntryAdmin, "list_per_page", 1)
+def test_a_mangled_address_leads_back_to_the_list(root, params):
     change_product(price=1)
     response = root.get(reverse(LIST), params)
     assert (response.status_code, response["Location"]) == (302, f"{reverse(LIST)}?e=1")
@@ -284,21 +193,6 @@ def test_the_search_finds_objects_whose_key_is_a_uuid(root):
     assert len(get_keys(root, q=token.pk.hex)) == 1
 
 
-def test_a_long_log_is_counted_and_paged_only_so_far(root, monkeypatch):
-    monkeypatch.setattr(EntryPaginator, "max_count", 4)
-    monkeypatch.setattr(AuditEntryAdmin, "list_per_page", 2)
-    for _ in range(4):
-        PersonFactory()
-    note = "The newest 4 are listed."
-    assert note not in get_text(get_list(root))
-    PersonFactory()
-    response = get_list(root)
-    assert note in get_text(response)
-    assert response.context["cl"].result_count == 4
-    newest = list(AuditEntry.objects.values_list("pk", flat=True)[:4])
-    assert get_keys(root) + get_keys(root, p=2) == newest
-
-
 def test_the_number_of_queries_does_not_grow_with_the_list(root):
     def fill(count: int) -> None:
         for _ in range(count):
@@ -322,7 +216,7 @@ def test_the_number_of_queries_does_not_grow_with_the_list(root):
         AuditEntry.objects.create(action="create", content_type_id=999_999, object_pk=key)
     assert len(get_keys(root)) == 39
     assert count() == before + 1
-    # Session, user, kinds, number, entries.
+    # Session, user, kinds, entries, and their days.
     assert before == 5
 
 
@@ -338,7 +232,7 @@ def test_a_change_is_shown_side_by_side(root):
     assert "By maria" in text
     assert "Field Old New Slug product-" in text
     assert "empty text Price 9.50 12.00" in text
-    assert 'Data {} { "w": 1 } Api token [redacted] [redacted]' in text
+    assert "Data w not there 1 Api token [redacted] [redacted]" in text
     assert 'Context Reason Spring prices basket { "id": 3 }' in text
 
 
@@ -361,11 +255,14 @@ def test_a_new_row_has_no_old_values_and_a_deleted_one_no_new(root):
 
 def test_members_that_came_and_went_are_listed(root):
     product = ProductFactory()
-    tags = [TagFactory(pk=pk) for pk in (501, 502)]
+    tags = [TagFactory(pk=pk, name=f"tag {pk}") for pk in (501, 502)]
     product.tags.set(tags)
-    assert "Tags Added + 501 + 502" in get_text(get_page(root))
+    assert "Tags Added + tag 501 501 + tag 502 502" in get_text(get_page(root))
     product.tags.clear()
-    assert "Tags Removed \N{MINUS SIGN} 501 \N{MINUS SIGN} 502" in get_text(get_page(root))
+    tags[0].delete()
+    assert "Removed \N{MINUS SIGN} 501 \N{MINUS SIGN} tag 502 502" in get_text(
+        get_page(root, AuditEntry.objects.filter(action="m2m_clear").get())
+    )
 
 
 def test_words_that_differ_are_marked(root):
@@ -411,14 +308,48 @@ def test_the_page_leads_to_the_person_of_those_who_may_see_him(root, viewer):
     assert "By maria" in get_text(get_page(viewer))
 
 
-def test_values_cost_no_query(root, django_assert_num_queries):
+def test_values_cost_one_query_for_each_model_that_is_named(root, django_assert_num_queries):
     with context(actor=UserFactory()):
-        change_product(category=None, editor=UserFactory(), price=3)
+        change_product(category=CategoryFactory(), editor=UserFactory(), price=3)
     entry = AuditEntry.objects.latest("pk")
     get_page(root, entry)
-    # Session, user, entry.
-    with django_assert_num_queries(3):
+    # Session, user, entry; the category and the editor; the unit before the entry and after it.
+    with django_assert_num_queries(7):
         get_page(root, entry)
+
+
+def test_the_page_shows_what_else_was_done_in_the_unit(root):
+    with batch():
+        product = ProductFactory(name="Lamp")
+        product.price = 3
+        product.save()
+        PersonFactory(name="Ana")
+    ProductFactory(name="Other")
+    first, middle, last, _ = AuditEntry.objects.order_by("pk")
+    response = get_page(root, middle)
+    assert "In the same unit of work created Lamp product Name Lamp" in get_text(response)
+    assert [row["url"] for row in response.context["unit_rows"]] == [
+        reverse(PAGE, args=[entry.pk]) for entry in (first, last)
+    ]
+    assert "Other" not in get_text(response)
+    assert "In the same unit of work" not in get_text(get_page(root))
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [(0, [1, 2, 3, 4]), (1, [0, 2, 3, 4]), (4, [2, 3, 5, 6]), (9, [5, 6, 7, 8])],
+)
+def test_of_a_long_unit_the_nearest_entries_are_shown(root, monkeypatch, place, shown):
+    monkeypatch.setattr(together, "MOST", 4)
+    with batch():
+        for _ in range(10):
+            PersonFactory()
+    entries = list(AuditEntry.objects.order_by("pk"))
+    response = get_page(root, entries[place])
+    assert [row["url"] for row in response.context["unit_rows"]] == [
+        reverse(PAGE, args=[entries[number].pk]) for number in shown
+    ]
+    assert "The nearest 4 are shown. All entries of this unit" in get_text(response)
 
 
 # What is gone
@@ -455,11 +386,6 @@ def test_an_entry_about_nothing_by_nobody_is_shown(root):
     assert 'Context [ "odd" ]' in text
 
 
-def make_entry(changes: Any, action: str = "update", **values: Any) -> AuditEntry:
-    values = {"object_text": "Lamp", "object_pk": "7", **values}
-    return AuditEntry.objects.create(action=action, changes=changes, **values)
-
-
 # Safety
 
 
@@ -478,6 +404,8 @@ def test_nothing_stored_becomes_markup(root):
         object_pk=EVIL,
         actor_text=EVIL,
         using=EVIL,
+        # With the entry of the product in one unit, so that each is on the other's page.
+        unit=AuditEntry.objects.latest("pk").unit,
         context={EVIL: EVIL},
         content_type=ContentType.objects.get_for_model(product),
     )

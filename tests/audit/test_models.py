@@ -188,9 +188,16 @@ FILES = {
         from django.contrib import admin
 
         from django_signal_kit.audit.admin import AuditEntryAdmin
-        from logbook.models import Entry
+        from django_signal_kit.audit.history import AuditHistoryMixin
+        from logbook.models import Entry, Lamp
+
+
+        class LampAdmin(AuditHistoryMixin, admin.ModelAdmin):
+            pass
+
 
         admin.site.register(Entry, AuditEntryAdmin)
+        admin.site.register(Lamp, LampAdmin)
         """,
     "use.py": """
         import django
@@ -222,6 +229,9 @@ FILES = {
         page = client.get(f"/admin/logbook/entry/{update.pk}/change/")
         assert page.status_code == 200
         assert "acme" in page.content.decode()
+        page = client.get(f"/admin/logbook/lamp/{lamp.pk}/history/")
+        assert page.content.decode().count("signal-kit-line") == 2
+        assert "/admin/logbook/entry/" in page.content.decode()
         print("all is well")
         """,
 }

@@ -12,6 +12,11 @@ from django.test.utils import override_settings
 from tests.conftest import as_entry
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """What is measured waits for the disk, as it does in a project."""
+
+
 @pytest.fixture
 def wired() -> Callable[..., Any]:
     """``wired(entry, ...)``: a context in which these receivers are wired, and can be again."""

@@ -112,7 +112,7 @@ def test_each_option_and_hook_of_a_ready_made_is_on_its_page() -> None:
     missing = []
     for cls_name in receivers.__all__:
         cls = getattr(receivers, cls_name)
-        slug = re.sub(r"(?<!^)(?=[A-Z])", "-", cls_name).lower()
+        slug = re.sub(r"(?<!^)(?=[A-Z][a-z])", "-", cls_name).lower()
         text = (ROOT / "docs" / "reference" / f"{slug}.md").read_text(encoding="utf-8")
         hooks = [
             hook

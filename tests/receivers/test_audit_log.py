@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from datetime import UTC, date, datetime
@@ -12,15 +13,17 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
-from django.db import IntegrityError, connection, models, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 from django.db.models.signals import post_save
+from django.test.utils import CaptureQueriesContext, override_settings
 
 from django_signal_kit import batch, context
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog, LastModified
-from django_signal_kit.signals import audit_entries_created
+from django_signal_kit.signals import audit_entries_created, receiver_failed
+from django_signal_kit.values import is_redacted
 from tests.conftest import run_async
 from tests.factories import (
     CategoryFactory,
@@ -30,7 +33,9 @@ from tests.factories import (
     TagFactory,
     UserFactory,
 )
+from tests.receivers.told import entries, forget
 from tests.testapp.models import (
+    Category,
     Club,
     Line,
     Membership,
@@ -51,20 +56,6 @@ ALL = {"models": ["testapp.*"]}
 @pytest.fixture
 def audit(wire: Any) -> Any:
     return wire((AuditLog, ALL))
-
-
-def entries(instance: models.Model | None = None) -> list[tuple[str, Any]]:
-    """``(action, changes)`` of each entry, in order, about one row or about all."""
-    found = AuditEntry.objects.order_by("id")
-    if instance is not None:
-        found = found.filter(
-            content_type=ContentType.objects.get_for_model(instance), object_pk=str(instance.pk)
-        )
-    return [(entry.action, entry.changes) for entry in found]
-
-
-def forget() -> None:
-    AuditEntry.objects.all().delete()
 
 
 # What is recorded
@@ -441,6 +432,17 @@ def test_a_through_model_that_is_covered_itself_is_counted_once(audit: Any) -> N
     assert entries()[0][1]["role"] == [None, "head"]
 
 
+def test_without_bulk_writes_a_new_link_is_told_by_the_call(wire: Any) -> None:
+    wire(
+        (AuditLog, {"models": ["testapp.*"], "bulk": False}),
+        ("django_signal_kit.receivers.CacheInvalidation", {"models": ["testapp.Membership"]}),
+    )
+    club, person = Club.objects.create(name="c"), PersonFactory()
+    forget()
+    club.members.add(person)
+    assert entries() == [("m2m_add", {"members": {"added": [person.pk]}})]
+
+
 def test_a_rolled_back_link_leaves_no_entry(audit: Any) -> None:
     product, tag = ProductFactory(), TagFactory()
     forget()
@@ -524,7 +526,6 @@ def test_each_write_outside_a_batch_is_a_unit_of_its_own(audit: Any) -> None:
     TagFactory.create_batch(3)
     units = list(AuditEntry.objects.order_by("id").values_list("unit", flat=True))
     assert len(set(units)) == 3
-    assert units == sorted(units)
     assert all(isinstance(unit, uuid.UUID) for unit in units)
 
 
@@ -865,3 +866,217 @@ def test_in_a_users_transaction_each_kind_of_model_can_be_locked(audit: Any) -> 
         {"stock": [0, 3]},
         {"name": [restaurant.name, "x"]},
     ]
+
+
+# Contract, secrets, stamps, statements
+
+
+class Breaking(AuditLog):
+    """Cannot write its entries."""
+
+    def flush(self, items: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO there_is_no_such_table VALUES (1)")
+
+
+def test_strict_keeps_neither_the_change_nor_the_entry(wire: Any) -> None:
+    wire((Breaking, ALL))
+    with pytest.raises(DatabaseError):
+        TagFactory()
+    assert not Tag.objects.exists()
+
+
+def test_best_effort_keeps_the_change_and_says_that_the_entry_failed(wire: Any) -> None:
+    wire((Breaking, {**ALL, "contract": "best_effort"}))
+    failures: list[Any] = []
+
+    def note(exception: Exception, **kwargs: Any) -> None:
+        failures.append(exception)
+
+    receiver_failed.connect(note)
+    try:
+        with transaction.atomic():
+            TagFactory(name="a")
+            TagFactory(name="b")
+    finally:
+        receiver_failed.disconnect(note)
+    assert set(Tag.objects.values_list("name", flat=True)) == {"a", "b"}
+    assert [type(error).__mro__[1] for error in failures] == [DatabaseError] * 2
+
+
+def test_best_effort_writes_entries_like_strict(wire: Any) -> None:
+    wire((AuditLog, {**ALL, "contract": "best_effort"}))
+    tag = TagFactory(name="a")
+    with transaction.atomic():
+        tag.name = "b"
+        tag.save()
+        transaction.set_rollback(True)
+    assert [action for action, _ in entries()] == ["create"]
+
+
+def test_hashed_secrets_show_that_they_changed_and_nothing_else(wire: Any) -> None:
+    wire((AuditLog, {**ALL, "hash_secrets": True}))
+    product = ProductFactory(api_token="s3cret", data={"password": "hunter2", "a": 1})
+    product.api_token, product.data = "other", {"password": "hunter3", "a": 1}
+    product.save()
+    product.api_token, product.data = "s3cret", {"password": "hunter2", "a": 1}
+    product.save()
+    (_, made), (_, first), (_, second) = entries(product)
+    old, new = first["api_token"]
+    assert is_redacted(old)
+    assert is_redacted(new)
+    assert old != new
+    assert second["api_token"] == [new, old]
+    assert made["api_token"] == [None, old]
+    assert first["data"][0]["password"] != first["data"][1]["password"]
+    text = json.dumps([made, first, second])
+    assert not [word for word in ("s3cret", "other", "hunter") if word in text]
+
+
+def test_the_hash_of_a_secret_needs_the_key(wire: Any) -> None:
+    wire((AuditLog, {**ALL, "hash_secrets": True}))
+    first = ProductFactory(api_token="s3cret")
+    with override_settings(SECRET_KEY="another"):
+        second = ProductFactory(api_token="s3cret")
+    tokens = [entries(product)[0][1]["api_token"][1] for product in (first, second)]
+    assert tokens[0] != tokens[1]
+
+
+def test_changes_of_stamps_alone_are_recorded_on_request(wire: Any) -> None:
+    page = Page.objects.create(title="a")
+    wire((AuditLog, ALL))
+    page.save()
+    assert entries() == []
+    wire((AuditLog, {**ALL, "stamps": True}))
+    page.save()
+    [(action, changes)] = entries()
+    assert action == "update"
+    assert list(changes) == ["changed_at"]
+
+
+def test_a_bulk_write_can_be_one_entry_which_reads_nothing(wire: Any) -> None:
+    wire((AuditLog, {**ALL, "bulk": "statement"}))
+    ContentType.objects.get_for_model(Tag)
+    with CaptureQueriesContext(connection) as queries:
+        tags = Tag.objects.bulk_create([Tag(pk=n, name=str(n)) for n in range(1, 4)])
+        Tag.objects.filter(pk__gt=1).update(name="x")
+        tags[0].name = "y"
+        Tag.objects.bulk_update(tags[:1], ["name"])
+        Tag.objects.filter(pk=99).update(name="nobody")
+    assert not [query for query in queries if query["sql"].startswith("SELECT")]
+    assert entries() == [
+        ("create", {}),
+        ("update", {"name": ["[unknown]", "x"]}),
+        ("update", {"name": ["[unknown]", "[unknown]"]}),
+    ]
+    found = AuditEntry.objects.order_by("pk")
+    assert [entry.context["rows"] for entry in found] == [3, 2, 1]
+    assert [entry.object_text for entry in found] == ["3 tags", "2 tags", "1 tags"]
+    assert {entry.object_pk for entry in found} == {""}
+
+
+def test_one_entry_a_statement_leaves_single_saves_alone(wire: Any) -> None:
+    wire((AuditLog, {**ALL, "bulk": "statement"}))
+    tag = TagFactory(name="a")
+    tag.name = "b"
+    tag.save()
+    assert entries(tag)[1] == ("update", {"name": ["a", "b"]})
+
+
+def test_entries_of_a_log_with_listeners_are_the_same(wire: Any) -> None:
+    wire((AuditLog, ALL))
+    heard: list[Any] = []
+
+    def note(entries: Any, **kwargs: Any) -> None:
+        heard.extend(entries)
+
+    with context(reason="a", actor=UserFactory()):
+        first = ProductFactory(data={"a": [1]}, name="x")
+        audit_entries_created.connect(note)
+        try:
+            second = ProductFactory(data={"a": [1]}, name="x", slug=first.slug)
+        finally:
+            audit_entries_created.disconnect(note)
+    assert [entry.object_pk for entry in heard] == [str(second.pk)]
+    names = [
+        field.attname
+        for field in AuditEntry._meta.concrete_fields
+        if field.name not in ("id", "at", "object_pk", "unit", "changes")
+    ]
+    products = AuditEntry.objects.filter(object_pk__in=[first.pk, second.pk], object_text="x")
+    one, two = products.order_by("pk").values(*names)
+    assert one == two
+    stored, listened = products.order_by("pk")
+    assert stored.changes | {"id": None} == listened.changes | {"id": None}
+    assert listened.at == heard[0].at
+    assert listened.unit == heard[0].unit
+
+
+def test_the_order_of_json_keys_and_of_types_is_seen(wire: Any) -> None:
+    wire((AuditLog, ALL))
+    product = ProductFactory(data={"a": 1, "b": [0]})
+    forget()
+    product.data = {"b": [0], "a": 1}
+    product.save()
+    assert entries() == []
+    product.data = {"a": True, "b": [False]}
+    product.save()
+    assert entries() == [("update", {"data": [{"a": 1, "b": [0]}, {"a": True, "b": [False]}]})]
+
+
+def test_large_entries_are_written_in_parts_that_a_server_takes(wire: Any) -> None:
+    wire((AuditLog, ALL))
+    products = [Product(name="a", data={"a": "x" * 1_500_000}) for _ in range(5)]
+    with CaptureQueriesContext(connection) as queries:
+        Product.objects.bulk_create(products, batch_size=1)
+    inserts = [q for q in queries if q["sql"].startswith("INSERT") and "audit" in q["sql"][:60]]
+    assert len(inserts) == 3
+    assert len(entries()) == 5
+
+
+def test_a_commit_that_fails_leaves_neither_row_nor_entry(wire: Any) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("this database checks foreign keys at once")
+    wire((AuditLog, ALL))
+    line = Line(product_id=999_999, text="a")
+    with pytest.raises(IntegrityError):
+        line.save()
+    assert (line.pk, line._state.adding) == (None, True)
+    assert not Line.objects.exists()
+    assert entries() == []
+    assert not connection.in_atomic_block
+    line.product = ProductFactory()
+    line.save()
+    assert [action for action, _ in entries(line)] == ["create"]
+
+
+class DoingMore(AuditLog):
+    def flush(self, items: Any) -> None:
+        super().flush(items)
+        Category.objects.create(name="made in the flush")
+        raise KeyError
+
+
+def test_nothing_but_the_commit_comes_after_the_entries(wire: Any) -> None:
+    wire((AuditLog, ALL), (DoingMore, {"models": ["testapp.Tag"]}))
+    with pytest.raises(KeyError):
+        TagFactory()
+    assert not Tag.objects.exists()
+    assert not Category.objects.exists()
+    assert entries() == []
+
+
+def test_hooks_of_the_commit_run_once_and_after_it(wire: Any) -> None:
+    wire((AuditLog, ALL))
+    seen: list[int] = []
+
+    def note(**kwargs: Any) -> None:
+        transaction.on_commit(lambda: seen.append(AuditEntry.objects.count()))
+
+    post_save.connect(note, sender=Tag)
+    try:
+        TagFactory()
+    finally:
+        post_save.disconnect(note, sender=Tag)
+    assert seen == [1]
+    assert connection.get_autocommit()

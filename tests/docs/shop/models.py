@@ -20,6 +20,7 @@ class Category(models.Model):
 
 class Tag(models.Model):
     name = models.CharField(max_length=100)
+    product_count = models.PositiveIntegerField(default=0, editable=False)
 
     def __str__(self):
         return self.name
@@ -30,7 +31,7 @@ class Product(Stamped):
     slug = models.SlugField(default="")
     price = models.DecimalField(max_digits=8, decimal_places=2, default=0)
     stock = models.IntegerField(default=0)
-    supplier_code = models.CharField(max_length=100, default="")
+    supplier_code = models.CharField(max_length=100, default="", blank=True)
     category = models.ForeignKey(Category, models.SET_NULL, null=True, blank=True)
     tags = models.ManyToManyField(Tag, blank=True)
     image = models.FileField(upload_to="products", blank=True)
@@ -53,3 +54,14 @@ class Cart(models.Model):
 class Newsletter(models.Model):
     text = models.TextField(default="")
     banner = models.CharField(max_length=200, default="")
+
+
+class Profile(models.Model):
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE)
+    email = models.EmailField(blank=True)
+    theme = models.CharField(max_length=20, default="light")
+
+
+class Shelf(models.Model):
+    category = models.ForeignKey(Category, models.CASCADE, related_name="shelves")
+    name = models.CharField(max_length=100)

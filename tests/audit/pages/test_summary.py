@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django_signal_kit.audit.diff import get_rows
 from django_signal_kit.audit.models import AuditEntry
-from django_signal_kit.audit.summary import get_summary
+from django_signal_kit.audit.pages.diff import get_rows
+from django_signal_kit.audit.pages.summary import get_summary
 from django_signal_kit.values import REDACTED
 from tests.testapp.models import Product
 

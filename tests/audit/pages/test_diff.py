@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_signal_kit.audit.diff import get_rows, get_value, reveal
 from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.audit.pages.diff import get_rows, get_value, reveal
 from django_signal_kit.values import REDACTED
 from tests.testapp.models import Product
 

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_signal_kit.audit.diff import Row, get_value
-from django_signal_kit.audit.marking import mark
+from django_signal_kit.audit.pages.diff import Row, get_value
+from django_signal_kit.audit.pages.marking import mark
 
 BRASS = "The lamp stands on a heavy foot of brass."
 
@@ -27,6 +27,11 @@ def test_words_that_came_and_went_are_marked():
 
 def test_a_word_more_marks_nothing_in_the_old_text():
     assert get_marked(BRASS, BRASS.replace("foot", "round foot")) == ([], ["round"])
+
+
+def test_a_sentence_that_was_added_does_not_mark_the_word_before_it():
+    assert get_marked(BRASS, f"{BRASS} It is new.") == ([], ["It is new."])
+    assert get_marked(f"{BRASS}\nIt is new.", BRASS) == (["It is new."], [])
 
 
 def test_short_texts_are_not_marked():

@@ -1,0 +1,1 @@
+"""Empty: which tables there are depends on the package, so the worker makes them itself."""

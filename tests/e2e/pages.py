@@ -1,0 +1,19 @@
+"""The pages of the log that are worth a look."""
+
+from __future__ import annotations
+
+from tests.e2e.browser import ADMIN, LOG, Shop
+
+
+def get_pages(shop: Shop) -> dict[str, str]:
+    """Name -> address."""
+    return {
+        "list": LOG,
+        "filtered": f"{LOG}?action__exact=update",
+        "searched": f"{LOG}?q={shop.product}",
+        "entry": f"{LOG}{shop.entry}/change/",
+        "tags": f"{LOG}{shop.tags_entry}/change/",
+        "created": f"{LOG}1/change/",
+        "history": f"{ADMIN}shop/order/{shop.order}/history/",
+        "product": f"{ADMIN}shop/product/{shop.product}/history/",
+    }
