@@ -91,6 +91,62 @@ SIGNAL_KIT = {
             "RECEIVER": "django_signal_kit.receivers.FileCleanup",
             "OPTIONS": {"models": ["shop.Product"], "fields": ["image"]},
         },
+        {
+            "RECEIVER": "django_signal_kit.receivers.Normalize",
+            "NAME": "CleanAddresses",
+            "OPTIONS": {
+                "models": ["auth.User"],
+                "fields": {"email": ["strip", "lower_email_domain"]},
+            },
+        },
+        {
+            "RECEIVER": "django_signal_kit.receivers.Normalize",
+            "NAME": "CleanNames",
+            "OPTIONS": {
+                "models": ["shop.Category", "shop.Product", "shop.Tag"],
+                "fields": {"name": ["collapse_spaces", "nfc"]},
+            },
+        },
+        {
+            "RECEIVER": "django_signal_kit.receivers.LoginLog",
+            # Whom somebody tried to be, if there is such a customer; never a password that went
+            # into the wrong field.
+            "OPTIONS": {"usernames": "known"},
+        },
+        {
+            # Readers and the writer do not wait for each other, and a commit for the disk less.
+            "RECEIVER": "django_signal_kit.receivers.ConnectionSetup",
+            "OPTIONS": {"sqlite": {"journal_mode": "wal", "synchronous": "normal"}},
+        },
+        {
+            # Those who look after the goods, and may not touch the customers.
+            "RECEIVER": "django_signal_kit.receivers.MigrationActions",
+            "OPTIONS": {
+                "groups": {
+                    "Clerks": ["shop.view_product", "shop.change_product", "shop.view_category"]
+                },
+            },
+        },
+        {
+            # A page of the shop has no business taking half a second.
+            "RECEIVER": "django_signal_kit.receivers.RequestTimer",
+            "OPTIONS": {"slow_after": 0.5, "server_timing": True},
+        },
+        {
+            # In the log, since nobody is on call here; the cache is that of all processes.
+            "RECEIVER": "django_signal_kit.receivers.ExceptionAlert",
+            "OPTIONS": {"channels": ["log"], "cache": "default"},
+        },
+        {
+            # A page that makes so many has a list that nobody pages, or a query in a loop.
+            "RECEIVER": "django_signal_kit.receivers.InstanceMonitor",
+            "OPTIONS": {"models": ["shop.*"], "limit": 5000},
+        },
+        {
+            # A line for each order that is cancelled, and one for its lines; see LOGGING.
+            "RECEIVER": "django_signal_kit.receivers.DeletionLog",
+            "OPTIONS": {"models": ["shop.Order", "shop.OrderLine"], "per": "unit"},
+        },
         # A ready-made one, changed by subclassing.
         "shop.receivers.ShopWelcomeEmail",
         # Those of shop/signals.py are found without being listed here.
@@ -119,7 +175,6 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": VAR / "db.sqlite3",
         "OPTIONS": {
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             "transaction_mode": "IMMEDIATE",
         },
     }
@@ -149,6 +204,23 @@ if django.VERSION >= (6, 1):
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = OUTBOX
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"who": {"format": "{asctime} {message} by {actor}", "style": "{"}},
+    "handlers": {
+        "deletions": {
+            # Opened by the first line, and anew if the demo has deleted it.
+            "class": "logging.handlers.WatchedFileHandler",
+            "filename": VAR / "deletions.log",
+            "encoding": "utf-8",
+            "delay": True,
+            "formatter": "who",
+        }
+    },
+    "loggers": {"django_signal_kit.deletions": {"handlers": ["deletions"], "level": "INFO"}},
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

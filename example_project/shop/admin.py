@@ -7,13 +7,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
+from django_signal_kit.audit.history import AuditHistoryMixin
 from shop.models import Category, Destination, Order, OrderLine, Product, Profile, Tag
 
 STAMPS = ("created_at", "updated_at", "updated_by")
 
 
 @admin.register(Product)
-class ProductAdmin(admin.ModelAdmin):
+class ProductAdmin(AuditHistoryMixin, admin.ModelAdmin):
     list_display = ("picture", "name", "category", "price", "stock", "updated_at")
     list_display_links = ("name",)
     list_editable = ("stock",)
@@ -39,7 +40,7 @@ class ProductAdmin(admin.ModelAdmin):
 
 
 @admin.register(Category)
-class CategoryAdmin(admin.ModelAdmin):
+class CategoryAdmin(AuditHistoryMixin, admin.ModelAdmin):
     list_display = ("name", "slug", "updated_at", "updated_by")
     list_select_related = ("updated_by",)
     search_fields = ("name",)
@@ -48,7 +49,7 @@ class CategoryAdmin(admin.ModelAdmin):
 
 
 @admin.register(Tag)
-class TagAdmin(admin.ModelAdmin):
+class TagAdmin(AuditHistoryMixin, admin.ModelAdmin):
     list_display = ("name", "slug")
     search_fields = ("name",)
     prepopulated_fields = {"slug": ("name",)}
@@ -61,7 +62,7 @@ class OrderLineInline(admin.TabularInline):
 
 
 @admin.register(Order)
-class OrderAdmin(admin.ModelAdmin):
+class OrderAdmin(AuditHistoryMixin, admin.ModelAdmin):
     list_display = ("__str__", "customer", "destination", "status", "total", "updated_at")
     list_filter = ("status",)
     list_select_related = ("customer", "destination")
@@ -79,7 +80,7 @@ class OrderAdmin(admin.ModelAdmin):
 
 
 @admin.register(Profile)
-class ProfileAdmin(admin.ModelAdmin):
+class ProfileAdmin(AuditHistoryMixin, admin.ModelAdmin):
     list_display = ("user", "newsletter", "city", "updated_at")
     list_filter = ("newsletter",)
     list_select_related = ("user", "city")

@@ -133,6 +133,9 @@ def make_table(figures: Figures) -> Table:
         f"{f.units:,} units of work; {f.entries_undone} more rolled back with their change",
     )
     table.add_row(
+        "LoginLog", f"{f.logins} login", f"{f.logins_of_newcomer} by who signed up, after that"
+    )
+    table.add_row(
         "ProductPages\nCategoryPages\nTaggedPages",
         f"{f.cached_dropped} of {f.cached} cached parts of pages dropped",
         f"{f.pages_stale} of {f.pages} pages show anything old",

@@ -20,6 +20,9 @@ from django_signal_kit.signals import audit_entries_created, post_file_delete
 from shop.models import Destination, Product, Profile, Stamped
 from shop.story import NEWCOMER, NOBODY
 
+#: The actions of LoginLog, which tell of no change.
+LOGINS = ("login", "logout", "login_failed")
+
 
 class Witness:
     """Hears what the receivers say of themselves while the demo runs."""
@@ -38,7 +41,7 @@ class Witness:
         post_file_delete.disconnect(self.hear_file)
 
     def hear_entries(self, entries: list[Any], **kwargs: Any) -> None:
-        self.entries += len(entries)
+        self.entries += sum(entry.action not in LOGINS for entry in entries)
 
     def hear_file(self, name: str, **kwargs: Any) -> None:
         self.deleted_files.append(name)
@@ -55,6 +58,8 @@ class Figures:
     #: Entries that were written and rolled back with their change.
     entries_undone: int = 0
     units: int = 0
+    logins: int = 0
+    logins_of_newcomer: int = 0
     rows: int = 0
     rows_stamped: int = 0
     rows_with_editor: int = 0
@@ -85,6 +90,8 @@ class Figures:
         """A sentence for each thing that is not as it has to be."""
         if self.entries != self.made:
             yield f"The log holds {self.entries}, and the changes were {self.made}."
+        if (self.logins, self.logins_of_newcomer) != (1, 1):
+            yield f"{self.logins} logins, {self.logins_of_newcomer} of them by the newcomer."
         if self.rows_stamped != self.rows or self.rows_late:
             yield f"Of {self.rows} rows {self.rows_stamped} are stamped, {self.rows_late} late."
         if not self.cached_dropped or self.pages_stale:
@@ -120,10 +127,14 @@ def count(figures: Figures, witness: Witness) -> None:
 
 
 def count_log(figures: Figures, witness: Witness) -> None:
-    actions = AuditEntry.objects.values_list("action", flat=True)
+    changes = AuditEntry.objects.exclude(action__in=LOGINS)
+    logins = AuditEntry.objects.filter(action__in=LOGINS)
+    actions = changes.values_list("action", flat=True)
     figures.entries = dict(sorted(Counter(actions).items()))
     figures.entries_undone = witness.entries - len(actions)
-    figures.units = AuditEntry.objects.values("unit").distinct().count()
+    figures.units = changes.values("unit").distinct().count()
+    figures.logins = logins.count()
+    figures.logins_of_newcomer = logins.filter(action="login", actor_text=NEWCOMER).count()
 
 
 def count_stamps(figures: Figures) -> None:

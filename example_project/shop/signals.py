@@ -5,30 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.conf import settings
 from django.core.cache.utils import make_template_fragment_key
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
 from django.utils.text import slugify
 
-from django_signal_kit import ModelReceiver, register
-from django_signal_kit.receivers import CacheInvalidation
+from django_signal_kit import register
+from django_signal_kit.receivers import CacheInvalidation, CreateRelated
 from shop.models import Product, Profile, Tag
 
 
-@register(models=[settings.AUTH_USER_MODEL])
-class ProfileForEveryUser(ModelReceiver):
+@register(related=Profile)
+class ProfileForEveryUser(CreateRelated):
     """Makes the profile in the transaction of its user: there is never the one alone."""
-
-    flush_on = "before_commit"
-
-    def post_save(self, instance: Any, created: bool, **kwargs: Any) -> None:
-        if created:
-            self.collect(instance)
-
-    def flush(self, items: list[Any]) -> None:
-        for user in items:
-            Profile.objects.create(user=user)
 
 
 @register(models=["shop.Tag"])
