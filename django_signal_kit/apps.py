@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -14,9 +15,12 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import module_has_submodule
 from django.utils.translation import gettext_lazy as _
 
+from django_signal_kit import extending
 from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.conf import conf
+from django_signal_kit.early import extensions
 from django_signal_kit.loading import discovered, load
+from django_signal_kit.receivers.model_extension import ModelExtension
 from django_signal_kit.registry import registry
 
 #: The settings that say which models stand in the place of others.
@@ -31,6 +35,12 @@ class SimpleSignalKitConfig(AppConfig):
     name = "django_signal_kit"
     label = "signal_kit"
     verbose_name = _("Signal kit")
+    #: Whether the modules of apps are looked for.
+    discovers = False
+
+    def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
+        super().__init__(app_name, app_module)
+        extensions.connect(self.discovers)
 
     def ready(self) -> None:
         """Connect the receivers. Raises ImproperlyConfigured if any of them cannot be."""
@@ -47,9 +57,11 @@ class SimpleSignalKitConfig(AppConfig):
 
 
 class SignalKitConfig(SimpleSignalKitConfig):
-    """Finds the receivers in the ``signals`` module of every installed app, then wires."""
+    """Finds the receivers in the ``signals`` module of every installed app, then wires; and those
+    in ``extensions`` before models are made."""
 
     default = True
+    discovers = True
 
     def start(self) -> None:
         discover()
@@ -76,7 +88,12 @@ def wire() -> None:
     receivers, problems = load()
     if problems:
         raise ImproperlyConfigured("\n".join(map(str, problems))) from problems[0]
+    extensions.disconnect()
+    extending.take_back()
     registry.connect(receivers)
+    for receiver in receivers:
+        if isinstance(receiver, ModelExtension):
+            receiver.extend_late()
 
 
 def rewire(*, setting: str, value: Any, **kwargs: Any) -> None:
@@ -93,4 +110,5 @@ def rewire(*, setting: str, value: Any, **kwargs: Any) -> None:
             config.start()
             return
     # For the length of the block the kit is not installed.
+    extending.take_back()
     registry.disconnect()

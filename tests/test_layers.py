@@ -38,6 +38,7 @@ LAYERS = [
         "values",
         "cleaners",
         "middleware",
+        "extending",
     ],
     [
         "journal",
@@ -72,7 +73,7 @@ LAYERS = [
     ],
     ["entries", "recording"],
     ["receivers", "audit", "mail", "connecting", "migrating"],
-    ["forms", "loading", "unheard", "checks", "listing", "management", "test"],
+    ["forms", "loading", "early", "unheard", "checks", "listing", "management", "test"],
     ["apps"],
 ]
 

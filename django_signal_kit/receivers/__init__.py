@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from django_signal_kit.receivers.m2m_count import M2MCount as M2MCount
     from django_signal_kit.receivers.m2m_limit import M2MLimit as M2MLimit
     from django_signal_kit.receivers.migration_actions import MigrationActions as MigrationActions
+    from django_signal_kit.receivers.model_extension import ModelExtension as ModelExtension
     from django_signal_kit.receivers.normalize import Normalize as Normalize
     from django_signal_kit.receivers.orphan_cleanup import OrphanCleanup as OrphanCleanup
     from django_signal_kit.receivers.request_timer import RequestTimer as RequestTimer
@@ -44,6 +45,7 @@ _ROOMS = {
     "Normalize": "normalize",
     "LoginLog": "login_log",
     "MigrationActions": "migration_actions",
+    "ModelExtension": "model_extension",
     "RequestTimer": "request_timer",
     "M2MCount": "m2m_count",
     "M2MLimit": "m2m_limit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,10 @@ from django_signal_kit.options import get_options
 from tests.docs.blocks import ROOT, get_pages, read
 from tests.docs.project import Project
 
-# These are followed from an empty directory: see test_readme_project.py, and below.
-PROJECTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
+EXTENSION = ROOT / "docs" / "reference" / "model-extension.md"
+
+# These are followed in projects of their own: see test_readme_project.py, and below.
+PROJECTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", EXTENSION)
 
 PAGES = [page for page in get_pages() if page not in PROJECTS]
 
@@ -47,6 +50,19 @@ def test_the_tutorial_can_be_followed_from_an_empty_directory(tmp_path: Path) ->
     project = Project(tmp_path)
     project.follow(ROOT / "docs" / "tutorial.md")
     assert "no issues" in project.manage("check")
+
+
+def test_models_are_extended_in_a_project_that_starts_anew(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.run("-m", "django", "startproject", "mysite", ".")
+    shutil.copytree(ROOT / "tests" / "docs" / "shop", tmp_path / "shop")
+    (tmp_path / "shop" / "migrations").mkdir()
+    (tmp_path / "shop" / "migrations" / "__init__.py").touch()
+    project.append("mysite/settings.py", 'INSTALLED_APPS += ["shop", "django_signal_kit"]\n')
+    project.manage("makemigrations", "shop")
+    project.follow(EXTENSION)
+    names = {path.name for path in (tmp_path / "shop" / "migrations").glob("0*.py")}
+    assert names == {"0001_initial.py", "0002_product_weight.py"}
 
 
 @pytest.mark.parametrize(
