@@ -61,7 +61,7 @@ SIGNAL_KIT = {
                 # An entry for each of its rows would bury what people did.
                 "exclude": ["shop.Destination"],
                 # An entry has a time and an actor of its own.
-                "exclude_fields": ["created_at", "updated_at", "updated_by"],
+                "exclude_fields": ["created_at", "updated_at", "updated_by", "product_count"],
             },
         },
         {
@@ -108,6 +108,36 @@ SIGNAL_KIT = {
             },
         },
         {
+            # Whichever way goods are written, a delivery by bulk_create() too.
+            "RECEIVER": "django_signal_kit.receivers.Validate",
+            "OPTIONS": {"models": ["shop.Product"]},
+        },
+        {
+            "RECEIVER": "django_signal_kit.receivers.M2MLimit",
+            "NAME": "FewTags",
+            "OPTIONS": {"models": ["shop.Product"], "relation": "tags", "maximum": 8},
+        },
+        {
+            "RECEIVER": "django_signal_kit.receivers.M2MCount",
+            "NAME": "ProductCount",
+            "OPTIONS": {
+                "models": ["shop.Tag"],
+                "relation": "products",
+                "field": "product_count",
+            },
+        },
+        {
+            # A tag goes with the last product that had it.
+            "RECEIVER": "django_signal_kit.receivers.OrphanCleanup",
+            "NAME": "UnusedTags",
+            "OPTIONS": {"models": ["shop.Tag"]},
+        },
+        {
+            # How many of a product the customer who looks at it has ordered; see views.py.
+            "RECEIVER": "django_signal_kit.receivers.InitialAttributes",
+            "OPTIONS": {"models": ["shop.Product"], "attributes": {"ordered": 0}},
+        },
+        {
             "RECEIVER": "django_signal_kit.receivers.LoginLog",
             # Whom somebody tried to be, if there is such a customer; never a password that went
             # into the wrong field.
@@ -149,7 +179,7 @@ SIGNAL_KIT = {
         },
         # A ready-made one, changed by subclassing.
         "shop.receivers.ShopWelcomeEmail",
-        # Those of shop/signals.py are found without being listed here.
+        # Those of shop/signals.py and shop/extensions.py are found without being listed here.
     ]
 }
 

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from django_signal_kit.audit.history import AuditHistoryMixin
+from django_signal_kit.forms import LimitedModelForm
 from shop.models import Category, Destination, Order, OrderLine, Product, Profile, Tag
 
 STAMPS = ("created_at", "updated_at", "updated_by")
@@ -24,6 +25,8 @@ class ProductAdmin(AuditHistoryMixin, admin.ModelAdmin):
     search_fields = ("name", "sku", "description")
     autocomplete_fields = ("category",)
     filter_horizontal = ("tags",)
+    # Too many tags are an error of their field.
+    form = LimitedModelForm
     readonly_fields = ("picture", "slug", *STAMPS)
     fieldsets = (
         (None, {"fields": ("sku", "name", "category", "tags", "description")}),
@@ -50,7 +53,7 @@ class CategoryAdmin(AuditHistoryMixin, admin.ModelAdmin):
 
 @admin.register(Tag)
 class TagAdmin(AuditHistoryMixin, admin.ModelAdmin):
-    list_display = ("name", "slug")
+    list_display = ("name", "slug", "product_count")
     search_fields = ("name",)
     prepopulated_fields = {"slug": ("name",)}
 

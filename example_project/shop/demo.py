@@ -95,6 +95,8 @@ def run_demo(console: Console) -> Figures:
         stale = progress.track(find_stale(paths), len(paths), description="Pages, looked at again")
         figures.pages_stale = sum(stale)
         figures.pages = len(paths)
+    figures.rows_refused = made.pop("row refused", 0)
+    figures.tags_refused = made.pop("tags refused", 0)
     figures.made = dict(sorted(made.items()))
     count(figures, witness)
     return figures
@@ -150,6 +152,18 @@ def make_table(figures: Figures) -> Table:
         f"{f.mails} mail in the outbox",
         f"{f.mails_to_newcomer} to who signed up, {f.mails_to_nobody} to whose sign-up was "
         f"rolled back",
+    )
+    table.add_row(
+        "Validate",
+        f"{f.rows_refused} delivered rows refused",
+        f"{f.rows_delivered} rows of that delivery",
+    )
+    table.add_row(
+        "FewTags\nProductCount\nUnusedTags",
+        f"{f.tags_refused} change to too many tags refused, {f.tags_right} counters kept, "
+        f"{f.tags_swept} tag deleted with its last product",
+        f"at most {f.tags_most} of 8 tags a product, {f.tags} tags, {f.tags_unused} without a "
+        f"product",
     )
     table.add_row("ProfileForEveryUser", f"{f.profiles} profiles", f"{f.users} users")
     table.add_row(

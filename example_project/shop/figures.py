@@ -13,11 +13,12 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.db.models import Count
 from django.utils.text import slugify
 
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.signals import audit_entries_created, post_file_delete
-from shop.models import Destination, Product, Profile, Stamped
+from shop.models import Destination, Product, Profile, Stamped, Tag
 from shop.story import NEWCOMER, NOBODY
 
 #: The actions of LoginLog, which tell of no change.
@@ -82,6 +83,19 @@ class Figures:
     mails_to_nobody: int = 0
     users: int = 0
     profiles: int = 0
+    #: Bad rows of a delivery that was refused as a whole, and how many of its rows are there.
+    rows_refused: int = 0
+    rows_delivered: int = 0
+    tags: int = 0
+    #: Changes that would have given a product too many.
+    tags_refused: int = 0
+    #: The most that any product has.
+    tags_most: int = 0
+    #: Tags whose counter is the number of their products.
+    tags_right: int = 0
+    tags_unused: int = 0
+    #: Tags that went by themselves.
+    tags_swept: int = 0
     products: int = 0
     slugs: int = 0
     destinations: int = 0
@@ -103,6 +117,15 @@ class Figures:
             )
         if (self.mails, self.mails_to_newcomer) != (1, 1):
             yield f"{self.mails} mails, {self.mails_to_newcomer} of them to the newcomer."
+        if (self.rows_refused, self.rows_delivered) != (3, 0):
+            yield f"{self.rows_refused} rows refused, {self.rows_delivered} there all the same."
+        if self.tags_right != self.tags or self.tags_unused or self.tags_swept != 1:
+            yield (
+                f"Of {self.tags} tags {self.tags_right} have the right count, {self.tags_unused} "
+                f"no product; {self.tags_swept} went with their last one."
+            )
+        if self.tags_refused != 1 or self.tags_most > 8:
+            yield f"{self.tags_refused} changes of tags refused, {self.tags_most} at a product."
         if self.profiles != self.users or self.slugs != self.products:
             yield (
                 f"{self.users} users have {self.profiles} profiles, {self.products} products "
@@ -116,6 +139,8 @@ def count(figures: Figures, witness: Witness) -> None:
     count_stamps(figures)
     count_files(figures, witness)
     count_mails(figures)
+    count_tags(figures)
+    figures.rows_delivered = Product.objects.filter(sku__startswith="NEW-").count()
     figures.users = User.objects.count()
     figures.profiles = Profile.objects.count()
     figures.products = Product.objects.count()
@@ -164,6 +189,21 @@ def count_files(figures: Figures, witness: Witness) -> None:
     figures.files_undead = len(found.intersection(witness.deleted_files))
     figures.files_orphaned = len(found - named)
     figures.files_missing = len(named - found)
+
+
+def count_tags(figures: Figures) -> None:
+    counts = Tag.objects.annotate(count=Count("products")).values_list("product_count", "count")
+    figures.tags = len(counts)
+    figures.tags_right = sum(kept == count for kept, count in counts)
+    figures.tags_unused = sum(count == 0 for _, count in counts)
+    figures.tags_most = max(
+        Product.objects.annotate(count=Count("tags")).values_list("count", flat=True)
+    )
+    # A tag that went by itself did so in the unit of work in which its product let go of it.
+    kind = ContentType.objects.get_for_model(Tag)
+    gone = AuditEntry.objects.filter(action="delete", content_type=kind)
+    letting_go = AuditEntry.objects.filter(action__startswith="m2m")
+    figures.tags_swept = gone.filter(unit__in=letting_go.values("unit")).count()
 
 
 def count_mails(figures: Figures) -> None:

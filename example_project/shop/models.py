@@ -85,6 +85,8 @@ class Category(Stamped):
 class Tag(models.Model):
     name = models.CharField(max_length=30, unique=True)
     slug = models.SlugField(max_length=30, unique=True)
+    # M2MCount keeps it.
+    product_count = models.PositiveIntegerField("products", default=0, editable=False)
 
     class Meta:
         ordering = ("name",)

@@ -1,7 +1,7 @@
 """A day in the shop: the writes that the demo makes, each a function, in the order of the day.
 
-Each adds to ``made`` what it has changed and committed, in the words of the audit log. The
-figures of the demo compare that with what the receivers did.
+Each adds to ``made`` what it has changed and committed, in the words of the audit log, and what
+was refused. The figures of the demo compare that with what the receivers did.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
 from django_signal_kit import batch, muted
+from django_signal_kit.exceptions import InvalidRowsError
 from shop.catalogue import read_goods, set_picture
 from shop.forms import SignUpForm
 from shop.models import Category, Destination, Order, OrderLine, Product, Profile, Tag
@@ -212,6 +214,32 @@ def change_tags(made: Made) -> None:
     plain[5].tags.add(gift)
 
 
+def receive_a_bad_delivery(made: Made) -> None:
+    """Five new articles at once, three of them wrong: none comes in."""
+    category = Category.objects.get(name="Pots & pans")
+    rows = [("Ladle", "4.20"), ("", "4.20"), ("Sieve", "-1"), ("Whisk", "3.90"), ("Tongs", "free")]
+    try:
+        Product.objects.bulk_create(
+            Product(sku=f"NEW-{n}", name=name, slug=f"new-{n}", price=price, category=category)
+            for n, (name, price) in enumerate(rows)
+        )
+    except InvalidRowsError as error:
+        made["row refused"] += len(error.errors)
+
+
+def change_tags_too_much(made: Made) -> None:
+    """A product gets more tags than it may have, and a tag loses its only product."""
+    product = Product.objects.exclude(lines__isnull=False).order_by("sku")[20]
+    try:
+        product.tags.set(Tag.objects.all())
+    except ValidationError:
+        made["tags refused"] += 1
+    last = Tag.objects.create(name="last chance", slug="last-chance")
+    product.tags.add(last)
+    product.tags.remove(last)
+    made.update(("create", "m2m_add", "m2m_remove", "delete"))
+
+
 def take_all_back(made: Made) -> None:
     """Everything at once, and then a rollback: nothing was made."""
     products = list(Product.objects.exclude(lines__isnull=False).order_by("-sku")[:20])
@@ -274,6 +302,8 @@ DAY = (
     change_many,
     move_and_rename,
     change_tags,
+    receive_a_bad_delivery,
+    change_tags_too_much,
     send_and_cancel_orders,
     take_all_back,
     take_half_back,

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth import login
 from django.core.cache import cache
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpResponse
 from django.urls import reverse_lazy
 from django.views.generic import DetailView, FormView, ListView, TemplateView
@@ -48,6 +48,13 @@ class ProductList(ListView):
 class ProductPage(DetailView):
     template_name = "shop/product.html"
     queryset = Product.objects.select_related("category")
+
+    def get_object(self, queryset: QuerySet[Product] | None = None) -> Product:
+        product = super().get_object(queryset)
+        if self.request.user.is_authenticated:
+            lines = product.lines.filter(order__customer=self.request.user)
+            product.ordered = lines.aggregate(sum=Sum("quantity", default=0))["sum"]
+        return product
 
 
 class CategoryPage(DetailView):

@@ -21,7 +21,7 @@ from tests.example.conftest import Shop, run_manage
 
 AUDITED = ("profile", "category", "tag", "product", "order", "orderline")
 STAMPED = ("profile", "category", "product", "order")
-STAMPS = ("created_at", "updated_at", "updated_by_id")
+STAMPS = ("created_at", "updated_at", "updated_by_id", "product_count")
 
 
 def get_entries(shop: Shop, **kwargs: Any) -> list[dict[str, Any]]:
@@ -186,8 +186,9 @@ def test_each_product_has_a_picture_of_its_own(shop: Shop) -> None:
 def test_each_save_has_moved_the_stamp_on(shop: Shop) -> None:
     updates = shop.ask("SELECT * FROM watched WHERE verb = 'update'")
     assert [tuple(row) for row in updates if not row["is_later"]] == []
-    # Among them the saves that changed nothing else.
-    assert [row["place"] for row in updates if not row["says_more"]] == ["shop_product"] * 25
+    # Among them the saves that changed nothing else, beside the counters of tags.
+    quiet = [row["place"] for row in updates if not row["says_more"]]
+    assert [place for place in quiet if place != "shop_tag"] == ["shop_product"] * 25
 
 
 def test_each_row_has_its_stamps_and_the_last_editor(shop: Shop) -> None:
@@ -263,6 +264,30 @@ def test_no_cached_part_of_a_page_holds_an_old_value(shop: Shop) -> None:
     assert shop.figures["cached"] > shop.figures["cached_dropped"] > 300
 
 
+def test_tags_are_counted_limited_and_go_with_their_last_product(shop: Shop) -> None:
+    counts = Counter(row["tag_id"] for row in shop.ask("SELECT tag_id FROM shop_product_tags"))
+    kept = {row["id"]: row["product_count"] for row in shop.ask("SELECT * FROM shop_tag")}
+    assert kept == dict(counts)
+    assert min(kept.values()) > 0
+    most = Counter(row["product_id"] for row in shop.ask("SELECT * FROM shop_product_tags"))
+    assert shop.figures["tags_most"] == max(most.values()) <= 8
+    # It was there, and went in the unit of work in which its product lost it.
+    entries = [entry for entry in get_entries(shop) if entry["object_text"] == "last chance"]
+    assert [entry["action"] for entry in entries] == ["create", "delete"]
+    (lost,) = (
+        entry
+        for entry in get_entries(shop)
+        if entry["unit"] == entries[1]["unit"] and entry["action"] == "m2m_remove"
+    )
+    assert lost["changes"]["tags"]["removed"] == [int(entries[0]["object_pk"])]
+
+
+def test_nothing_of_a_bad_delivery_came_in(shop: Shop) -> None:
+    assert shop.ask("SELECT * FROM shop_product WHERE sku LIKE 'NEW-%'") == []
+    assert shop.ask("SELECT * FROM shop_product WHERE name = '' OR price <= 0") == []
+    assert shop.figures["rows_refused"] == 3
+
+
 def test_the_table_shows_the_figures_and_they_are_what_is_there(shop: Shop) -> None:
     figures = shop.figures
     actions = Counter(entry["action"] for entry in get_entries(shop))
@@ -272,6 +297,7 @@ def test_the_table_shows_the_figures_and_they_are_what_is_there(shop: Shop) -> N
         "profiles": "shop_profile",
         "users": "auth_user",
         "destinations": "shop_destination",
+        "tags": "shop_tag",
     }
     for figure, table in counts.items():
         assert figures[figure] == shop.ask(f"SELECT COUNT(*) AS n FROM {table}")[0]["n"]
@@ -280,7 +306,7 @@ def test_the_table_shows_the_figures_and_they_are_what_is_there(shop: Shop) -> N
     did = ", ".join(f"{action} {number:,}" for action, number in sorted(actions.items()))
     total, units, undone = actions.total(), figures["units"], figures["entries_undone"]
     rows, with_editor = figures["rows"], figures["rows_with_editor"]
-    users, products = figures["users"], figures["products"]
+    users, products, tags = figures["users"], figures["products"], figures["tags"]
     assert table == {
         "LastModified": [
             f"{rows} of {rows} rows stamped, {with_editor} with an editor",
@@ -304,6 +330,13 @@ def test_the_table_shows_the_figures_and_they_are_what_is_there(shop: Shop) -> N
             "1 mail in the outbox",
             "1 to who signed up, 0 to whose sign-up was rolled back",
         ],
+        "Validate": ["3 delivered rows refused", "0 rows of that delivery"],
+        "FewTags": [
+            f"1 change to too many tags refused, {tags} counters kept, 1 tag deleted with its "
+            f"last product",
+            f"at most {figures['tags_most']} of 8 tags a product, {tags} tags, 0 without a "
+            f"product",
+        ],
         "ProfileForEveryUser": [f"{users} profiles", f"{users} users"],
         "make_slug": [f"{products} slugs", f"{products} products"],
     }
@@ -313,7 +346,7 @@ def test_the_table_shows_the_figures_and_they_are_what_is_there(shop: Shop) -> N
 def test_the_output_is_plain_text_that_fits_a_screen(shop: Shop) -> None:
     lines = shop.output.partition("All of it agrees.")[0].splitlines()
     assert "\x1b" not in shop.output
-    assert len(lines) < 45
+    assert len(lines) < 50
     assert max(map(len, lines[2:])) <= 80
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import json
 import re
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -77,6 +79,31 @@ def test_a_product_page_shows_what_the_row_holds(shop: Shop, browser: Browser) -
         for column in ("name", "description", "sku", "image"):
             assert html.escape(product[column]) in page
         assert f"€ {product['price']:.2f}" in page
+
+
+def test_a_customer_is_told_what_was_ordered_and_called_by_name(
+    shop: Shop, browser: Browser, keeper: Browser
+) -> None:
+    line, *_ = shop.ask("SELECT * FROM shop_orderline ORDER BY id", live=True)
+    with closing(sqlite3.connect(shop.var / "db.sqlite3")) as connection, connection:
+        connection.execute("UPDATE auth_user SET first_name = 'Kim' WHERE username = 'keeper'")
+        connection.execute(
+            "UPDATE shop_order SET customer_id = "
+            "(SELECT id FROM auth_user WHERE first_name = 'Kim') WHERE id = ?",
+            (line["order_id"],),
+        )
+    product = get_product(shop, id=line["product_id"])
+    page = keeper.get(f"/product/{product['slug']}/").text
+    assert f"You have ordered {line['quantity']} of these." in page
+    assert "Log out Kim" in page
+    assert "You have ordered" not in browser.get(f"/product/{product['slug']}/").text
+
+
+def test_the_list_of_tags_shows_how_many_products_each_has(shop: Shop, keeper: Browser) -> None:
+    page = keeper.get("/admin/shop/tag/").text
+    shown = re.findall(r'class="field-product_count">(\d+)<', page)
+    kept = shop.ask("SELECT product_count FROM shop_tag ORDER BY name", live=True)
+    assert [int(count) for count in shown] == [row["product_count"] for row in kept] != []
 
 
 def test_a_tag_shows_its_products(shop: Shop, browser: Browser) -> None:

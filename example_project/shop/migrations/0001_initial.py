@@ -22,6 +22,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=30, unique=True)),
                 ('slug', models.SlugField(max_length=30, unique=True)),
+                ('product_count', models.PositiveIntegerField(default=0, editable=False, verbose_name='products')),
             ],
             options={
                 'ordering': ('name',),
