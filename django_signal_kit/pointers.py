@@ -110,7 +110,8 @@ class Pointer:
             old = get_old_row(instance, using)
             return set() if old is None else {old[self.attname]} - {None}
         unit = get_unit()
-        noted = ("links", self.field, type(instance))
+        # By this pointer, not by its field: each receiver has its own, and is told by itself.
+        noted = ("links", self, type(instance))
         if unit is not None and noted in unit.notes:
             return set()
         if unit is not None:

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import ModelReceiver, batch
-from django_signal_kit.receivers import OrphanCleanup
+from django_signal_kit.receivers import M2MCount, OrphanCleanup
 from tests.rarities.models import Label
 from tests.relations.models import (
     Article,
@@ -79,6 +79,35 @@ def test_a_row_goes_when_what_is_linked_is_deleted(topics: Any) -> None:
     assert get_names() == ["t1", "t2"]
     Article.objects.filter(pk=two.pk).delete()
     assert get_names() == ["t2"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_row_goes_if_another_receiver_looks_at_the_same_links(wire: Any, is_first: bool) -> None:
+    count = (
+        M2MCount,
+        {"models": [Topic], "relation": "articles", "field": "article_count"},
+    )
+    cleanup = (OrphanCleanup, {"models": [Topic]})
+    wire(*((cleanup, count) if is_first else (count, cleanup)))
+    first, second, _ = make_topics()
+    one, two = make_article(first, second), make_article(second)
+    one.delete()
+    assert get_names() == ["t1", "t2"]
+    second.refresh_from_db()
+    assert second.article_count == 1
+    with batch():
+        make_article(second).delete()
+        two.delete()
+    assert get_names() == ["t2"]
+
+
+def test_a_chain_of_links_goes_link_by_link(wire: Any) -> None:
+    wire((OrphanCleanup, {"models": [Player], "relations": ["followers"]}))
+    first, second, third, _ = (Player.objects.create(name=f"p{n}") for n in range(4))
+    first.follows.add(second)
+    second.follows.add(third)
+    first.delete()
+    assert get_names(Player) == ["p3"]
 
 
 def test_what_was_never_pointed_to_stays(topics: Any) -> None:
