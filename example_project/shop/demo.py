@@ -25,7 +25,15 @@ from shop.pages import find_stale, get_cached, get_paths, visit
 
 KEEPER = "keeper"
 #: All that the shop writes into its folder, and all that is ever deleted there.
-OWN = ("db.sqlite3", "db.sqlite3-wal", "db.sqlite3-shm", "cache", "media", "outbox")
+OWN = (
+    "db.sqlite3",
+    "db.sqlite3-wal",
+    "db.sqlite3-shm",
+    "cache",
+    "media",
+    "outbox",
+    "deletions.log",
+)
 
 
 class NotOursError(Exception):

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands, load_command_class
+from django.core.management.base import BaseCommand
 
 import django_signal_kit
 from django_signal_kit import ModelReceiver, receivers
@@ -122,6 +124,22 @@ def test_each_check_is_explained_and_each_explained_check_exists() -> None:
     page = (ROOT / "docs" / "reference" / "checks.md").read_text(encoding="utf-8")
     explained = re.findall(r"^## signal_kit\.([EW]\d{3})", page, re.MULTILINE)
     assert sorted(explained) == sorted(in_code)
+
+
+def test_each_command_is_explained_with_all_its_options() -> None:
+    package = Path(django_signal_kit.__file__).parent
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    commands = {path.stem for path in package.rglob("management/commands/[!_]*.py")}
+    assert commands <= set(sections)
+    missing = []
+    for command in commands:
+        parser = load_command_class(get_commands()[command], command).create_parser("", command)
+        django_own = BaseCommand().create_parser("", command)._option_string_actions
+        for option in set(parser._option_string_actions) - set(django_own):
+            if f"`{option}" not in sections[command]:
+                missing.append((command, option))
+    assert missing == []
 
 
 def test_each_option_and_hook_of_a_ready_made_is_on_its_page() -> None:

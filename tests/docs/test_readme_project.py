@@ -1,4 +1,4 @@
-"""By the README alone, from an empty directory to five receivers that work."""
+"""By the README alone, from an empty directory to receivers that work."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from django_signal_kit import receivers
+from django_signal_kit.catalog import DJANGO_SIGNALS
 from tests.docs.blocks import ROOT, Block, check_output, get_expected, read
 from tests.docs.project import Project
 
@@ -161,6 +163,21 @@ def test_everything_else_that_the_readme_shows_runs(tmp_path: Path) -> None:
     done = list(follow(project, read(README)))
     assert "shop/tests.py" in [block.path for block in done]
     assert "no issues" in project.manage("check")
+
+
+def test_the_readme_lists_each_ready_made_with_its_signals_and_its_page() -> None:
+    rows = re.findall(
+        r"^\| \[(\w+)\]\(docs/reference/([\w-]+)\.md\) \| ([^|]+) \|",
+        README.read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    said = {name: (page, set(re.findall(r"`(\w+)`", signals))) for name, page, signals in rows}
+    expected = {}
+    for name in receivers.__all__:
+        page = re.sub(r"(?<!^)(?=[A-Z][a-z])", "-", name).lower()
+        expected[name] = (page, set(vars(getattr(receivers, name))) & set(DJANGO_SIGNALS))
+    assert said == expected
+    assert len(rows) == len(said)
 
 
 def test_the_readme_links_to_what_exists() -> None:

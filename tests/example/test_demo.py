@@ -380,6 +380,7 @@ def test_starting_afresh_deletes_what_the_shop_wrote_and_nothing_else(tmp_path: 
     run_manage(var, "migrate", "--verbosity=0", cwd=tmp_path)
     (var / "media" / "products").mkdir(parents=True)
     (var / "media" / "products" / "old.png").touch()
+    (var / "deletions.log").write_text("a line of an earlier day")
     (var / "notes.txt").write_text("mine")
     assert (var / "db.sqlite3").exists()
     code = "from django.conf import settings; from shop.demo import start_afresh; "
@@ -387,4 +388,5 @@ def test_starting_afresh_deletes_what_the_shop_wrote_and_nothing_else(tmp_path: 
     assert done.returncode == 0, done.stderr
     assert not (var / "db.sqlite3").exists()
     assert not (var / "media").exists()
+    assert not (var / "deletions.log").exists()
     assert (var / "notes.txt").read_text() == "mine"
