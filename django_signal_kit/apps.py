@@ -85,10 +85,10 @@ def discover() -> None:
 
 def wire() -> None:
     """Connect what the settings and ``@register`` say, and nothing else."""
+    extensions.disconnect()
     receivers, problems = load()
     if problems:
         raise ImproperlyConfigured("\n".join(map(str, problems))) from problems[0]
-    extensions.disconnect()
     extending.take_back()
     registry.connect(receivers)
     for receiver in receivers:
@@ -110,5 +110,6 @@ def rewire(*, setting: str, value: Any, **kwargs: Any) -> None:
             config.start()
             return
     # For the length of the block the kit is not installed.
+    extensions.disconnect()
     extending.take_back()
     registry.disconnect()

@@ -31,7 +31,7 @@ from django.dispatch import Signal
 from django.test import RequestFactory, SimpleTestCase, TransactionTestCase
 from django.test.utils import modify_settings, override_settings
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import example, given
 
 from django_signal_kit import (
     ModelReceiver,
@@ -566,6 +566,20 @@ STEPS = st.lists(
 )
 
 
+@example(
+    # Apps that do not come up leave nothing behind that waits for models.
+    steps=[
+        ("apps", 4),
+        ("kit", 2),
+        ("apps", 2),
+        ("kit", 2),
+        ("leave", 1),
+        ("raise", 2),
+        ("apps", 2),
+        ("apps", 3),
+        ("kit", 2),
+    ]
+)
 @given(steps=STEPS)
 def test_whatever_is_overridden_the_wiring_is_that_of_the_settings(
     steps: list[tuple[str, int]],
