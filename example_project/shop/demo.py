@@ -168,10 +168,15 @@ def make_table(figures: Figures) -> Table:
     )
     table.add_row(
         "FewTags\nProductCount\nUnusedTags",
-        f"{f.tags_refused} change to too many tags refused, {f.tags_right} counters kept, "
-        f"{f.tags_swept} tag deleted with its last product",
+        f"{f.tags_refused} change refused, {f.tags_right} tags counted, {f.tags_swept} deleted "
+        f"with their last product",
         f"at most {f.tags_most} of 8 tags a product, {f.tags} tags, {f.tags_unused} without a "
         f"product",
+    )
+    table.add_row(
+        "InitialAttributes",
+        f"{f.products_with_ordered} start with 0 ordered",
+        f"{f.products} products",
     )
     table.add_row("ProfileForEveryUser", f"{f.profiles} profiles", f"{f.users} users")
     table.add_row(

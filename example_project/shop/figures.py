@@ -97,6 +97,8 @@ class Figures:
     #: Tags that went by themselves.
     tags_swept: int = 0
     products: int = 0
+    #: Products that have the attribute that is no column, with the value to start from.
+    products_with_ordered: int = 0
     slugs: int = 0
     destinations: int = 0
 
@@ -119,13 +121,15 @@ class Figures:
             yield f"{self.mails} mails, {self.mails_to_newcomer} of them to the newcomer."
         if (self.rows_refused, self.rows_delivered) != (3, 0):
             yield f"{self.rows_refused} rows refused, {self.rows_delivered} there all the same."
-        if self.tags_right != self.tags or self.tags_unused or self.tags_swept != 1:
+        if self.tags_right != self.tags or self.tags_unused or self.tags_swept != 2:
             yield (
                 f"Of {self.tags} tags {self.tags_right} have the right count, {self.tags_unused} "
                 f"no product; {self.tags_swept} went with their last one."
             )
         if self.tags_refused != 1 or self.tags_most > 8:
             yield f"{self.tags_refused} changes of tags refused, {self.tags_most} at a product."
+        if self.products_with_ordered != self.products:
+            yield f"{self.products_with_ordered} of {self.products} products know what is ordered."
         if self.profiles != self.users or self.slugs != self.products:
             yield (
                 f"{self.users} users have {self.profiles} profiles, {self.products} products "
@@ -144,6 +148,9 @@ def count(figures: Figures, witness: Witness) -> None:
     figures.users = User.objects.count()
     figures.profiles = Profile.objects.count()
     figures.products = Product.objects.count()
+    figures.products_with_ordered = sum(
+        getattr(product, "ordered", None) == 0 for product in Product.objects.all()
+    )
     figures.slugs = sum(
         slug == slugify(f"{name} {sku}")
         for slug, name, sku in Product.objects.values_list("slug", "name", "sku")
@@ -199,10 +206,12 @@ def count_tags(figures: Figures) -> None:
     figures.tags_most = max(
         Product.objects.annotate(count=Count("tags")).values_list("count", flat=True)
     )
-    # A tag that went by itself did so in the unit of work in which its product let go of it.
+    # A tag that went by itself did so in the unit of work in which its product let go of it, or
+    # was deleted.
     kind = ContentType.objects.get_for_model(Tag)
     gone = AuditEntry.objects.filter(action="delete", content_type=kind)
-    letting_go = AuditEntry.objects.filter(action__startswith="m2m")
+    product = ContentType.objects.get_for_model(Product)
+    letting_go = AuditEntry.objects.filter(content_type=product)
     figures.tags_swept = gone.filter(unit__in=letting_go.values("unit")).count()
 
 

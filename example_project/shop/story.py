@@ -228,8 +228,8 @@ def receive_a_bad_delivery(made: Made) -> None:
 
 
 def change_tags_too_much(made: Made) -> None:
-    """A product gets more tags than it may have, and a tag loses its only product."""
-    product = Product.objects.exclude(lines__isnull=False).order_by("sku")[20]
+    """A product gets more tags than it may have, and two tags lose their only product."""
+    product, gone = Product.objects.exclude(lines__isnull=False).order_by("sku")[20:22]
     try:
         product.tags.set(Tag.objects.all())
     except ValidationError:
@@ -238,6 +238,9 @@ def change_tags_too_much(made: Made) -> None:
     product.tags.add(last)
     product.tags.remove(last)
     made.update(("create", "m2m_add", "m2m_remove", "delete"))
+    gone.tags.add(Tag.objects.create(name="last of its kind", slug="last-of-its-kind"))
+    gone.delete()
+    made.update(("create", "m2m_add", "delete", "delete"))
 
 
 def take_all_back(made: Made) -> None:

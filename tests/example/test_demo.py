@@ -280,6 +280,12 @@ def test_tags_are_counted_limited_and_go_with_their_last_product(shop: Shop) -> 
         if entry["unit"] == entries[1]["unit"] and entry["action"] == "m2m_remove"
     )
     assert lost["changes"]["tags"]["removed"] == [int(entries[0]["object_pk"])]
+    # The product of the other one was deleted.
+    entries = [entry for entry in get_entries(shop) if entry["object_text"] == "last of its kind"]
+    assert [entry["action"] for entry in entries] == ["create", "delete"]
+    together = [entry for entry in get_entries(shop) if entry["unit"] == entries[1]["unit"]]
+    assert {entry["place"] for entry in together} == {"shop_product", "shop_tag"}
+    assert {entry["action"] for entry in together} == {"delete"}
 
 
 def test_nothing_of_a_bad_delivery_came_in(shop: Shop) -> None:
@@ -332,11 +338,11 @@ def test_the_table_shows_the_figures_and_they_are_what_is_there(shop: Shop) -> N
         ],
         "Validate": ["3 delivered rows refused", "0 rows of that delivery"],
         "FewTags": [
-            f"1 change to too many tags refused, {tags} counters kept, 1 tag deleted with its "
-            f"last product",
+            f"1 change refused, {tags} tags counted, 2 deleted with their last product",
             f"at most {figures['tags_most']} of 8 tags a product, {tags} tags, 0 without a "
             f"product",
         ],
+        "InitialAttributes": [f"{products} start with 0 ordered", f"{products} products"],
         "ProfileForEveryUser": [f"{users} profiles", f"{users} users"],
         "make_slug": [f"{products} slugs", f"{products} products"],
     }
@@ -345,6 +351,8 @@ def test_the_table_shows_the_figures_and_they_are_what_is_there(shop: Shop) -> N
 
 def test_the_output_is_plain_text_that_fits_a_screen(shop: Shop) -> None:
     lines = shop.output.partition("All of it agrees.")[0].splitlines()
+    # How fast the machine is, is not the demo's to say.
+    lines = [line for line in lines if not line.startswith("Slow request")]
     assert "\x1b" not in shop.output
     assert len(lines) < 50
     assert max(map(len, lines[2:])) <= 80
