@@ -6,24 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from django_signal_kit.batching import batch as batch
     from django_signal_kit.current import context as context
     from django_signal_kit.current import get_context as get_context
     from django_signal_kit.receiver import ModelReceiver as ModelReceiver
     from django_signal_kit.receiver import Receiver as Receiver
-    from django_signal_kit.registry import muted as muted
-    from django_signal_kit.registry import only as only
-    from django_signal_kit.registry import register as register
+    from django_signal_kit.units.unit import batch as batch
+    from django_signal_kit.wiring.registry import muted as muted
+    from django_signal_kit.wiring.registry import only as only
+    from django_signal_kit.wiring.registry import register as register
 
 _ROOMS = {
     "Receiver": "receiver",
     "ModelReceiver": "receiver",
-    "register": "registry",
-    "batch": "batching",
+    "register": "wiring.registry",
+    "batch": "units.unit",
     "context": "current",
     "get_context": "current",
-    "muted": "registry",
-    "only": "registry",
+    "muted": "wiring.registry",
+    "only": "wiring.registry",
 }
 
 __all__ = list(_ROOMS)

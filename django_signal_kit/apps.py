@@ -15,13 +15,13 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import module_has_submodule
 from django.utils.translation import gettext_lazy as _
 
-from django_signal_kit import extending
 from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.conf import conf
-from django_signal_kit.early import extensions
-from django_signal_kit.loading import discovered, load
-from django_signal_kit.receivers.model_extension import ModelExtension
-from django_signal_kit.registry import registry
+from django_signal_kit.extension import extending
+from django_signal_kit.extension.early import extensions
+from django_signal_kit.extension.model_extension import ModelExtension
+from django_signal_kit.wiring.configured import discovered, load
+from django_signal_kit.wiring.registry import registry
 
 #: The settings that say which models stand in the place of others.
 SWAPPING = ("SIGNAL_KIT_AUDIT_ENTRY_MODEL", "AUTH_USER_MODEL")

@@ -10,10 +10,10 @@ from django.core.checks import CheckMessage, Warning
 
 from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
-from django_signal_kit.loading import load
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.senders import Coverage
-from django_signal_kit.unheard import check_foreign_keys
+from django_signal_kit.wiring.configured import load
+from django_signal_kit.wiring.senders import Coverage
+from django_signal_kit.wiring.unheard import check_foreign_keys
 
 
 def check_signal_kit(

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
-from django_signal_kit.failures import report_failure
+from django_signal_kit.units.failures import report_failure
 
 KEY = "signal_kit.exchange"
 

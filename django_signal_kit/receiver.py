@@ -11,9 +11,9 @@ from django.core.checks import CheckMessage
 from django.db.models import Field, ManyToManyField, Model
 from django.db.models.fields.reverse_related import ManyToManyRel
 
-from django_signal_kit import batching
-from django_signal_kit.batching import FlushOn
 from django_signal_kit.options import check_options
+from django_signal_kit.units import unit
+from django_signal_kit.units.unit import FlushOn
 
 ModelSpec: TypeAlias = str | type[Model] | type
 
@@ -79,7 +79,7 @@ class Receiver:
         collected since. ``flush_on`` (default: the option) and ``using`` (default: the database
         of the write in progress, else ``"default"``) say when and with which transaction.
         """
-        return batching.collect(self, item, key, flush_on or self.flush_on, using)
+        return unit.collect(self, item, key, flush_on or self.flush_on, using)
 
     def flush(self, items: list[Any]) -> Any:
         """Act on all that a unit of work collected, once; ``items`` is in order, never empty.

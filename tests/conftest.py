@@ -19,7 +19,7 @@ from django.db import connection, connections
 from django.db.models.signals import post_migrate, pre_migrate
 from django.urls import set_urlconf
 
-from django_signal_kit import registry
+from django_signal_kit.wiring import registry
 from tests.flushing import _flush_only_what_was_written  # noqa: F401 a fixture
 
 hypothesis.settings.register_profile("quick", max_examples=50, deadline=None)

@@ -4,7 +4,7 @@ import factory
 from django.contrib.auth import get_user_model
 from django.db.models.fields.files import FieldFile
 
-from tests.testapp import models
+from tests.apps.testapp import models
 
 
 class UserFactory(factory.django.DjangoModelFactory):

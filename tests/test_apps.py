@@ -16,14 +16,14 @@ from django.db.models.signals import post_save
 from django.test.utils import modify_settings, override_settings
 
 from django_signal_kit import ModelReceiver
-from django_signal_kit.registry import registry
+from django_signal_kit.wiring.registry import registry
+from tests.apps.testapp.models import Product, Tag
 from tests.projects import KIT, SHOP, Project
-from tests.testapp.models import Product, Tag
 
 pytestmark = pytest.mark.django_db
 
 PRINT_NAMES = """
-from django_signal_kit.registry import registry
+from django_signal_kit.wiring.registry import registry
 print(*[receiver.name for receiver in registry.receivers])
 """
 
@@ -273,7 +273,7 @@ def test_starting_imports_neither_what_is_not_used_nor_djangos_test_framework(
     printed = project.run("""
 import sys
 print(*[name for name in ("django.test", "django.contrib.auth.models",
-    "django_signal_kit.receivers.audit_log", "django_signal_kit.middleware",
+    "django_signal_kit.audit.audit_log", "django_signal_kit.middleware",
     "django.contrib.admin", "django_signal_kit.audit") if name in sys.modules])
 """)
     assert printed.strip() == ""
@@ -316,7 +316,7 @@ def test_models_that_are_not_installed_for_a_while_are_covered_again_afterwards(
     wire: Any,
 ) -> None:
     wire((Saves, {"models": ["__all__"]}))
-    rest = [name for name in settings.INSTALLED_APPS if name != "tests.testapp"]
+    rest = [name for name in settings.INSTALLED_APPS if name != "tests.apps.testapp"]
     with override_settings(INSTALLED_APPS=rest):
         assert Product not in [connection.sender for connection in registry.connections]
     Product.objects.create(name="after")
@@ -340,7 +340,7 @@ def test_apps_that_a_test_case_does_not_use_stay_wired(wire: Any) -> None:
     from django.test import TransactionTestCase
 
     class FewApps(TransactionTestCase):
-        available_apps = ["tests.testapp"]
+        available_apps = ["tests.apps.testapp"]
 
     wire(
         (Saves, {"models": ["testapp.Product"]}),

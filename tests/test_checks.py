@@ -14,7 +14,7 @@ from django.test.utils import override_settings
 from django_signal_kit import ModelReceiver, Receiver
 from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.receivers import AuditLog
-from django_signal_kit.registry import registry
+from django_signal_kit.wiring.registry import registry
 
 KIT = "django_signal_kit.receivers"
 HERE = __name__
@@ -282,9 +282,9 @@ MISTAKES: list[tuple[Any, str, str]] = [
         {"DISCOVER_EXCLUDE": ["tests.tesstapp"]},
         "E017",
         "SIGNAL_KIT['DISCOVER_EXCLUDE'] has 'tests.tesstapp', but no such app is installed. "
-        "Did you mean 'tests.testapp'?",
+        "Did you mean 'tests.apps.testapp'?",
     ),
-    ({"DISCOVER_EXCLUDE": ["testapp"]}, "E017", "Did you mean 'tests.testapp'?"),
+    ({"DISCOVER_EXCLUDE": ["tests.testapp"]}, "E017", "Did you mean 'tests.apps.testapp'?"),
 ]
 
 

@@ -45,8 +45,8 @@ def test_the_setting_is_never_changed(wire: Any) -> None:
                 "OPTIONS": {"models": ["testapp.*"]},
             }
         ],
-        "EXTRA_SIGNALS": {"paid": "tests.test_catalog.order_paid"},
-        "DISCOVER_EXCLUDE": ["tests.testapp"],
+        "EXTRA_SIGNALS": {"paid": "tests.wiring.test_catalog.order_paid"},
+        "DISCOVER_EXCLUDE": ["tests.apps.testapp"],
     }
     before = copy.deepcopy(signal_kit)
     with override_settings(SIGNAL_KIT=signal_kit):

@@ -18,9 +18,9 @@ from django.urls import path
 
 from django_signal_kit import ModelReceiver, get_context
 from django_signal_kit.middleware import RequestContextMiddleware
+from tests.apps.testapp.models import Tag
 from tests.conftest import run_async
 from tests.factories import UserFactory
-from tests.testapp.models import Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

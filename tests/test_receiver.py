@@ -10,8 +10,8 @@ from django.db import transaction
 from django_signal_kit import ModelReceiver, Receiver
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.receiver import get_near_misses
-from django_signal_kit.registry import registry
-from tests.testapp.models import Tag
+from django_signal_kit.wiring.registry import registry
+from tests.apps.testapp.models import Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,8 +18,8 @@ from django.test.utils import override_settings
 from django.urls import reverse
 
 from django_signal_kit import muted
-from django_signal_kit.registry import registry
 from django_signal_kit.test import TemplateRecorder
+from django_signal_kit.wiring.registry import registry
 from tests.projects import KIT, SHOP, Project
 
 PAGES = {

@@ -17,8 +17,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from django_signal_kit.audit import logins
 from django_signal_kit.audit.models import AbstractAuditEntry, AuditEntry
+from django_signal_kit.audit.pages import logins
+from django_signal_kit.audit.pages.addresses import get_list_url, get_page_url, get_row_url
 from django_signal_kit.audit.pages.changelist import (
     EntryChangeList,
     KindFilter,
@@ -28,7 +29,6 @@ from django_signal_kit.audit.pages.chart import Bar, get_chart
 from django_signal_kit.audit.pages.diff import get_rows, reveal
 from django_signal_kit.audit.pages.facts import get_context_rows, get_extra_rows
 from django_signal_kit.audit.pages.kinds import get_model
-from django_signal_kit.audit.pages.links import get_list_url, get_page_url, get_row_url
 from django_signal_kit.audit.pages.presenting import present, show_badge, show_time
 from django_signal_kit.audit.pages.revert import revert_page
 from django_signal_kit.audit.pages.summary import get_summary

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import BinaryField, Field, JSONField
 
-from django_signal_kit.values import UNKNOWN, is_redacted, to_json
+from django_signal_kit.rows.values import UNKNOWN, is_redacted, to_json
 
 
 class NotDecodable(ValueError):  # noqa: N818
@@ -16,7 +16,7 @@ class NotDecodable(ValueError):  # noqa: N818
 
 def decode(field: Field[Any, Any], value: Any) -> Any:
     """What ``field`` held when an entry recorded ``value``; for a foreign key the value of its
-    column. The inverse of :func:`django_signal_kit.values.to_json`.
+    column. The inverse of :func:`django_signal_kit.rows.values.to_json`.
 
     Raises NotDecodable, which names the field, for what was redacted, in whole or in part, for
     what nobody has read, and for a text that the field does not understand.

@@ -17,13 +17,13 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from django_signal_kit.audit.entries import get_entry_model, to_key
+from django_signal_kit.audit.pages.addresses import get_list_url, get_row_url, has_pages
 from django_signal_kit.audit.pages.diff import reveal
-from django_signal_kit.audit.pages.links import get_list_url, get_row_url, has_pages
 from django_signal_kit.audit.pages.paging import ByKey, Cursor, Page, Pager, Sorted
 from django_signal_kit.audit.pages.presenting import Shown, present, show_badge, show_time
 from django_signal_kit.audit.pages.rollup import Link, Parent, find_family, get_own
-from django_signal_kit.batching import batch
-from django_signal_kit.entries import get_entry_model, to_key
+from django_signal_kit.units.unit import batch
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

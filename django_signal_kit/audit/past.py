@@ -12,10 +12,10 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field, Model, QuerySet
 
 from django_signal_kit.audit.decoding import NotDecodable, decode
-from django_signal_kit.entries import to_key
-from django_signal_kit.recording import get_stamps
-from django_signal_kit.registry import registry
-from django_signal_kit.values import UNKNOWN
+from django_signal_kit.audit.entries import to_key
+from django_signal_kit.audit.recording import get_stamps
+from django_signal_kit.rows.values import UNKNOWN
+from django_signal_kit.wiring.registry import registry
 
 
 class HistoryIncomplete(ValueError):  # noqa: N818
@@ -145,7 +145,7 @@ def get_past(
 def get_recorded(model: type[Model]) -> set[str]:
     """The names of the fields of ``model`` that an AuditLog that is wired records."""
     # A circle otherwise: the receiver's module is read before the models are.
-    from django_signal_kit.receivers.audit_log import AuditLog
+    from django_signal_kit.audit.audit_log import AuditLog
 
     return {
         field.name
@@ -171,7 +171,7 @@ def _get_needed(model: type[Model], fields: Iterable[str] | None) -> Collection[
 
 def _get_lost_stamps(model: type[Model]) -> Collection[str]:
     """Stamps of which the log leaves out those that are alone in a save."""
-    from django_signal_kit.receivers.audit_log import AuditLog
+    from django_signal_kit.audit.audit_log import AuditLog
 
     keeps = any(
         isinstance(receiver, AuditLog) and receiver.stamps and registry.covers(receiver, model)

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db import models, router
 from django.utils import timezone
 
+from django_signal_kit.audit.entries import get_kind, to_key
 from django_signal_kit.audit.past import Target, get_past
-from django_signal_kit.entries import get_kind, to_key
 
 Moment = datetime.datetime | datetime.date
 AnyRow = models.Model | tuple[type[models.Model], Any]

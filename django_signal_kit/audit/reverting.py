@@ -16,12 +16,12 @@ from django.db.models import Field, Model, ProtectedError, QuerySet, RestrictedE
 from django.db.models.deletion import Collector
 
 from django_signal_kit.audit.decoding import NotDecodable, decode
-from django_signal_kit.batching import batch
+from django_signal_kit.audit.recording import get_stamps
 from django_signal_kit.current import context
-from django_signal_kit.locking import lock_before_reading
-from django_signal_kit.reading import lock_rows
-from django_signal_kit.recording import get_stamps
-from django_signal_kit.values import UNKNOWN, to_json
+from django_signal_kit.rows.database import lock_rows
+from django_signal_kit.rows.values import UNKNOWN, to_json
+from django_signal_kit.units.locking import lock_before_reading
+from django_signal_kit.units.unit import batch
 
 #: Who may revert, beside the permission for the row: a codename in the app of the log's model.
 PERMISSION = "revert_auditentry"

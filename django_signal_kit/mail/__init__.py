@@ -1,1 +1,1 @@
-"""Rendering and sending mail."""
+"""One welcome to each new user."""

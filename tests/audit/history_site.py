@@ -12,7 +12,7 @@ from django.urls import path
 from django_signal_kit.audit.admin import AuditEntryAdmin
 from django_signal_kit.audit.history import AuditHistoryMixin
 from django_signal_kit.audit.models import AuditEntry
-from tests.testapp.models import Category, Line, Product, ProductProxy, Restaurant, Tag, Token
+from tests.apps.testapp.models import Category, Line, Product, ProductProxy, Restaurant, Tag, Token
 
 site = admin.AdminSite(name="admin")
 

@@ -19,6 +19,7 @@ from django_signal_kit.audit.admin import AuditEntryAdmin
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.pages import together
 from django_signal_kit.receivers import AuditLog
+from tests.apps.testapp.models import Token
 from tests.audit.browsing import (
     LIST,
     PAGE,
@@ -33,7 +34,6 @@ from tests.audit.browsing import (
     make_entry,
 )
 from tests.factories import CategoryFactory, PersonFactory, ProductFactory, TagFactory, UserFactory
-from tests.testapp.models import Token
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("log")]
 

@@ -21,10 +21,10 @@ from django_signal_kit import context
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.middleware import RequestContextMiddleware
 from django_signal_kit.receivers import AuditLog
-from django_signal_kit.values import to_json
+from django_signal_kit.rows.values import to_json
+from tests.apps.rarities.models import LongKey, OrderLine, Reading, Speechless
+from tests.apps.testapp.models import Tag
 from tests.factories import ProductFactory, TagFactory, UserFactory
-from tests.rarities.models import LongKey, OrderLine, Reading, Speechless
-from tests.testapp.models import Tag
 
 pytestmark = [
     pytest.mark.django_db,

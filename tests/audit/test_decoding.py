@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_signal_kit.audit.decoding import NotDecodable, decode
-from django_signal_kit.values import redact_with_hash, to_json
-from tests.testapp.models import Line, Product, Restaurant
+from django_signal_kit.rows.values import redact_with_hash, to_json
+from tests.apps.testapp.models import Line, Product, Restaurant
 
 AWARE = st.datetimes(timezones=st.just(datetime.UTC))
 JSON = st.recursive(

@@ -20,11 +20,11 @@ from django_signal_kit import batch, context
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.pages import rollup
 from django_signal_kit.receivers import AuditLog
+from tests.apps.testapp.models import Line, Place, Product, ProductProxy, Token
 from tests.audit.browsing import Inline, Text, change_product, get_text, log_in
 from tests.audit.history_site import ProductAdmin, site
 from tests.audit.plans import get_plans, get_scanned, has_seq_scan
 from tests.factories import ProductFactory, RestaurantFactory, TagFactory, UserFactory
-from tests.testapp.models import Line, Place, Product, ProductProxy, Token
 
 pytestmark = [
     pytest.mark.django_db,

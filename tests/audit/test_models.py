@@ -18,8 +18,8 @@ from django.db import connection
 from django_signal_kit import context
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog
+from tests.apps.testapp.models import Product
 from tests.factories import ProductFactory, UserFactory
-from tests.testapp.models import Product
 
 ROOT = Path(__file__).parents[2]
 

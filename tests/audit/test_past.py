@@ -21,6 +21,7 @@ from django_signal_kit import context
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.past import HistoryIncomplete
 from django_signal_kit.receivers import AuditLog, LastModified
+from tests.apps.testapp.models import Page, Place, Plain, Product, Restaurant, Tag, Token
 from tests.conftest import as_entry
 from tests.factories import (
     CategoryFactory,
@@ -29,7 +30,6 @@ from tests.factories import (
     TagFactory,
     UserFactory,
 )
-from tests.testapp.models import Page, Place, Plain, Product, Restaurant, Tag, Token
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 

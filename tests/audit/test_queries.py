@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from django_signal_kit import batch, context
 from django_signal_kit.audit.models import AuditEntry
+from tests.apps.testapp.models import Product, ProductProxy, Tag, Token
 from tests.audit.plans import get_indexes, get_plans, has_seq_scan
 from tests.factories import ProductFactory, TagFactory, UserFactory
-from tests.testapp.models import Product, ProductProxy, Tag, Token
 
 pytestmark = pytest.mark.django_db
 

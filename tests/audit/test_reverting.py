@@ -18,15 +18,8 @@ from django_signal_kit import context
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.reverting import RevertError
 from django_signal_kit.receivers import AuditLog, LastModified
-from tests.factories import (
-    PersonFactory,
-    ProductFactory,
-    RestaurantFactory,
-    TagFactory,
-    UserFactory,
-)
-from tests.rarities.models import Keeper, Speechless
-from tests.testapp.models import (
+from tests.apps.rarities.models import Keeper, Speechless
+from tests.apps.testapp.models import (
     Category,
     Line,
     Note,
@@ -37,6 +30,13 @@ from tests.testapp.models import (
     Tag,
     Ticket,
     Token,
+)
+from tests.factories import (
+    PersonFactory,
+    ProductFactory,
+    RestaurantFactory,
+    TagFactory,
+    UserFactory,
 )
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])

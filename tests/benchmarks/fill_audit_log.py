@@ -100,7 +100,7 @@ def measure_pages(entries: int) -> None:
     from django.test import Client
     from django.urls import reverse
 
-    from tests.testapp.models import Line, Product
+    from tests.apps.testapp.models import Line, Product
 
     root = User.objects.create_superuser("root")
     client = Client()

@@ -15,7 +15,7 @@ ROWS = 200_000
 
 def in_batch() -> None:
     from django_signal_kit import batch
-    from tests.testapp.models import Plain
+    from tests.apps.testapp.models import Plain
 
     with batch():
         for _ in range(ROWS // 1000):
@@ -24,7 +24,7 @@ def in_batch() -> None:
 
 def update() -> None:
     from django_signal_kit import muted
-    from tests.testapp.models import Plain
+    from tests.apps.testapp.models import Plain
 
     with muted("AuditLog"):
         in_batch()
@@ -33,7 +33,7 @@ def update() -> None:
 
 def save() -> None:
     from django_signal_kit import batch
-    from tests.testapp.models import Plain
+    from tests.apps.testapp.models import Plain
 
     with batch():
         for _ in range(ROWS):

@@ -41,7 +41,7 @@ def get_operations() -> dict[str, Operation]:
     from django.db import transaction
 
     from django_signal_kit import batch
-    from tests.testapp.models import Line, Product
+    from tests.apps.testapp.models import Line, Product
 
     product = Product.objects.create(name="p")
 
@@ -170,7 +170,7 @@ def measure_all(delay: float) -> dict[str, dict[str, Cost]]:
     """Mode -> operation -> cost."""
     from django.db import connection
 
-    from tests.proxy import through_proxy
+    from tests.audit.proxy import through_proxy
 
     costs: dict[str, dict[str, Cost]] = {}
     with through_proxy(connection, delay=delay) as proxy:

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from django_signal_kit import context
-from django_signal_kit.connecting.actor import ActorSession
+from django_signal_kit.databases.actor import ActorSession
 from django_signal_kit.receivers import ConnectionSetup
 from tests.benchmarks.interleave import compare, show
 

@@ -9,7 +9,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_init, post_s
 from django.dispatch import Signal
 
 from django_signal_kit import ModelReceiver
-from django_signal_kit.dispatch import make_function
+from django_signal_kit.wiring.dispatch import make_function
 from tests.benchmarks.interleave import compare, show
 
 CALLS = {"plain": 0, "method": 0}

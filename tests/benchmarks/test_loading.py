@@ -8,8 +8,8 @@ import pytest
 from django.db import transaction
 
 from django_signal_kit.receivers import AuditLog
+from tests.apps.testapp.models import Plain, Product
 from tests.benchmarks.interleave import compare, show
-from tests.testapp.models import Plain, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

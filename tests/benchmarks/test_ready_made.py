@@ -13,10 +13,10 @@ from django.core.signals import request_finished, request_started
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from tests.apps.relations.models import Article, Topic
+from tests.apps.testapp.models import Category, Product, Tag
+from tests.apps.validity.models import Hotel
 from tests.benchmarks.interleave import compare, show
-from tests.relations.models import Article, Topic
-from tests.testapp.models import Category, Product, Tag
-from tests.validity.models import Hotel
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,9 +14,9 @@ from django.db.models.signals import post_delete
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit.receivers import CreateRelated, DeletionLog
-from tests.belongings.models import Profile
+from tests.apps.belongings.models import Profile
+from tests.apps.testapp.models import Tag
 from tests.benchmarks.interleave import compare, show
-from tests.testapp.models import Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

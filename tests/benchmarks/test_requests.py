@@ -13,10 +13,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
 from django_signal_kit.receivers import ExceptionAlert, RequestTimer
-from django_signal_kit.registry import registry
+from django_signal_kit.wiring.registry import registry
+from tests.apps.testapp.models import Tag
 from tests.benchmarks.interleave import compare, show
 from tests.serving import call_wsgi
-from tests.testapp.models import Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,8 +11,8 @@ from django.db.models.signals import post_delete, post_save, pre_delete, pre_sav
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit.receivers import AuditLog
+from tests.apps.testapp.models import Plain, Product
 from tests.benchmarks.interleave import compare, show
-from tests.testapp.models import Plain, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

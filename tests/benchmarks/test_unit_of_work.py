@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from django_signal_kit import ModelReceiver
+from tests.apps.testapp.models import Plain
 from tests.benchmarks.interleave import compare, show
-from tests.testapp.models import Plain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

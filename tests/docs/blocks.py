@@ -111,6 +111,12 @@ def get_pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+def get_reference(ready_made: type) -> Path:
+    """The page of a ready-made receiver: in the folder of its feature."""
+    slug = re.sub(r"(?<!^)(?=[A-Z][a-z])", "-", ready_made.__name__).lower()
+    return ROOT / "docs" / "reference" / ready_made.__module__.split(".")[1] / f"{slug}.md"
+
+
 def read(page: Path) -> list[Block]:
     """The fenced blocks of a page. Directives (```` ```{note} ````) are prose."""
     blocks: list[Block] = []
@@ -229,7 +235,7 @@ class Runner:
 
     def run_module(self, block: Block, path: str) -> None:
         from django_signal_kit.apps import wire
-        from django_signal_kit.registry import declarations
+        from django_signal_kit.wiring.registry import declarations
 
         name = path.removesuffix(".py").replace("/", ".")
         if name.endswith(".models"):

@@ -16,10 +16,11 @@ from django.core.management.base import BaseCommand
 import django_signal_kit
 from django_signal_kit import ModelReceiver, receivers
 from django_signal_kit.options import get_options
-from tests.docs.blocks import ROOT, get_pages, read
+from tests.docs.blocks import ROOT, get_pages, get_reference, read
 from tests.docs.project import Project
 
-EXTENSION = ROOT / "docs" / "reference" / "model-extension.md"
+REFERENCE = ROOT / "docs" / "reference"
+EXTENSION = REFERENCE / "extension" / "model-extension.md"
 
 # These are followed in projects of their own: see test_readme_project.py, and below.
 PROJECTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", EXTENSION)
@@ -121,14 +122,14 @@ def test_each_check_is_explained_and_each_explained_check_exists() -> None:
     package = Path(django_signal_kit.__file__).parent
     source = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
     in_code = set(re.findall(r"\"(?:signal_kit\.)?([EW]\d{3})\"", source))
-    page = (ROOT / "docs" / "reference" / "checks.md").read_text(encoding="utf-8")
+    page = (REFERENCE / "checks.md").read_text(encoding="utf-8")
     explained = re.findall(r"^## signal_kit\.([EW]\d{3})", page, re.MULTILINE)
     assert sorted(explained) == sorted(in_code)
 
 
 def test_each_command_is_explained_with_all_its_options() -> None:
     package = Path(django_signal_kit.__file__).parent
-    page = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    page = (REFERENCE / "commands.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
     commands = {path.stem for path in package.rglob("management/commands/[!_]*.py")}
     assert commands <= set(sections)
@@ -146,8 +147,7 @@ def test_each_option_and_hook_of_a_ready_made_is_on_its_page() -> None:
     missing = []
     for cls_name in receivers.__all__:
         cls = getattr(receivers, cls_name)
-        slug = re.sub(r"(?<!^)(?=[A-Z][a-z])", "-", cls_name).lower()
-        text = (ROOT / "docs" / "reference" / f"{slug}.md").read_text(encoding="utf-8")
+        text = get_reference(cls).read_text(encoding="utf-8")
         hooks = [
             hook
             for hook, value in vars(cls).items()

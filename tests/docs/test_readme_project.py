@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from django_signal_kit import receivers
-from django_signal_kit.catalog import DJANGO_SIGNALS
-from tests.docs.blocks import ROOT, Block, check_output, get_expected, read
+from django_signal_kit.wiring.catalog import DJANGO_SIGNALS
+from tests.docs.blocks import ROOT, Block, check_output, get_expected, get_reference, read
 from tests.docs.project import Project
 
 README = ROOT / "README.md"
@@ -167,15 +167,16 @@ def test_everything_else_that_the_readme_shows_runs(tmp_path: Path) -> None:
 
 def test_the_readme_lists_each_ready_made_with_its_signals_and_its_page() -> None:
     rows = re.findall(
-        r"^\| \[(\w+)\]\(docs/reference/([\w-]+)\.md\) \| ([^|]+) \|",
+        r"^\| \[(\w+)\]\((docs/reference/[\w/-]+\.md)\) \| ([^|]+) \|",
         README.read_text(encoding="utf-8"),
         re.MULTILINE,
     )
     said = {name: (page, set(re.findall(r"`(\w+)`", signals))) for name, page, signals in rows}
     expected = {}
     for name in receivers.__all__:
-        page = re.sub(r"(?<!^)(?=[A-Z][a-z])", "-", name).lower()
-        expected[name] = (page, set(vars(getattr(receivers, name))) & set(DJANGO_SIGNALS))
+        cls = getattr(receivers, name)
+        page = str(get_reference(cls).relative_to(ROOT))
+        expected[name] = (page, set(vars(cls)) & set(DJANGO_SIGNALS))
     assert said == expected
     assert len(rows) == len(said)
 

@@ -16,9 +16,9 @@ import pytest
 from django.db import connection
 
 from django_signal_kit.audit.models import AuditEntry
-from django_signal_kit.values import to_json
+from django_signal_kit.rows.values import to_json
+from tests.apps.testapp.models import Product
 from tests.factories import TagFactory
-from tests.testapp.models import Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,8 +15,8 @@ from django.db import DatabaseError, transaction
 from django.db.models import F
 
 from django_signal_kit import batch
+from tests.apps.testapp.models import Product, Tag
 from tests.faults.nursery import WRITERS
-from tests.testapp.models import Product, Tag
 
 _LEAST = 6
 

@@ -20,8 +20,8 @@ from django_signal_kit.receivers import (
     LastModified,
     WelcomeEmail,
 )
+from tests.apps.testapp.models import Product
 from tests.factories import CategoryFactory, ProductFactory, UserFactory, store
-from tests.testapp.models import Product
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 

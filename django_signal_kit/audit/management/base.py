@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections, router
 from django.db.models import IntegerField, Model
 
+from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.audit.models import AuditSeal
-from django_signal_kit.entries import get_entry_model
 
 
 class LogCommand(BaseCommand):

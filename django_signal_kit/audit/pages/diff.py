@@ -12,7 +12,7 @@ from django.db.models import Field, ForeignKey, ManyToManyField, Model
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from django_signal_kit.values import REDACTED, to_json
+from django_signal_kit.rows.values import REDACTED, to_json
 
 # What nobody sees, but what makes two texts different or one text look like another.
 _INVISIBLE = re.compile(

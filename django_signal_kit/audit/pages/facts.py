@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_signal_kit.audit.models import AbstractAuditEntry
 from django_signal_kit.audit.pages.diff import Value, get_value, reveal
-from django_signal_kit.values import to_json
+from django_signal_kit.rows.values import to_json
 
 Fact = tuple[str, Value]
 

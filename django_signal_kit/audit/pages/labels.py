@@ -15,7 +15,7 @@ from django.db.models import Field, ManyToManyField, Model, QuerySet
 from django.http import HttpRequest
 
 from django_signal_kit.audit.pages.diff import Row, Value, reveal
-from django_signal_kit.values import to_json
+from django_signal_kit.rows.values import to_json
 
 #: Which rows: those of a model, by the values of one of its fields, in a database.
 Place = tuple[type[Model], str, str]

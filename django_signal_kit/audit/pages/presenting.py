@@ -12,8 +12,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
 
-from django_signal_kit.audit import logins
 from django_signal_kit.audit.models import AbstractAuditEntry
+from django_signal_kit.audit.pages import logins
 from django_signal_kit.audit.pages.diff import Row, get_rows
 from django_signal_kit.audit.pages.jsondiff import expand
 from django_signal_kit.audit.pages.kinds import get_model, set_kinds

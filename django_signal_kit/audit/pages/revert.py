@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
-from django_signal_kit.audit.pages.links import get_page_url
+from django_signal_kit.audit.pages.addresses import get_page_url
 from django_signal_kit.audit.pages.presenting import present
 from django_signal_kit.audit.reverting import RevertError, may_revert
 

@@ -19,9 +19,9 @@ from django.db.models import Model, Q, QuerySet
 from django.db.models.fields.json import KeyTransform
 from django.forms.models import _get_foreign_key
 
+from django_signal_kit.audit.entries import get_kind, to_key
 from django_signal_kit.audit.pages.paging import Sorted, has_at_most
-from django_signal_kit.entries import get_kind, to_key
-from django_signal_kit.values import to_json
+from django_signal_kit.rows.values import to_json
 
 #: The most rows of one model that are rolled up to their parent: the newest ones.
 MOST_ROWS = 1_000

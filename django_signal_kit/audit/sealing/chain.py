@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django_signal_kit.audit.models import AuditSeal
 from django_signal_kit.audit.sealing.digest import DIGEST_SIZE, to_microseconds
 from django_signal_kit.audit.sealing.evidence import pack, unpack
-from django_signal_kit.audit.sealing.rows import get_all, read
+from django_signal_kit.audit.sealing.scanning import get_all, read
 from django_signal_kit.audit.sealing.tampering import TamperedError
 
 _VERSION = 1

@@ -14,7 +14,7 @@ from django.db import NotSupportedError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Max, Model
 
-from django_signal_kit.audit.sealing.rows import get_all
+from django_signal_kit.audit.sealing.scanning import get_all
 
 #: Seconds between two looks at the locks.
 _PAUSE = 0.1

@@ -16,7 +16,7 @@ from django.db.transaction import TransactionManagementError
 from django_signal_kit.audit.models import AuditSeal
 from django_signal_kit.audit.sealing.chain import append, get_last, get_seals
 from django_signal_kit.audit.sealing.digest import get_columns, get_digest
-from django_signal_kit.audit.sealing.rows import get_all, read
+from django_signal_kit.audit.sealing.scanning import get_all, read
 
 #: The entries of a seal, if nothing else is said, and at most.
 SIZE, MAX_SIZE = 1_000, 100_000

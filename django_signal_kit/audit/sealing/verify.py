@@ -11,7 +11,7 @@ from django.db.models import Model
 from django_signal_kit.audit.models import AuditSeal
 from django_signal_kit.audit.sealing.chain import get_items, get_seals, walk
 from django_signal_kit.audit.sealing.digest import get_columns, get_digest
-from django_signal_kit.audit.sealing.rows import get_all, read
+from django_signal_kit.audit.sealing.scanning import get_all, read
 from django_signal_kit.audit.sealing.tampering import TamperedError
 
 _Range = tuple[int | None, int]

@@ -12,17 +12,17 @@ from django.apps import apps
 from django.db import connections, router
 from django.db.models import Field, Model, QuerySet
 
+from django_signal_kit.audit.audit_log import AuditLog
 from django_signal_kit.audit.decoding import NotDecodable, decode
-from django_signal_kit.batching import batch, get_unit
-from django_signal_kit.canonical import get_columns
+from django_signal_kit.audit.entries import get_entry_model, get_kind, to_key
 from django_signal_kit.current import context
-from django_signal_kit.entries import get_entry_model, get_kind, to_key
 from django_signal_kit.exceptions import did_you_mean
-from django_signal_kit.reading import lock_rows
-from django_signal_kit.receivers.audit_log import AuditLog
-from django_signal_kit.registry import registry
-from django_signal_kit.snapshots import get_old_row, note_read
-from django_signal_kit.values import to_json
+from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.database import lock_rows
+from django_signal_kit.rows.snapshots import get_old_row, note_read
+from django_signal_kit.rows.values import to_json
+from django_signal_kit.units.unit import batch, get_unit
+from django_signal_kit.wiring.registry import registry
 
 
 class History:

@@ -14,10 +14,10 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Field, JSONField, QuerySet
 
+from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.audit.upkeep.patterns import Kinds
 from django_signal_kit.audit.upkeep.walking import walk
-from django_signal_kit.entries import get_entry_model
-from django_signal_kit.values import to_json
+from django_signal_kit.rows.values import to_json
 
 _CHUNK = 1000
 # What makes a spreadsheet take a cell for a formula: = + - @ and their full-width forms, whatever

@@ -16,8 +16,8 @@ from django.db import connections, router, transaction
 from django.db.backends.utils import truncate_name
 from django.utils import timezone
 
+from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.audit.sealing.seal import note_pruned
-from django_signal_kit.entries import get_entry_model
 
 # Whoever waits for the lock of a table lets all that come after him wait, too.
 _LOCK_TIMEOUT = "10s"

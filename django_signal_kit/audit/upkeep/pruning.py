@@ -12,12 +12,12 @@ from django.db.models import QuerySet
 from django.db.models.deletion import get_candidate_relations_to_delete
 from django.utils import timezone
 
+from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.audit.sealing.seal import note_pruned
 from django_signal_kit.audit.upkeep.patterns import Kinds
 from django_signal_kit.audit.upkeep.walking import walk
-from django_signal_kit.batching import batch
 from django_signal_kit.durations import Duration
-from django_signal_kit.entries import get_entry_model
+from django_signal_kit.units.unit import batch
 
 
 class Pruning:

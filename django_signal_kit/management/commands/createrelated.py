@@ -12,12 +12,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections, router
 from django.db.models import Model, QuerySet
 
-from django_signal_kit.audit.management.arguments import positive
-from django_signal_kit.batching import batch
 from django_signal_kit.exceptions import did_you_mean
-from django_signal_kit.progress import Progress
-from django_signal_kit.receivers.create_related import CreateRelated
-from django_signal_kit.registry import registry
+from django_signal_kit.management.arguments import positive
+from django_signal_kit.management.progress import Progress
+from django_signal_kit.relations.create_related import CreateRelated
+from django_signal_kit.units.unit import batch
+from django_signal_kit.wiring.registry import registry
 
 
 class Command(BaseCommand):

@@ -10,11 +10,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import Model, QuerySet
 
-from django_signal_kit.counting import LinkCount
-from django_signal_kit.pointers import lock
-from django_signal_kit.progress import Progress
-from django_signal_kit.receivers.m2m_count import M2MCount
-from django_signal_kit.registry import registry
+from django_signal_kit.management.progress import Progress
+from django_signal_kit.relations.counting import LinkCount
+from django_signal_kit.relations.m2m_count import M2MCount
+from django_signal_kit.relations.pointers import lock
+from django_signal_kit.wiring.registry import registry
 
 
 class Command(BaseCommand):

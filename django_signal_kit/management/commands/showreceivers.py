@@ -13,9 +13,9 @@ from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Model
 
-from django_signal_kit import catalog
 from django_signal_kit.exceptions import did_you_mean
-from django_signal_kit.listing import Listing, collapse, get_listings
+from django_signal_kit.wiring import catalog
+from django_signal_kit.wiring.listing import Listing, collapse, get_listings
 
 HEADER = ("NAME", "ACTS", "SENDER", "RECEIVER")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.pages.diff import get_rows, get_value, reveal
-from django_signal_kit.values import REDACTED
-from tests.testapp.models import Product
+from django_signal_kit.rows.values import REDACTED
+from tests.apps.testapp.models import Product
 
 # No test here is marked for the database: a query would fail it.
 

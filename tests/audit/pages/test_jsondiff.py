@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from django_signal_kit.audit.pages.diff import Row, get_rows
 from django_signal_kit.audit.pages.jsondiff import expand
-from tests.testapp.models import Product
+from tests.apps.testapp.models import Product
 
 # No test here is marked for the database: a query would fail it.
 

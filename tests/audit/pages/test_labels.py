@@ -12,8 +12,8 @@ from django.test import RequestFactory
 
 from django_signal_kit.audit.pages.diff import get_rows
 from django_signal_kit.audit.pages.labels import Labels
+from tests.apps.testapp.models import Category, Club, Line, Membership, Product, Tag
 from tests.factories import CategoryFactory, ProductFactory, TagFactory, UserFactory
-from tests.testapp.models import Category, Club, Line, Membership, Product, Tag
 
 pytestmark = pytest.mark.django_db
 

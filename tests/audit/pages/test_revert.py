@@ -13,9 +13,9 @@ from django.test import Client
 from django.urls import reverse
 
 from django_signal_kit.audit.models import AuditEntry
+from tests.apps.testapp.models import Line, Product, Tag
 from tests.audit.browsing import Inline, change_product, get_page, get_text, log_in
 from tests.factories import CategoryFactory, ProductFactory, TagFactory, UserFactory
-from tests.testapp.models import Line, Product, Tag
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("log")]
 

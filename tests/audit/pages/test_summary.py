@@ -7,8 +7,8 @@ from typing import Any
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.pages.diff import get_rows
 from django_signal_kit.audit.pages.summary import get_summary
-from django_signal_kit.values import REDACTED
-from tests.testapp.models import Product
+from django_signal_kit.rows.values import REDACTED
+from tests.apps.testapp.models import Product
 
 
 def get_line(changes: Any, action: str = "update", model: Any = Product) -> str:

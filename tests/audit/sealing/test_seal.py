@@ -15,10 +15,10 @@ from django.db.transaction import TransactionManagementError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_signal_kit import progress
 from django_signal_kit.audit.models import AuditEntry, AuditSeal
 from django_signal_kit.audit.sealing.chain import get_digest
 from django_signal_kit.audit.sealing.seal import note_pruned
+from django_signal_kit.management import progress
 from tests.projects import Project
 
 TABLE = AuditEntry._meta.db_table

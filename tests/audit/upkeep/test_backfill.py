@@ -21,9 +21,7 @@ from django_signal_kit import context
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.upkeep.backfill import get_backfills
 from django_signal_kit.receivers import AuditLog
-from tests.factories import ProductFactory, TagFactory, UserFactory
-from tests.test_progress import Terminal
-from tests.testapp.models import (
+from tests.apps.testapp.models import (
     Club,
     Membership,
     Note,
@@ -34,6 +32,8 @@ from tests.testapp.models import (
     Tag,
     Token,
 )
+from tests.factories import ProductFactory, TagFactory, UserFactory
+from tests.management.test_progress import Terminal
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 

@@ -26,7 +26,7 @@ from django_signal_kit.audit.upkeep import exporting
 from django_signal_kit.audit.upkeep.exporting import get_lines, make_safe
 from django_signal_kit.receivers import AuditLog
 from tests.factories import ProductFactory, TagFactory, UserFactory
-from tests.test_progress import Terminal
+from tests.management.test_progress import Terminal
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 

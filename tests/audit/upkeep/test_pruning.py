@@ -20,8 +20,8 @@ from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.upkeep.pruning import Pruning
 from django_signal_kit.durations import parse_duration
 from django_signal_kit.receivers import AuditLog
-from tests.test_progress import Terminal
-from tests.testapp.models import Category, Product, ProductProxy, Tag
+from tests.apps.testapp.models import Category, Product, ProductProxy, Tag
+from tests.management.test_progress import Terminal
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 

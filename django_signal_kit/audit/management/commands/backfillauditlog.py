@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_signal_kit.audit.management.arguments import add_using, positive
 from django_signal_kit.audit.upkeep.backfill import Backfill, get_backfills
-from django_signal_kit.progress import Progress
+from django_signal_kit.management.arguments import add_using, positive
+from django_signal_kit.management.progress import Progress
 
 
 class Command(BaseCommand):

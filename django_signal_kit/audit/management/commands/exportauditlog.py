@@ -13,11 +13,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 from django.db.models import QuerySet
 
-from django_signal_kit.audit.management.arguments import add_models, add_using, moment
+from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.audit.upkeep.exporting import filter_entries, get_lines
 from django_signal_kit.audit.upkeep.outputs import open_whole
-from django_signal_kit.entries import get_entry_model
-from django_signal_kit.progress import Progress
+from django_signal_kit.management.arguments import add_models, add_using, moment
+from django_signal_kit.management.progress import Progress
 
 
 class Command(BaseCommand):

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_signal_kit.audit.management.arguments import add_models, add_using, duration, positive
 from django_signal_kit.audit.upkeep.pruning import Pruning
 from django_signal_kit.conf import conf
 from django_signal_kit.durations import Duration
-from django_signal_kit.progress import Progress
+from django_signal_kit.management.arguments import add_models, add_using, duration, positive
+from django_signal_kit.management.progress import Progress
 
 
 class Command(BaseCommand):

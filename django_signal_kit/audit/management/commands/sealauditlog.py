@@ -12,9 +12,9 @@ from django.db.models import Model
 from django_signal_kit.audit.management.base import LogCommand
 from django_signal_kit.audit.sealing.chain import get_last
 from django_signal_kit.audit.sealing.horizon import StillOpenError, get_horizon
-from django_signal_kit.audit.sealing.rows import get_all
+from django_signal_kit.audit.sealing.scanning import get_all
 from django_signal_kit.audit.sealing.seal import MAX_SIZE, SIZE, get_sealed_up_to, seal_entries
-from django_signal_kit.progress import Progress
+from django_signal_kit.management.progress import Progress
 
 
 class Command(LogCommand):

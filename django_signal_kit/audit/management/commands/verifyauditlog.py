@@ -19,7 +19,7 @@ from django_signal_kit.audit.sealing.verify import (
     Report,
     verify,
 )
-from django_signal_kit.progress import Progress
+from django_signal_kit.management.progress import Progress
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 

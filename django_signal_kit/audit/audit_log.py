@@ -1,0 +1,345 @@
+"""Who changed what, from what to what, in the transaction of the change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from django.db.models import Field, Model
+
+from django_signal_kit.audit.entries import Entry, check_entry_model, has_log
+from django_signal_kit.audit.recording import Recorder, is_told_by_child
+from django_signal_kit.current import get_context
+from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.rows.canonical import Column
+from django_signal_kit.rows.database import Row
+from django_signal_kit.rows.memory import get_loaded_row, note_saved
+from django_signal_kit.rows.snapshots import get_new_values, get_old_row
+from django_signal_kit.rows.values import UNKNOWN, to_json
+from django_signal_kit.units.journal import MISSING
+from django_signal_kit.units.unit import FlushOn, get_unit
+from django_signal_kit.wiring.catalog import BULK_SIGNALS
+from django_signal_kit.wiring.registry import registry
+from django_signal_kit.wiring.senders import Coverage
+from django_signal_kit.writes import bulk
+from django_signal_kit.writes.m2m import M2MChange
+
+Changes = dict[str, Any]
+
+
+class AuditLog(ModelReceiver):
+    """Writes one entry for each change of a covered row, or none if nothing changed.
+
+    Hears saves, deletions and many-to-many changes from both sides. Entry and change are in one
+    transaction, which is opened in autocommit; both are kept or neither. Needs the app
+    ``django_signal_kit.audit``.
+    """
+
+    flush_on: FlushOn = "before_commit"
+
+    #: Names of the only fields to record; all if empty.
+    fields: Sequence[str] = ()
+    #: Names of fields never to record.
+    exclude_fields: Sequence[str] = ()
+    #: Parts of names, beside "password", "token" and the like, whose values are replaced whole.
+    redact: Sequence[str] = ()
+    #: Replace secrets by a keyed hash, so that the log shows that they changed; costs some
+    #: microseconds a secret.
+    hash_secrets: bool = False
+    #: Record saves that change nothing but stamps (``auto_now``, fields of LastModified).
+    stamps: bool = False
+    #: Record many-to-many changes; costs a query before each, to know what really changes.
+    m2m: bool = True
+    #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
+    #: ``"statement"``: one entry for each bulk write, which reads nothing and names no row.
+    bulk: bool | Literal["all", "statement"] = "all"  # type: ignore[assignment]
+    #: Where old values come from. ``"database"``: the row, read and locked before the write (one
+    #: query). ``"snapshot"``: what was loaded into the instance; no query, but not what another
+    #: writer has made of the row since, and unknown for an instance that was made by hand.
+    old_values: Literal["database", "snapshot"] = "database"
+    #: ``"strict"``: entry and change are both kept or neither. ``"best_effort"``: the change is
+    #: kept; an entry that cannot be written is logged and sent as ``receiver_failed``.
+    contract: Literal["strict", "best_effort"] = "strict"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if self.contract == "best_effort":
+            self.on_error = "log"
+        cls = type(self)
+        is_plain = (cls.get_actor, cls.get_context) == (AuditLog.get_actor, AuditLog.get_context)
+        self._recorder = Recorder(
+            self, self.list_fields, is_plain=is_plain, hash_secrets=self.hash_secrets
+        )
+
+    def get_actor(self) -> Any:
+        """The user who does this, or None. By default the context's."""
+        actor = get_context()["actor"]
+        return actor if isinstance(actor, Model) and actor.pk is not None else None
+
+    def get_context(self) -> Mapping[str, Any]:
+        """What to store of the context, beside the actor."""
+        return {key: value for key, value in get_context().items() if key != "actor"}
+
+    def get_object_text(self, instance: Model) -> str:
+        """How the row is called in the log; ``str(instance)`` by default."""
+        return str(instance)
+
+    def get_changes(
+        self, instance: Model, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
+    ) -> Changes:
+        """``{field: [old, new]}`` as JSON of what differs. ``old`` and ``new`` are values by
+        attname, None where there is no such row (before a create, after a delete)."""
+        stored = self._recorder.get_plan(type(instance)).stored
+        if old is None or new is None:
+            row, position = (new, 1) if old is None else (old, 0)
+            return _list_values(stored, row or {}, position)
+        changes: Changes = {}
+        for name, attname, store, is_same in stored:
+            before, after = old.get(attname, MISSING), new.get(attname, MISSING)
+            if before is MISSING or after is MISSING or is_same(before, after):
+                continue
+            changes[name] = [
+                None if before is None else store(before),
+                None if after is None else store(after),
+            ]
+        return changes
+
+    def should_record(self, instance: Model, action: str, changes: Changes) -> bool:
+        """Whether to write an entry. By default not for an update of nothing but stamps."""
+        if action != "update" or self.stamps:
+            return True
+        return not self._recorder.get_plan(type(instance)).stamps.issuperset(changes)
+
+    def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
+        if self.old_values == "database":
+            get_old_row(instance, using)
+
+    def post_save(
+        self,
+        instance: Model,
+        created: bool | None,
+        update_fields: Any,
+        using: str,
+        **kwargs: Any,
+    ) -> None:
+        columns: Sequence[Column] = self._recorder.get_plan(type(instance)).columns
+        old = None if created else self._get_old_row(instance, columns, created, using)
+        if old is None and created is False:
+            unit = get_unit()
+            if unit is None or unit.instance is not instance:
+                # bulk_update() did not find the row.
+                return
+            # Somebody else has made the row between our SELECT and our UPDATE.
+            old = dict.fromkeys((column.attname for column in columns), UNKNOWN)
+        if old is not None:
+            columns = _get_written(columns, instance, update_fields)
+        new = get_new_values(instance, columns, using)
+        if self.old_values == "snapshot" and (unit := get_unit()) is not None:
+            note_saved(unit, instance, new)
+        changes = self.get_changes(instance, old, new)
+        if old is None:
+            self.record(instance, "create", changes, using=using, certain=created is not None)
+        elif changes:
+            is_certain = UNKNOWN not in old.values()
+            self.record(instance, "update", changes, using=using, certain=is_certain)
+
+    def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
+        if self.old_values == "database":
+            get_old_row(instance, using)
+
+    def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
+        columns = self._recorder.get_plan(type(instance)).columns
+        old = self._get_old_row(instance, columns, False, using)
+        if old is None or is_told_by_child(self, instance):
+            return
+        changes = self.get_changes(instance, old, None)
+        self.record(instance, "delete", changes, using=using)
+
+    def m2m_changed(
+        self,
+        sender: type[Model],
+        instance: Model,
+        action: str,
+        reverse: bool,
+        model: type[Model],
+        pk_set: set[Any] | None,
+        using: str,
+        **kwargs: Any,
+    ) -> None:
+        change = M2MChange(sender, instance, reverse, model, using)
+        if not self._records_m2m(change):
+            return
+        if action in ("pre_remove", "pre_clear"):
+            change.remember(pk_set)
+        elif action == "post_add" and pk_set:
+            self._record_m2m(change, "m2m_add", "added", pk_set)
+        elif action == "post_remove":
+            self._record_m2m(change, "m2m_remove", "removed", change.recall(pk_set))
+        elif action == "post_clear":
+            self._record_m2m(change, "m2m_clear", "removed", change.recall(pk_set))
+
+    def post_bulk_create(
+        self,
+        sender: type[Model],
+        objs: Sequence[Model],
+        using: str,
+        ignore_conflicts: bool,
+        update_conflicts: bool,
+        **kwargs: Any,
+    ) -> None:
+        certain = {"certain": False} if ignore_conflicts or update_conflicts else {}
+        self._record_statement(sender, "create", {}, using, rows=len(objs), **certain)
+
+    def post_bulk_update(
+        self, sender: type[Model], fields: Iterable[str], count: int, using: str, **kwargs: Any
+    ) -> None:
+        self._record_statement(sender, "update", dict.fromkeys(fields, UNKNOWN), using, rows=count)
+
+    def post_queryset_update(
+        self, sender: type[Model], values: Mapping[str, Any], count: int, using: str, **kwargs: Any
+    ) -> None:
+        self._record_statement(sender, "update", values, using, rows=count)
+
+    def get_methods(self, signal_names: Iterable[str]) -> Mapping[str, Callable[..., Any]]:
+        methods = super().get_methods(signal_names)
+        if self.bulk == "statement":
+            return methods
+        # The row methods hear the rows of bulk writes.
+        return {name: call for name, call in methods.items() if name not in BULK_SIGNALS}
+
+    def record(
+        self,
+        instance: Model,
+        action: str,
+        changes: Changes,
+        *,
+        using: str,
+        certain: bool = True,
+    ) -> None:
+        """Collect an entry about ``instance``; it is written when the unit of work ends.
+
+        An entry that is not ``certain`` says so in its context: after ``ignore_conflicts`` or an
+        upsert nobody can tell whether a row was made, changed or left alone.
+        """
+        if not self.should_record(instance, action, changes):
+            return
+        more = {} if certain else {"certain": False}
+        entry = self._recorder.make_entry(instance, action, changes, using, more)
+        self.collect(entry, using=using)
+
+    def flush(self, items: list[Entry]) -> None:
+        """Write the entries, all in one INSERT or as many as the database's limits force."""
+        # An override of this method may have more to do in the transaction.
+        self._recorder.log.write(items, may_commit=type(self).flush is AuditLog.flush)
+
+    def check(self) -> None:
+        if not has_log():
+            raise Misconfigured(
+                "E011",
+                f"{self.name} writes into the audit log, but its app is not installed.",
+                "Add 'django_signal_kit.audit' to INSTALLED_APPS and run migrate.",
+            )
+        check_entry_model()
+        models = Coverage(self).get_models()
+        known = {
+            field.name
+            for model in models
+            for field in (*model._meta.fields, *model._meta.many_to_many)
+        }
+        for option in ("fields", "exclude_fields"):
+            for name in getattr(self, option):
+                if models and name not in known:
+                    raise Misconfigured(
+                        "E012",
+                        f"The option {option!r} of {self.name} has {name!r}, and no model that it "
+                        f"covers has such a field.",
+                        did_you_mean(name, known),
+                    )
+
+    def get_old_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
+        return self.list_fields(model) if self.old_values == "database" else ()
+
+    def get_loaded_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
+        return self.list_fields(model) if self.old_values == "snapshot" else ()
+
+    def list_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
+        """The concrete fields of ``model`` that go into the log."""
+        return [field for field in model._meta.concrete_fields if self._records(field.name)]
+
+    def get_m2m_fields(self, model: type[Model]) -> list[Any]:
+        if not self.m2m:
+            return []
+        return [field for field in super().get_m2m_fields(model) if self._records(field.name)]
+
+    def _records(self, name: str) -> bool:
+        return (not self.fields or name in self.fields) and name not in self.exclude_fields
+
+    def _get_old_row(
+        self, instance: Model, columns: Sequence[Column], created: bool | None, using: str
+    ) -> Row | None:
+        if self.old_values == "database":
+            return get_old_row(instance, using)
+        if created or created is None:
+            return None
+        unknown = {column.attname: UNKNOWN for column in columns}
+        return get_loaded_row(instance, columns) or unknown
+
+    def _record_statement(
+        self,
+        model: type[Model],
+        action: str,
+        values: Mapping[str, Any],
+        using: str,
+        **more: Any,
+    ) -> None:
+        """One entry for all rows of a bulk write: what they were nobody has read."""
+        entry = self._recorder.make_statement_entry(model, action, values, using, more)
+        if entry is not None:
+            self.collect(entry, using=using)
+
+    def _records_m2m(self, change: M2MChange) -> bool:
+        # The rows of an explicit through model that is covered itself tell the same, and more.
+        through = change.through
+        is_told_by_rows = self.bulk and registry.covers(self, through) and through in bulk.covered
+        return self._records(change.field.name) and not is_told_by_rows
+
+    def _record_m2m(
+        self, change: M2MChange, action: str, verb: str, targets: Iterable[Any]
+    ) -> None:
+        for instance, keys in change.by_row(set(targets)):
+            if keys:
+                changes = {change.field.name: {verb: to_json(sorted(keys, key=_sort_key))}}
+                self.record(instance, action, changes, using=change.using)
+
+
+def _list_values(stored: Iterable[Any], row: Mapping[str, Any], position: int) -> Changes:
+    """What a row is created with, or was when it was deleted."""
+    if position:
+        return {
+            name: [None, store(value)]
+            for name, attname, store, _ in stored
+            if (value := row.get(attname)) is not None
+        }
+    return {
+        name: [store(value), None]
+        for name, attname, store, _ in stored
+        if (value := row.get(attname)) is not None
+    }
+
+
+def _get_written(
+    columns: Sequence[Column], instance: Model, update_fields: Any
+) -> Sequence[Column]:
+    """The columns that a save writes: not those it leaves out, nor those that were not loaded."""
+    if update_fields is None:
+        return columns
+    return [
+        column
+        for column in columns
+        if column.field.name in update_fields or column.attname in update_fields
+    ]
+
+
+def _sort_key(value: Any) -> tuple[str, Any]:
+    return (type(value).__name__, value)

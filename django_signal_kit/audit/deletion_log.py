@@ -1,0 +1,191 @@
+"""One log line for each deleted row, after the commit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from django.db.models import Field, Model
+
+from django_signal_kit.audit.recording import Recorder, is_told_by_child
+from django_signal_kit.current import get_context, get_scope
+from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.rows.values import say, to_json
+from django_signal_kit.units.failures import report_failure
+from django_signal_kit.units.unit import get_unit
+from django_signal_kit.wiring.senders import Coverage
+
+Line = dict[str, Any]
+
+
+class DeletionLog(ModelReceiver):
+    """Tells ``logging`` of each deleted row, cascades to covered models included.
+
+    After the commit, so that what is rolled back is never told. What is told is what the instance
+    holds when it is deleted: no query is made for it. A handler that fails is reported as
+    ``receiver_failed``; the deletion stands.
+    """
+
+    #: The name of the logger.
+    logger: str = "django_signal_kit.deletions"
+    #: The level of the lines: a name such as ``"INFO"``, or a number. If the logger is not
+    #: enabled for it, nothing is collected.
+    level: str | int = "INFO"
+    #: ``"row"``: a line for each row. ``"unit"``: one for each model and unit of work, which
+    #: lists its rows; 2,000 of them at most.
+    per: Literal["row", "unit"] = "row"
+    #: Names of the fields whose values are told, or ``"__all__"``; key and text always are.
+    fields: Sequence[str] | Literal["__all__"] = ()
+    #: Names of fields that are never told.
+    exclude_fields: Sequence[str] = ()
+    #: Parts of names, beside "password", "token" and the like, whose values are replaced whole.
+    redact: Sequence[str] = ()
+    #: Replace secrets by a keyed hash, so that equal ones can be recognised; costs some
+    #: microseconds a secret.
+    hash_secrets: bool = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._recorder = Recorder(
+            self, self._list_fields, is_plain=True, hash_secrets=self.hash_secrets
+        )
+
+    def get_actor(self) -> Any:
+        """The user who does this, a text that names who does it, or None."""
+        actor = get_context()["actor"]
+        return None if getattr(actor, "is_anonymous", False) else actor
+
+    def get_context(self) -> Mapping[str, Any]:
+        """What to tell of the context, beside the actor."""
+        return {key: value for key, value in get_context().items() if key != "actor"}
+
+    def get_object_text(self, instance: Model) -> str:
+        """How the row is called in the log; ``str(instance)`` by default."""
+        return str(instance)
+
+    def get_values(self, instance: Model) -> Mapping[str, Any]:
+        """The values to tell, as JSON. By default those of the option ``fields``, secrets
+        replaced; a field that was not loaded is left out."""
+        values = instance.__dict__
+        return {
+            name: None if values[attname] is None else store(values[attname])
+            for name, attname, store, _ in self._recorder.get_plan(type(instance)).stored
+            if attname in values
+        }
+
+    def should_log(self, instance: Model) -> bool:
+        """Whether to tell of this row."""
+        return True
+
+    def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
+        if not logging.getLogger(self.logger).isEnabledFor(self._level):
+            return
+        if is_told_by_child(self, instance) or not self.should_log(instance):
+            return
+        unit = get_unit()
+        line: Line = {
+            "model": instance._meta.label,
+            "pk": to_json(instance.pk),
+            "object": self._recorder.describe(instance),
+            "fields": self.get_values(instance),
+            "using": using,
+            "unit": None if unit is None else str(unit.id),
+            **self._get_circumstances(),
+        }
+        self.collect(line, using=using)
+
+    def flush(self, items: list[Line]) -> None:
+        """Write the lines. One that cannot be written does not stop the others."""
+        for line in items if self.per == "row" else _gather(items):
+            try:
+                self.log(line)
+            except Exception as error:
+                report_failure(self, "flush", error)
+
+    def log(self, line: Line) -> None:
+        """Write one line: a short message, and ``line`` as the attributes of the log record."""
+        logger = logging.getLogger(self.logger)
+        if self.per == "row":
+            pk, text = _on_one_line(str(line["pk"])), _on_one_line(line["object"])
+            logger.log(self._level, "Deleted %s %s (%s)", line["model"], pk, text, extra=line)
+        else:
+            count, model = line["count"], line["model"]
+            logger.log(self._level, "Deleted %d of %s", count, model, extra=line)
+
+    def check(self) -> None:
+        levels = logging.getLevelNamesMapping()
+        if isinstance(self.level, str) and self.level not in levels:
+            raise Misconfigured(
+                "E037",
+                f"The option 'level' of {self.name} is {self.level!r}, which is no level of "
+                f"logging.",
+                did_you_mean(self.level, levels),
+            )
+        models = Coverage(self).get_models()
+        known = {field.name for model in models for field in model._meta.concrete_fields}
+        if isinstance(self.fields, str) and self.fields != "__all__":
+            names: Sequence[str] = [self.fields]
+        else:
+            names = () if self.fields == "__all__" else self.fields
+        for name in (*names, *self.exclude_fields):
+            if models and name not in known:
+                raise Misconfigured(
+                    "E012",
+                    f"{self.name} is told of a field {name!r}, and no model that it covers has "
+                    f"such a column.",
+                    did_you_mean(name, known),
+                )
+
+    @property
+    def _level(self) -> int:
+        if isinstance(self.level, int):
+            return self.level
+        return logging.getLevelNamesMapping()[self.level]
+
+    def _list_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
+        return [
+            field
+            for field in model._meta.concrete_fields
+            if (self.fields == "__all__" or field.name in self.fields)
+            and field.name not in self.exclude_fields
+        ]
+
+    def _get_circumstances(self) -> Line:
+        """Who and why, asked once for all rows of a deletion."""
+        unit, scope = get_unit(), get_scope()
+        key = (self, "circumstances")
+        noted = None if unit is None else unit.notes.get(key)
+        if noted is None or noted[0] is not scope:
+            actor = self.get_actor()
+            told: Line = {
+                "actor": None if actor is None else say(actor),
+                "actor_pk": to_json(getattr(actor, "pk", None)),
+                "context": to_json(self.get_context(), self._recorder.secrets),
+            }
+            noted = (scope, told)
+            if unit is not None:
+                unit.notes[key] = noted
+        return noted[1]
+
+
+def _gather(items: Iterable[Line]) -> list[Line]:
+    """One line for each model of each unit of work, in the order of their first rows."""
+    lines: dict[tuple[Any, ...], Line] = {}
+    for item in items:
+        row = {name: item[name] for name in ("pk", "object", "fields")}
+        told = {name: value for name, value in item.items() if name not in row}
+        # Who does it may change within a batch().
+        key = (item["unit"], item["using"], item["model"], repr(told))
+        line = lines.setdefault(key, {**told, "count": 0, "rows": []})
+        line["count"] += 1
+        line["rows"].append(row)
+    return list(lines.values())
+
+
+def _on_one_line(text: str) -> str:
+    """Nobody forges a line of the log by the name of a row."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

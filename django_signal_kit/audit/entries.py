@@ -1,0 +1,204 @@
+"""Entries of the audit log on their way into its table.
+
+They are collected as plain tuples with their JSON already made: what an instance holds may be
+changed in place before they are written, and a thousand of them are one INSERT.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+from django.utils import timezone
+
+from django_signal_kit.exceptions import Misconfigured
+from django_signal_kit.rows.inserting import insert
+from django_signal_kit.rows.values import say, to_json, to_text
+from django_signal_kit.signals import audit_entries_created
+from django_signal_kit.units.journal import get_journal
+
+_MAX_SIZE = 4_000_000
+_MAX_KEY = 255
+
+encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Circumstances(NamedTuple):
+    """What all entries of one write have in common; ``context`` is JSON."""
+
+    at: datetime.datetime
+    actor_id: Any
+    actor_text: str
+    context: str
+    unit: UUID | None
+    using: str
+
+
+class Entry(NamedTuple):
+    """The columns of the log's table, but for its key; ``changes`` and ``context`` are JSON."""
+
+    at: datetime.datetime
+    action: str
+    content_type_id: Any
+    object_pk: str
+    object_text: str
+    changes: str
+    actor_id: Any
+    actor_text: str
+    context: str
+    unit: UUID | None
+    using: str
+
+
+def get_entry_model() -> Any:
+    """The model of the log: SIGNAL_KIT_AUDIT_ENTRY_MODEL, or the kit's own.
+
+    Through the app registry: the audit app need not be installed for the kit to be imported.
+    """
+    label = getattr(settings, "SIGNAL_KIT_AUDIT_ENTRY_MODEL", "signal_kit_audit.AuditEntry")
+    return apps.get_model(label, require_ready=False)
+
+
+def has_log() -> bool:
+    """Is there an audit log: the kit's own app, or a model in its place?"""
+    return bool(
+        getattr(settings, "SIGNAL_KIT_AUDIT_ENTRY_MODEL", "")
+        or apps.is_installed("django_signal_kit.audit")
+    )
+
+
+def check_entry_model() -> None:
+    """Raise Misconfigured if the setting names no model of the log."""
+    try:
+        get_entry_model()
+    except (LookupError, ValueError) as error:
+        label = getattr(settings, "SIGNAL_KIT_AUDIT_ENTRY_MODEL", "")
+        raise Misconfigured(
+            "E011",
+            f"SIGNAL_KIT_AUDIT_ENTRY_MODEL is {label!r}: {error}.",
+            "Give the label of an installed model that subclasses AbstractAuditEntry.",
+        ) from error
+
+
+def get_kind(model: type[Model], using: str) -> Any:
+    """The content type of ``model`` in the database ``using``, from Django's cache."""
+    kinds = apps.get_model("contenttypes", "ContentType")._default_manager
+    return kinds.db_manager(using).get_for_model(model)
+
+
+def get_circumstances(actor: Any, context: str, unit: UUID | None, using: str) -> Circumstances:
+    """Of a write that happens now; ``actor`` is a user or None."""
+    actor_text = "" if actor is None else say(actor)[:255]
+    actor_id = None if actor is None else actor.pk
+    return Circumstances(timezone.now(), actor_id, actor_text, context, unit, using)
+
+
+def to_key(pk: Any) -> str:
+    """A primary key as text; a composite one as a JSON list.
+
+    One that is longer than the column ends with its SHA-256, so that it is still one of its own.
+    """
+    if pk.__class__ is int:
+        return str(pk)
+    text = json.dumps(to_json(pk)) if isinstance(pk, tuple) else to_text(str(pk))
+    if len(text) <= _MAX_KEY:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text[: _MAX_KEY - len(digest) - 1]}~{digest}"
+
+
+class Log:
+    """The table of the log, in whichever database a router keeps it."""
+
+    def __init__(self) -> None:
+        self.model = get_entry_model()
+        # Has it the kit's columns and no others? Then rows can be written as they are.
+        key = self.model._meta.auto_field
+        names = {field.attname for field in self.model._meta.concrete_fields}
+        self._is_plain = key is not None and names == {key.attname, *Entry._fields}
+        # Through the app registry: a subclass of a receiver may be imported before the models are.
+        self._content_types = apps.get_model("contenttypes", "ContentType")._default_manager
+
+    @property
+    def alias(self) -> str:
+        return router.db_for_write(self.model)
+
+    def get_content_type_id(self, model: type[Model]) -> Any:
+        """The key, in the log's database, of the content type of ``model``."""
+        alias, manager = self.alias, self._content_types
+        if manager._db != alias:
+            self._content_types = manager = manager.db_manager(alias)
+        return manager.get_for_model(model).pk
+
+    def write(self, entries: Sequence[Entry], *, may_commit: bool = False) -> None:
+        """Insert the entries, in one statement or as many as the database's limits force, and send
+        ``audit_entries_created`` if anybody listens.
+
+        ``may_commit``: nobody does anything between this and the end of the transaction.
+        """
+        alias = self.alias
+        if self._is_plain and not audit_entries_created.has_listeners(self.model):
+            connection = connections[alias]
+            parts = list(_split(entries))
+            for number, some in enumerate(parts, start=1):
+                rows = _prepare(self.model, some, connection)
+                is_last = may_commit and number == len(parts) and get_journal(connection).is_last
+                insert(self.model, Entry._fields, rows, alias, is_last=is_last)
+            return
+        made = [_make(self.model, entry) for entry in entries]
+        made = self.model._base_manager.using(alias).bulk_create(made)
+        audit_entries_created.send(sender=self.model, entries=made, using=alias)
+
+
+def _make(model: type[Model], entry: Entry) -> Model:
+    """An instance of the log's model."""
+    values = entry._asdict()
+    values["changes"] = json.loads(entry.changes)
+    values["context"] = json.loads(entry.context)
+    return model(**values)
+
+
+def _split(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Parts that a server takes at once: MariaDB refuses a statement of more than 16 MB."""
+    size = start = 0
+    for position, entry in enumerate(entries):
+        size += len(entry.changes)
+        if size > _MAX_SIZE and position > start:
+            yield entries[start:position]
+            size, start = len(entry.changes), position
+    yield entries[start:]
+
+
+def _prepare(
+    model: type[Model], entries: Sequence[Entry], connection: BaseDatabaseWrapper
+) -> list[Sequence[Any]]:
+    """Rows with their values as the database takes them. The texts, JSON too, are so already."""
+    rows: list[Sequence[Any]] = []
+    last = None
+    for entry in entries:
+        # Mostly those of one write, one after the other.
+        if last is None or entry.at is not last.at or entry.unit is not last.unit:
+            last = entry
+            at = connection.ops.adapt_datetimefield_value(entry.at)
+            actor_id = _prepare_actor(model, entry.actor_id, connection)
+            unit: Any = entry.unit
+            if unit is not None and not connection.features.has_native_uuid_field:
+                unit = unit.hex
+        rows.append((at, *entry[1:6], actor_id, *entry[7:9], unit, entry.using))
+    return rows
+
+
+def _prepare_actor(model: type[Model], actor_id: Any, connection: BaseDatabaseWrapper) -> Any:
+    if actor_id is None or actor_id.__class__ is int:
+        return actor_id
+    field: Any = model._meta.get_field("actor")
+    return field.get_db_prep_save(actor_id, connection)

@@ -1,0 +1,1 @@
+"""What a change made wrong is dropped from the cache."""

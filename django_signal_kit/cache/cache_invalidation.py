@@ -1,0 +1,316 @@
+"""Drops from the cache what a change made wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from string import Formatter
+from typing import Any, Literal, NamedTuple
+
+from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.utils import make_template_fragment_key
+from django.db import connections
+from django.db.models import Field, ManyToManyField, Model, QuerySet
+
+from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.rows.database import Row
+from django_signal_kit.rows.snapshots import get_new_row, get_old_row
+from django_signal_kit.units.failures import report_failure
+from django_signal_kit.units.unit import get_unit
+from django_signal_kit.wiring.registry import registry
+from django_signal_kit.wiring.senders import Coverage
+from django_signal_kit.writes.m2m import get_m2m_field
+
+
+class CacheInvalidation(ModelReceiver):
+    """Deletes cache keys that are built from a changed row, from its old and its new values.
+
+    When the unit of work ends (so that the writer reads what he wrote) and again after the commit
+    (another reader may have stored the old row meanwhile), each time with one ``delete_many`` a
+    cache. A cache that fails is logged and told by ``receiver_failed``; the write stands.
+
+    What somebody caches inside a transaction that is rolled back later stays until it expires.
+    And nobody is told of the many-to-many links that end with a deleted row: let ``get_keys()``
+    of its receiver name the pages of the other side as well.
+    """
+
+    #: Templates over a row: ``"product:{pk}"``, ``"category:{category_id}:products"``. Anything
+    #: but the key costs a query before each save, for the old value.
+    keys: Sequence[str] = ()
+    #: Names of ``{% cache %}`` fragments -> templates of what they vary on.
+    fragments: Mapping[str, Sequence[str]] = {}
+    #: Aliases of the caches to delete from.
+    caches: Sequence[str] = ("default",)
+    #: Names of the only fields, many-to-many ones too, whose change matters in an update; any if
+    #: empty. Costs a query before each save.
+    fields: Sequence[str] = ()
+    #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
+    bulk: bool | Literal["all"] = "all"
+
+    def get_keys(self, instance: Any) -> Iterable[str]:
+        """The keys that hold something of ``instance``, an instance of the model. Called with
+        the new values and, for an update or a deletion, with the old ones; for a deletion while
+        the row is still there."""
+        values = _Attributes(instance)
+        for template in self.keys:
+            yield template.format_map(values)
+        for name, vary_on in self.fragments.items():
+            yield make_template_fragment_key(
+                name, [template.format_map(values) for template in vary_on]
+            )
+
+    def invalidate(self, keys: Sequence[str]) -> None:
+        """Delete ``keys`` from each of the caches. What a cache raises is logged."""
+        for alias in self.caches:
+            try:
+                caches[alias].delete_many(keys)
+            except Exception as error:
+                error.add_note(f"The cache {alias!r} may still hold {', '.join(keys)}.")
+                report_failure(self, "flush", error)
+
+    def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
+        self._get_old(instance, using)
+
+    def post_save(
+        self, instance: Model, created: bool, update_fields: Any, using: str, **kwargs: Any
+    ) -> None:
+        old = None if created else self._get_old(instance, using)
+        new = self._get_new(instance, old, update_fields, using)
+        if self.fields and not created and not self._matters(type(instance), old, new):
+            return
+        self._collect(self.get_keys(_update(instance, new)), using)
+        if old is not None:
+            self._collect(
+                self.get_keys(_make_instance(type(instance), instance.pk, old, using)), using
+            )
+
+    def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
+        unit = get_unit()
+        if unit is not None:
+            old = self._get_old(instance, using)
+            if old is not None:
+                instance_then = _make_instance(type(instance), instance.pk, old, using)
+            else:
+                instance_then = instance
+            # Afterwards nothing that the row pointed to, or was linked to, could be asked for.
+            unit.notes[self, id(instance)] = list(self.get_keys(instance_then))
+
+    def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
+        unit = get_unit()
+        if unit is not None:
+            self._collect(unit.notes.pop((self, id(instance)), ()), using)
+
+    def m2m_changed(
+        self,
+        sender: type[Model],
+        instance: Model,
+        action: str,
+        reverse: bool,
+        model: type[Model],
+        pk_set: set[Any] | None,
+        using: str,
+        **kwargs: Any,
+    ) -> None:
+        unit = get_unit()
+        if unit is None or not action.startswith(("post_", "pre_clear")):
+            return
+        own = type(instance)
+        field = get_m2m_field(sender, model if reverse else own)
+        here, there = field.name, field.remote_field.get_accessor_name()
+        if reverse:
+            here, there = there, here
+        if action != "pre_clear" and self._hears_link(own, here):
+            # What the instance holds in memory may be of yesterday, or not saved yet.
+            self._collect(self._get_keys_of_rows(own, [instance.pk], using), using)
+        if self._hears_link(model, there):
+            note = (self, sender, id(instance))
+            if action == "pre_clear":
+                name = field.name if reverse else field.related_query_name()
+                rows: QuerySet[Any] = QuerySet(model, using=using)
+                linked = rows.filter(**{name: instance.pk}).values_list("pk", flat=True)
+                unit.notes[note] = self._get_keys_of_rows(model, linked, using)
+            elif action == "post_clear":
+                self._collect(unit.notes.pop(note, ()), using)
+            elif pk_set:
+                self._collect(self._get_keys_of_rows(model, pk_set, using), using)
+
+    def flush(self, items: list[Any]) -> None:
+        """Delete the collected keys, with one ``delete_many`` a cache."""
+        # Where the transaction was Django's own, round one deletion, it has ended already, and
+        # with it all has been done that was to be done after it.
+        keys = [
+            item.key if isinstance(item, _Early) else item
+            for item in items
+            if not isinstance(item, _Early) or connections[item.using].in_atomic_block
+        ]
+        if keys:
+            self.invalidate(keys)
+
+    def check(self) -> None:
+        for alias in self.caches:
+            if alias not in settings.CACHES:
+                raise Misconfigured(
+                    "E012",
+                    f"The option 'caches' of {self.name} has {alias!r}, which is not in CACHES.",
+                    did_you_mean(alias, settings.CACHES),
+                )
+        try:
+            names = self._get_names()
+        except (TypeError, ValueError) as error:
+            raise Misconfigured(
+                "E012",
+                f"A template of {self.name} cannot be read: {error}.",
+                "Write templates such as 'product:{pk}'; for each fragment, a list of them.",
+            ) from error
+        for model in Coverage(self).get_models():
+            columns = [field.name for field in model._meta.concrete_fields]
+            for name in names:
+                if not hasattr(model, name):
+                    raise self._wrong_name(name, model, "attribute", columns)
+            known = [*columns, *(f.attname for f in model._meta.concrete_fields)]
+            known += [_get_accessor(relation) for relation in self.get_m2m_fields(model)]
+            for name in self.fields:
+                if name not in known:
+                    raise self._wrong_name(name, model, "field", known)
+
+    def get_old_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
+        """The columns that the keys are made of: all, if what makes them is not known here."""
+        if model not in self._columns:
+            self._columns[model] = self._find_columns(model)
+        return self._columns[model]
+
+    def get_m2m_fields(self, model: type[Model]) -> list[Any]:
+        """Both sides: a page of either may show the other."""
+        relations = [rel for rel in model._meta.related_objects if rel.many_to_many]
+        return [*super().get_m2m_fields(model), *relations]
+
+    @cached_property
+    def _columns(self) -> dict[type[Model], list[Field[Any, Any]]]:
+        return {}
+
+    def _find_columns(self, model: type[Model]) -> list[Field[Any, Any]]:
+        columns = {f.name: f for f in model._meta.concrete_fields}
+        columns |= {f.attname: f for f in model._meta.concrete_fields}
+        if type(self).get_keys is not CacheInvalidation.get_keys:
+            return list(model._meta.concrete_fields)
+        names = [name for name in self._get_names() if name not in ("pk", model._meta.pk.name)]
+        if not columns.keys() >= set(names):
+            return list(model._meta.concrete_fields)
+        names += [name for name in self.fields if name in columns]
+        return list(dict.fromkeys(columns[name] for name in names))
+
+    def _get_names(self) -> list[str]:
+        templates = list(self.keys)
+        for name, parts in self.fragments.items():
+            if isinstance(parts, str):
+                raise TypeError(f"the fragment {name!r} has {parts!r}, which is no list")
+            templates += parts
+        names = [
+            name.split(".")[0].split("[")[0]
+            for template in templates
+            for _, name, _, _ in Formatter().parse(template)
+            if name is not None
+        ]
+        return list(dict.fromkeys(names))
+
+    def _wrong_name(
+        self, name: str, model: type[Model], what: str, known: Iterable[str]
+    ) -> Misconfigured:
+        return Misconfigured(
+            "E012",
+            f"{self.name} names {name!r}, and {model._meta.label} has no such {what}.",
+            did_you_mean(name, known),
+        )
+
+    def _get_old(self, instance: Model, using: str) -> Row | None:
+        return get_old_row(instance, using) if self.get_old_fields(type(instance)) else None
+
+    def _get_new(
+        self, instance: Model, old: Row | None, update_fields: Any, using: str
+    ) -> dict[str, Any]:
+        """What the row holds now, by attname: what this save left alone is as it was."""
+        columns = (*instance._meta.pk_fields, *self.get_old_fields(type(instance)))
+        written = [
+            field
+            for field in dict.fromkeys(columns)
+            if update_fields is None
+            or field.primary_key
+            or field.generated
+            or not update_fields.isdisjoint((field.name, field.attname))
+        ]
+        return {**(old or {}), **get_new_row(instance, written, using)}
+
+    def _matters(self, model: type[Model], old: Row | None, new: Row) -> bool:
+        fields = [f for f in model._meta.concrete_fields if {f.name, f.attname} & {*self.fields}]
+        return any(old is None or old[f.attname] != new[f.attname] for f in fields)
+
+    def _hears_link(self, model: type[Model], name: str | None) -> bool:
+        return registry.covers(self, model) and (not self.fields or name in self.fields)
+
+    def _get_keys_of_rows(self, model: type[Model], pks: Iterable[Any], using: str) -> list[str]:
+        rows: Iterable[Any]
+        if self.get_old_fields(model):
+            rows = QuerySet(model, using=using).filter(pk__in=pks)
+        else:
+            rows = [_make_instance(model, pk, {}, using) for pk in pks]
+        return [key for row in rows for key in self.get_keys(row)]
+
+    def _collect(self, keys: Iterable[str], using: str) -> None:
+        is_open = connections[using].in_atomic_block
+        for key in keys:
+            self.collect(key, key=key, using=using)
+            if is_open:
+                self.collect(_Early(key, using), key=key, flush_on="before_commit", using=using)
+
+
+class _Early(NamedTuple):
+    """A key to delete when the unit of work ends, before the commit."""
+
+    key: str
+    using: str
+
+
+class _Attributes(Mapping[str, Any]):
+    """An object's attributes as str.format_map() wants them."""
+
+    def __init__(self, instance: object) -> None:
+        self.instance = instance
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self.instance, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(vars(self.instance))
+
+    def __len__(self) -> int:
+        return len(vars(self.instance))
+
+
+def _update(instance: Model, row: Row) -> Model:
+    """``instance``, or a copy of it if it does not read as ``row`` does."""
+    values = vars(instance)
+    if all(name in values and str(values[name]) == str(row[name]) for name in row):
+        return instance
+    instance = copy(instance)
+    for name, value in row.items():
+        setattr(instance, name, value)
+    return instance
+
+
+def _make_instance(model: type[Model], pk: Any, row: Row, using: str) -> Model:
+    """An instance with the values of ``row``; other columns are deferred."""
+    fields = [f for f in model._meta.concrete_fields if f.attname in row]
+    instance = model.from_db(
+        using, [field.attname for field in fields], [row[field.attname] for field in fields]
+    )
+    instance.pk = pk
+    return instance
+
+
+def _get_accessor(relation: Any) -> Any:
+    """The name of a many-to-many relation on the model that is asked for it."""
+    is_declared = isinstance(relation, ManyToManyField)
+    return relation.name if is_declared else relation.get_accessor_name()

@@ -1,0 +1,1 @@
+"""Values are cleaned, and rows validated, whichever way they are written."""

@@ -1,1 +1,0 @@
-"""What a new connection is told, and who its session says is acting."""

@@ -1,0 +1,1 @@
+"""What a database has to hold after migrate, and what a new connection is told."""

@@ -1,1 +1,0 @@
-"""What is made, checked and replaced before and after ``migrate``."""

@@ -1,0 +1,301 @@
+"""Refuses a change of a many-to-many relation that breaks a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from django.core.exceptions import FieldError, ValidationError
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import Count, Model, Q, QuerySet
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from django_signal_kit.exceptions import Misconfigured
+from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.relations.links import Side, find_relation
+from django_signal_kit.relations.pointers import in_parts
+from django_signal_kit.rows.database import lock_rows
+from django_signal_kit.units.locking import lock_before_reading
+from django_signal_kit.units.unit import FlushOn
+from django_signal_kit.wiring.senders import Coverage
+
+
+class _Loss(NamedTuple):
+    """A row that has lost links."""
+
+    model: type[Model]
+    key: Any
+    using: str
+
+
+class M2MLimit(ModelReceiver):
+    """Refuses ``add``, ``remove``, ``set`` and ``clear``, from both sides, that would leave a row
+    with too many links, with too few, or with one that is not allowed.
+
+    Raises ``ValidationError``, and nothing is written. The rows are locked first, so that
+    concurrent calls cannot break the limit together; what is linked already does not count anew.
+    Costs a query that locks the rows and one that counts their links for each call.
+    """
+
+    #: The many-to-many relation, by the name that it has on ``models``: a field's, or that of the
+    #: manager on the other side ("product_set", a ``related_name``).
+    relation: str = ""
+    #: The most links that a row may have; None for no limit.
+    maximum: int | None = None
+    #: The fewest links that a row may be left with; None for no limit. Looked at when the unit of
+    #: work ends, so that ``set()`` may go through less.
+    minimum: int | None = None
+    #: What may be linked, as conditions for ``filter()``: ``{"is_active": True}``. Empty: all.
+    #: Costs a query for each ``add()``.
+    allowed: Mapping[str, Any] = {}
+    #: When rows that have lost links are looked at; nothing else keeps a minimum.
+    flush_on: FlushOn = "before_commit"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._sides: dict[type[Model], list[Side]] = {}
+
+    def get_maximum(self, instance: Model) -> int | None:
+        """The most links that this row may have, or None."""
+        return self.maximum
+
+    def get_minimum(self, instance: Model) -> int | None:
+        """The fewest links that this row may be left with, or None."""
+        return self.minimum
+
+    def get_allowed(self, instance: Model) -> Q | None:
+        """What may be linked with this row, as a condition on the other model, or None for all."""
+        return Q(**self.allowed) if self.allowed else None
+
+    def m2m_changed(
+        self,
+        sender: type[Model],
+        instance: Model,
+        action: str,
+        reverse: bool,
+        pk_set: set[Any] | None,
+        using: str,
+        **kwargs: Any,
+    ) -> None:
+        if not action.startswith("pre_") or (pk_set is not None and not pk_set):
+            return
+        for side in self._sides[sender]:
+            groups = list(_group(side, instance, reverse, pk_set, using))
+            keys = set().union(*(keys for keys, others in groups))
+            rows = {_key(side, row): row for row in self._lock(side, keys, using)}
+            for keys, others in groups:
+                some = [rows[key] for key in keys if key in rows]
+                if action == "pre_add":
+                    self._check_added(side, some, others or set(), using)
+                else:
+                    self._check_removed(side, some, others, using)
+
+    def flush(self, items: list[_Loss]) -> None:
+        """Look at the rows that have lost links, and raise ``ValidationError`` for one that has
+        too few."""
+        groups: dict[tuple[type[Model], str], set[Any]] = {}
+        for model, key, using in items:
+            groups.setdefault((model, using), set()).add(key)
+        for (model, using), keys in groups.items():
+            side = self.get_side(model)
+            for some in in_parts(keys):
+                rows: QuerySet[Any] = QuerySet(model, using=using)
+                rows = rows.filter(**{f"{side.key}__in": some})
+                found = _count(side, some, None, using)
+                for row in rows:
+                    self._check_minimum(row, found.get(_key(side, row), (0, 0))[0])
+
+    def validate(self, instance: Model, others: Collection[Model]) -> None:
+        """Raise ``ValidationError`` if ``instance``, new or not, may not have exactly these links.
+        For forms: they save links only after everything has been validated. Locks the row."""
+        side = self.get_side(type(instance))
+        field = side.far.target_field.attname
+        wanted = {getattr(other, field) for other in others}
+        known: set[Any] = set()
+        using = instance._state.db
+        if using is not None and not instance._state.adding:
+            key = getattr(instance, side.key)
+            if connections[using].in_atomic_block:
+                list(self._lock(side, {key}, using))
+            known = _read_linked(side, key, using)
+        if wanted - known:
+            self._check_maximum(instance, len(wanted))
+            database = next(iter(others))._state.db or DEFAULT_DB_ALIAS
+            self._check_allowed(side, [instance], wanted - known, using or database)
+        if known - wanted or instance._state.adding:
+            self._check_minimum(instance, len(wanted))
+
+    def get_side(self, model: type[Model]) -> Side:
+        """The relation that is limited, as seen from a covered model."""
+        relation = find_relation(model, self.relation)
+        assert relation is not None
+        return Side(model, relation)
+
+    def check(self) -> None:
+        if not self.relation:
+            raise Misconfigured(
+                "E012",
+                f"The option 'relation' of {self.name} is empty.",
+                "Name the many-to-many relation that is limited.",
+            )
+        for option in ("minimum", "maximum"):
+            value = getattr(self, option)
+            if value is not None and value < 0:
+                raise Misconfigured(
+                    "E024",
+                    f"The option {option!r} of {self.name} is {value!r}, less than nothing.",
+                    "Write a number of links, or None for no limit.",
+                )
+        if None not in (self.minimum, self.maximum) and self.minimum > self.maximum:  # type: ignore[operator]
+            raise Misconfigured(
+                "E024",
+                f"{self.name} wants at least {self.minimum} links and at most {self.maximum}.",
+                "Give 'minimum' a number that is not above 'maximum'.",
+            )
+        if self.flush_on != "before_commit":
+            raise Misconfigured(
+                "E025",
+                f"{self.name} has flush_on={self.flush_on!r}, when nothing can be refused any "
+                f"more.",
+                "Leave 'flush_on' out.",
+            )
+        self._check_conditions()
+
+    def lacks(self, model: type[Model]) -> str | None:
+        if find_relation(model, self.relation) is None:
+            return f"no many-to-many relation {self.relation!r}"
+        return None
+
+    def get_m2m_fields(self, model: type[Model]) -> list[Any]:
+        side = self.get_side(model)
+        sides = self._sides.setdefault(side.through, [])
+        # The rows of a proxy or a multi-table child are rows of the covered parent as well.
+        if not any(_covers(known, side) for known in sides):
+            sides[:] = [*(known for known in sides if not _covers(side, known)), side]
+        return [side.relation]
+
+    def _check_conditions(self) -> None:
+        for model in Coverage(self).get_models() if self.allowed else ():
+            other = self.get_side(model).other
+            try:
+                QuerySet(other).filter(**self.allowed)
+            except (FieldError, ValueError, TypeError) as error:
+                raise Misconfigured(
+                    "E012",
+                    f"The option 'allowed' of {self.name} does not fit {other._meta.label}: "
+                    f"{error}.",
+                    "Write conditions as for filter(): {'is_active': True}.",
+                ) from error
+
+    def _lock(self, side: Side, keys: set[Any], using: str) -> Iterable[Any]:
+        connection = connections[using]
+        lock_before_reading(connection, side.model)
+        for some in in_parts(keys):
+            rows: QuerySet[Any] = QuerySet(side.model, using=using)
+            rows = rows.filter(**{f"{side.key}__in": some}).order_by("pk")
+            yield from lock_rows(rows, connection)
+
+    def _check_added(self, side: Side, rows: list[Any], others: set[Any], using: str) -> None:
+        found: dict[Any, tuple[int, int]] = {}
+        if any(self.get_maximum(row) is not None for row in rows):
+            for some in in_parts(_key(side, row) for row in rows):
+                found |= _count(side, some, others, using)
+        for row in rows:
+            total, known = found.get(_key(side, row), (0, 0))
+            self._check_maximum(row, total - known + len(others))
+        self._check_allowed(side, rows, others, using)
+
+    def _check_removed(
+        self, side: Side, rows: list[Any], others: set[Any] | None, using: str
+    ) -> None:
+        rows = [row for row in rows if self.get_minimum(row) is not None]
+        for some in in_parts(_key(side, row) for row in rows):
+            for key, (_total, lost) in _count(side, some, others, using).items():
+                if lost:
+                    loss = _Loss(side.model, key, using)
+                    self.collect(loss, key=loss, using=using)
+
+    def _check_maximum(self, row: Model, number: int) -> None:
+        maximum = self.get_maximum(row)
+        if maximum is not None and number > maximum:
+            message = _("%(object)s may have at most %(limit)s %(relation)s, not %(number)s.")
+            raise self._make_error(message, "m2m_maximum", row, limit=maximum, number=number)
+
+    def _check_minimum(self, row: Model, number: int) -> None:
+        minimum = self.get_minimum(row)
+        if minimum is not None and number < minimum:
+            message = _("%(object)s has to have at least %(limit)s %(relation)s, not %(number)s.")
+            raise self._make_error(message, "m2m_minimum", row, limit=minimum, number=number)
+
+    def _check_allowed(self, side: Side, rows: Iterable[Any], keys: set[Any], using: str) -> None:
+        asked: list[tuple[Q, list[Any]]] = []
+        for row in rows:
+            allowed = self.get_allowed(row)
+            if allowed is None:
+                continue
+            refused = next((found for known, found in asked if known == allowed), None)
+            if refused is None:
+                refused = _find_refused(side, allowed, keys, using)
+                asked.append((allowed, refused))
+            if refused:
+                message = _("%(object)s may not have these %(relation)s: %(refused)s.")
+                names = ", ".join(map(str, refused))
+                raise self._make_error(message, "m2m_not_allowed", row, refused=names)
+
+    def _make_error(self, message: str, code: str, row: Model, **params: Any) -> ValidationError:
+        name = capfirst(row._meta.verbose_name) if row._state.adding else str(row)
+        params |= {"object": name, "relation": self.relation}
+        return ValidationError(message, code=code, params=params)
+
+
+def _covers(side: Side, other: Side) -> bool:
+    return side.near == other.near and issubclass(other.model, side.model)
+
+
+def _group(
+    side: Side, instance: Model, reverse: bool, pk_set: set[Any] | None, using: str
+) -> Iterator[tuple[set[Any], set[Any] | None]]:
+    """Rows, and what each of them is linked with or unlinked from; None is everything."""
+    is_near = side.is_instance_near(reverse)
+    if is_near:
+        yield {side.near.get_foreign_related_value(instance)[0]}, pk_set
+    if not is_near or side.symmetrical:
+        own = side.far.get_foreign_related_value(instance)[0]
+        if pk_set is None:
+            pk_set = side.pointer.read(using, **{side.far.name: own})
+        yield pk_set, {own}
+
+
+def _key(side: Side, row: Model) -> Any:
+    return getattr(row, side.key)
+
+
+def _count(
+    side: Side, keys: Collection[Any], others: set[Any] | None, using: str
+) -> dict[Any, tuple[int, int]]:
+    """Key -> how many links the row has, and how many of these are with ``others``."""
+    links: QuerySet[Any] = QuerySet(side.through, using=using)
+    links = links.filter(**{f"{side.near.name}__in": keys}).order_by()
+    among = Q() if others is None else Q(**{f"{side.far.name}__in": others})
+    counts = links.values(side.near.attname).annotate(
+        signal_kit_total=Count("*"), signal_kit_known=Count("pk", filter=among)
+    )
+    names = (side.near.attname, "signal_kit_total", "signal_kit_known")
+    return {key: (total, known) for key, total, known in counts.values_list(*names)}
+
+
+def _read_linked(side: Side, key: Any, using: str) -> set[Any]:
+    links: QuerySet[Any] = QuerySet(side.through, using=using)
+    found = links.filter(**{side.near.attname: key})
+    return set(found.values_list(side.far.attname, flat=True))
+
+
+def _find_refused(side: Side, allowed: Q, keys: set[Any], using: str) -> list[Any]:
+    others: QuerySet[Any] = QuerySet(side.other, using=using)
+    field = side.far.target_field.attname
+    refused: list[Any] = []
+    for some in in_parts(keys):
+        rows = others.filter(**{f"{field}__in": some})
+        refused += rows.exclude(pk__in=others.filter(allowed).values("pk")).order_by("pk")
+    return refused

@@ -1,0 +1,169 @@
+"""Rows that nothing points to any more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from django.apps import apps
+from django.db import connections
+from django.db.models import (
+    DO_NOTHING,
+    PROTECT,
+    RESTRICT,
+    Exists,
+    ForeignKey,
+    Model,
+    OuterRef,
+    Q,
+    QuerySet,
+)
+
+from django_signal_kit.relations.pointers import Pointer, in_parts, lock
+from django_signal_kit.rows.database import lock_rows
+
+_PROTECTING = (PROTECT, RESTRICT, DO_NOTHING)
+
+
+def list_pointers(model: type[Model]) -> Iterator[tuple[str, str, Pointer]]:
+    """The name on the side of ``model``, ``"app.Model.field"``, and the foreign key, of all by
+    which rows of ``model`` are pointed to.
+
+    Not the links of its own many-to-many fields: by those it points to others.
+    """
+    for rel in model._meta.get_fields(include_hidden=True):
+        field: Any = getattr(rel, "field", None)
+        if rel.concrete or not isinstance(field, ForeignKey) or rel.many_to_many:
+            continue
+        if field.remote_field.parent_link and issubclass(model, field.model):
+            continue
+        pointer = Pointer(field)
+        if pointer.far is None:
+            name = rel.get_accessor_name() or ""  # type: ignore[union-attr]
+            yield name, f"{field.model._meta.label}.{field.name}", pointer
+        elif field.name != pointer.m2m_field.m2m_field_name():
+            m2m = pointer.m2m_field
+            name = m2m.name if m2m.remote_field.symmetrical else m2m.remote_field.name
+            if not m2m.remote_field.symmetrical:
+                name = m2m.remote_field.get_accessor_name() or ""
+            yield name, f"{m2m.model._meta.label}.{m2m.name}", pointer
+
+
+def is_protecting(pointer: Pointer) -> bool:
+    """Would the database or Django refuse to delete a row to which it points?"""
+    return pointer.field.remote_field.on_delete in _PROTECTING
+
+
+def find_orphans(
+    model: type[Model],
+    conditions: dict[str, Collection[Any]],
+    pointers: Collection[Pointer],
+    using: str,
+    **more: Any,
+) -> list[Any]:
+    """Those of the rows that match to which none of ``pointers`` points, nor a generic foreign
+    key, each locked so that nobody can point to it anew. In a transaction.
+
+    ``conditions`` is the name of a column and values of it; ``more`` are for ``filter()``.
+    """
+    connection = connections[using]
+    ((name, values),) = conditions.items()
+    orphans: QuerySet[Any] = QuerySet(model, using=using).filter(_is_orphan(model, pointers))
+    found: list[Any] = []
+    for some in in_parts(values):
+        if connection.features.has_select_for_no_key_update:
+            # Of two that take away the last two pointers at once the second sees what is left.
+            lock(model, {f"{name}__in": some, **more}, using)
+        pks = list(orphans.filter(**{f"{name}__in": some}, **more).values_list("pk", flat=True))
+        if pks and connection.features.has_select_for_update:
+            # Whoever holds one is about to point to it: it stays. And who did so until now is
+            # seen only by a statement that starts after the lock.
+            rows: QuerySet[Any] = QuerySet(model, using=using).filter(pk__in=pks).order_by("pk")
+            pks = [row.pk for row in lock_rows(rows, connection, no_key=False, skip_locked=True)]
+        if pks:
+            rows = orphans.filter(pk__in=pks).order_by("pk")
+            found += leave_out_generic(model, list(rows), using)
+    return found
+
+
+def hold(pointer: Pointer, keys: Iterable[Any], using: str) -> None:
+    """Keep the rows to which a new pointer leads from being deleted by others meanwhile.
+
+    PostgreSQL alone needs it: it looks at Django's foreign keys only when the transaction is
+    committed, so that a row may be gone by then.
+    """
+    connection = connections[using]
+    if connection.vendor != "postgresql" or not connection.in_atomic_block:
+        return
+    target = pointer.field.target_field
+    for some in in_parts(key for key in keys if key is not None):
+        rows: QuerySet[Any] = QuerySet(target.model, using=using)
+        rows = rows.filter(**{f"{target.attname}__in": some}).order_by("pk").values_list("pk")
+        sql, parameters = rows.query.get_compiler(using).as_sql()
+        with connection.cursor() as cursor:
+            cursor.execute(f"{sql} FOR KEY SHARE", parameters)
+
+
+def _is_orphan(model: type[Model], pointers: Collection[Pointer]) -> Q:
+    condition = Q()
+    for pointer in pointers:
+        target = "pk" if pointer.field.target_field.primary_key else pointer.target
+        holders: QuerySet[Any] = QuerySet(pointer.holder)
+        holders = holders.filter(**{pointer.attname: OuterRef(target)})
+        if issubclass(pointer.holder, model):
+            # A row that points to itself is pointed to by nobody else.
+            holders = holders.exclude(pk=OuterRef("pk"))
+        condition &= ~Q(Exists(holders))
+    return condition
+
+
+def list_generic(model: type[Model]) -> list[Any]:
+    """The generic foreign keys that ``model`` itself declares."""
+    return [field for field in model._meta.private_fields if hasattr(field, "fk_field")]
+
+
+def leave_out_generic(model: type[Model], rows: list[Any], using: str) -> list[Any]:
+    """Those of ``rows`` to which no generic foreign key points. A query for each that there is."""
+    for holder in apps.get_models():
+        if not rows or holder._meta.proxy:
+            continue
+        for generic in list_generic(holder):
+            conditions = {
+                f"{generic.ct_field}__in": get_content_types(model, using),
+                f"{generic.fk_field}__in": get_values(holder, generic, [row.pk for row in rows]),
+            }
+            held: QuerySet[Any] = QuerySet(holder, using=using).filter(**conditions)
+            known = {str(key) for key in held.values_list(generic.fk_field, flat=True)}
+            rows = [row for row in rows if str(row.pk) not in known]
+    return rows
+
+
+def get_values(model: type[Model], generic: Any, pks: Iterable[Any]) -> list[Any]:
+    """What the column of a generic foreign key holds for the objects of these keys."""
+    column: Any = model._meta.get_field(generic.fk_field)
+    values: list[Any] = []
+    for pk in pks:
+        try:
+            values.append(column.get_prep_value(pk))
+        except (TypeError, ValueError):
+            # A key that it cannot hold.
+            continue
+    return values
+
+
+def get_content_type(model: type[Model], using: str, *, concrete: bool) -> Any:
+    types: Any = apps.get_model("contenttypes", "ContentType")._default_manager
+    return types.db_manager(using).get_for_model(model, for_concrete_model=concrete)
+
+
+def get_content_types(model: type[Model], using: str) -> list[Any]:
+    """The keys of the content types of ``model``, its proxies, and its parents."""
+    types: Any = apps.get_model("contenttypes", "ContentType")._default_manager
+    alike = [
+        other
+        for other in apps.get_models()
+        if issubclass(model._meta.concrete_model, other)  # type: ignore[arg-type]
+        or other._meta.concrete_model is model._meta.concrete_model
+    ]
+    found = types.db_manager(using).get_for_models(*alike, for_concrete_models=False)
+    return [kind.pk for kind in found.values()]

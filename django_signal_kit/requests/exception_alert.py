@@ -1,0 +1,280 @@
+"""One alert for each kind of error."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Literal
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Warning
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMessage, mail_admins
+from django.core.validators import validate_email
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.http import HttpRequest
+
+from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.exchange import get_known_user_pk, get_route
+from django_signal_kit.receiver import Receiver
+from django_signal_kit.requests.reporting import (
+    cut,
+    describe_request,
+    get_location,
+    get_message,
+    get_traceback,
+    get_type_name,
+)
+from django_signal_kit.requests.webhook import is_public, parse_url, post_json
+from django_signal_kit.requests.windows import Admission, SharedWindows, Windows
+from django_signal_kit.units.failures import report_failure
+from django_signal_kit.units.unit import FlushOn
+
+logger = logging.getLogger("django_signal_kit.alerts")
+
+_alerting: ContextVar[bool] = ContextVar("signal_kit_alerting", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What there is to tell. It lives as long as the request is being answered."""
+
+    exception: BaseException
+    request: HttpRequest | None
+    #: How many of the same kind were not told of since the last alert.
+    suppressed: int
+    #: How many of other kinds were not told of, because there were too many of all kinds.
+    held_back: int
+
+
+class ExceptionAlert(Receiver):
+    """Tells of an uncaught exception of a request: once for each kind of it in a window of time.
+
+    Nothing that fails here reaches the request; it is logged and told by ``receiver_failed``.
+    """
+
+    on_error: Literal["raise", "log"] = "log"
+    flush_on: FlushOn = "task"
+    #: How to tell: ``"mail"``, ``"log"`` (an ERROR of the logger ``django_signal_kit.alerts``),
+    #: ``"webhook"``. The request waits for the mail server and for the webhook.
+    channels: Sequence[Literal["mail", "log", "webhook"]] = ("mail",)
+    #: The addresses of the mail; the ADMINS if empty.
+    to: Sequence[str] = ()
+    #: Where to POST JSON: an http or https URL.
+    webhook_url: str = ""
+    #: Seconds for the webhook, from the connection to the first line of the answer.
+    timeout: float = 5.0
+    #: Let the webhook be on this host or in its own network.
+    allow_private: bool = False
+    #: Seconds for which others of the same kind are only counted.
+    window: float = 3600.0
+    #: At most so many alerts of all kinds in a window.
+    max_alerts: int = 20
+    #: An alias of CACHES, so that all processes together send one; empty: each process counts by
+    #: itself, in memory.
+    cache: str = ""
+
+    _savepoint = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._windows = Windows(self.window, self.max_alerts)
+
+    def should_alert(self, exception: BaseException, request: HttpRequest | None) -> bool:
+        """Whether to tell of it at all. By default not if DEBUG."""
+        return not settings.DEBUG
+
+    def get_fingerprint(self, exception: BaseException, request: HttpRequest | None) -> str:
+        """What makes two exceptions of one kind: by default the type, the route, and the line of
+        the project's own code."""
+        return " | ".join((get_type_name(exception), get_route(request), get_location(exception)))
+
+    def get_subject(self, alert: Alert) -> str:
+        """The subject of the mail, without the prefix. Line breaks become spaces."""
+        route = get_route(alert.request) or "a request without a route"
+        return f"{get_type_name(alert.exception)} in {route} ({get_location(alert.exception)})"
+
+    def get_body(self, alert: Alert) -> str:
+        """The text of the mail, and of the log."""
+        payload = self.get_payload(alert)
+        lines = [
+            f"{payload['type']}: {payload['message']}",
+            f"at {payload['location']}",
+            f"{payload['method']} {payload['path']} (route {payload['route'] or 'unknown'})",
+        ]
+        if payload["user_pk"] is not None:
+            lines.append(f"user {payload['user_pk']}")
+        if alert.suppressed:
+            lines.append(f"{alert.suppressed} more of this kind since the last alert")
+        if alert.held_back:
+            lines.append(f"{alert.held_back} of other kinds were not told of")
+        lines += ["", payload["traceback"]]
+        for name, values in payload["request"].items():
+            lines += [name, *(f"    {key} = {value}" for key, value in values.items())]
+        return "\n".join(lines)
+
+    def get_payload(self, alert: Alert) -> dict[str, Any]:
+        """What the webhook gets: a dict that JSON knows. ``"text"`` is what chat services show."""
+        request, exception = alert.request, alert.exception
+        user_pk = get_known_user_pk(request)
+        return {
+            "text": self.get_subject(alert),
+            "type": get_type_name(exception),
+            "message": get_message(exception),
+            "location": get_location(exception),
+            "route": get_route(request),
+            "method": getattr(request, "method", None) or "",
+            "path": cut(getattr(request, "path", ""), 2000),
+            "user_pk": None if user_pk is None else str(user_pk),
+            "suppressed": alert.suppressed,
+            "held_back": alert.held_back,
+            "traceback": get_traceback(exception),
+            "request": describe_request(request),
+        }
+
+    def got_request_exception(self, request: HttpRequest | None = None, **kwargs: Any) -> None:
+        """Tell of the exception that is being handled, unless one like it has been told of."""
+        exception = sys.exc_info()[1]
+        # What a hook does may fail in a request of its own.
+        if exception is None or _alerting.get():
+            return
+        token = _alerting.set(True)
+        try:
+            if not self.should_alert(exception, request):
+                return
+            admission = self._admit(self.get_fingerprint(exception, request))
+            if admission is not None:
+                self._tell(Alert(exception, request, admission.suppressed, admission.held_back))
+        finally:
+            _alerting.reset(token)
+
+    def flush(self, items: list[dict[str, Any]]) -> None:
+        """Send the alerts. Where a channel fails, the others are used all the same."""
+        tell: Mapping[str, Callable[[dict[str, Any]], None]] = {
+            "mail": self._mail,
+            "log": self._log,
+            "webhook": self._post,
+        }
+        for item in items:
+            for channel in dict.fromkeys(self.channels):
+                try:
+                    tell[channel](item)
+                except Exception as error:
+                    error.add_note(f"The alert was: {item['subject']}")
+                    report_failure(self, "flush", error)
+
+    def check(self) -> None:
+        for name in ("window", "max_alerts", "timeout"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise Misconfigured(
+                    "E028",
+                    f"The option {name!r} of {self.name} is {value!r}.",
+                    "It has to be a number above 0.",
+                )
+        self._check_webhook()
+        for address in self.to:
+            try:
+                validate_email(address)
+            except ValidationError:
+                raise Misconfigured(
+                    "E029",
+                    f"The option 'to' of {self.name} has {address!r}, which is no address.",
+                    "Write one plain address an item, such as 'ops@shop.example'.",
+                ) from None
+        if self.cache and self.cache not in settings.CACHES:
+            raise Misconfigured(
+                "E012",
+                f"The option 'cache' of {self.name} is {self.cache!r}, which is not in CACHES.",
+                did_you_mean(self.cache, settings.CACHES),
+            )
+
+    def get_warnings(self) -> list[CheckMessage]:
+        if "mail" not in self.channels or self.to or settings.ADMINS:
+            return []
+        return [
+            Warning(
+                f"{self.name} sends mail to nobody: ADMINS and its option 'to' are empty.",
+                hint="Set one of them, or leave \"mail\" out of 'channels'.",
+                id="signal_kit.W005",
+            )
+        ]
+
+    def _check_webhook(self) -> None:
+        if "webhook" not in self.channels and not self.webhook_url:
+            return
+        problem = ""
+        try:
+            host = parse_url(self.webhook_url).hostname or ""
+        except ValueError as error:
+            problem = str(error)
+        else:
+            if not self.allow_private and _is_private(host):
+                problem = "is on this host or in its own network"
+        if problem:
+            # A webhook's URL is a secret, so it is not shown.
+            raise Misconfigured(
+                "E026",
+                f"The option 'webhook_url' of {self.name} {problem}.",
+                "It has to be like 'https://hooks.example/…'; 'allow_private' allows an own host.",
+            )
+
+    def _admit(self, fingerprint: str) -> Admission | None:
+        if self.cache:
+            shared = SharedWindows(self.cache, self.name, self.window, self.max_alerts)
+            try:
+                return shared.admit(fingerprint)
+            except Exception as error:
+                report_failure(self, "got_request_exception", error)
+        return self._windows.admit(fingerprint)
+
+    def _tell(self, alert: Alert) -> None:
+        item: dict[str, Any] = {"subject": _one_line(self.get_subject(alert))}
+        if {"mail", "log"} & set(self.channels):
+            item["body"] = self.get_body(alert)
+        if "webhook" in self.channels:
+            item["payload"] = self.get_payload(alert)
+        if connections[DEFAULT_DB_ALIAS].in_atomic_block:
+            # Whatever becomes of the transaction, it has failed.
+            self.flush([item])
+        else:
+            self.collect(item)
+
+    def _mail(self, item: dict[str, Any]) -> None:
+        if not self.to:
+            mail_admins(item["subject"], item["body"])
+            return
+        EmailMessage(
+            f"{settings.EMAIL_SUBJECT_PREFIX}{item['subject']}",
+            item["body"],
+            settings.SERVER_EMAIL,
+            list(self.to),
+        ).send()
+
+    def _log(self, item: dict[str, Any]) -> None:
+        logger.error("%s\n\n%s", item["subject"], item["body"])
+
+    def _post(self, item: dict[str, Any]) -> None:
+        post_json(
+            self.webhook_url,
+            item["payload"],
+            timeout=self.timeout,
+            allow_private=self.allow_private,
+        )
+
+
+def _is_private(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return not is_public(host)
+
+
+def _one_line(text: str) -> str:
+    return cut(" ".join(text.split()), 150)

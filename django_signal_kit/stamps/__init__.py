@@ -1,0 +1,1 @@
+"""A row says itself when, and by whom, it was changed last."""

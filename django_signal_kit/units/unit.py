@@ -1,0 +1,332 @@
+"""The unit of work: one covered write, or one ``with batch():`` block.
+
+When the outermost one ends, what is to be done before the commit is done. What is to be done after
+it waits in the connection's journal for the commit of the transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable, Hashable
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Literal, TypeAlias
+
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+from django_signal_kit.units.isolation import Isolation
+from django_signal_kit.units.journal import (
+    CHUNK,
+    Flusher,
+    Journal,
+    call_flush,
+    flush_after_commit,
+    get_journal,
+    split,
+)
+from django_signal_kit.units.locking import begin
+
+FlushOn: TypeAlias = Literal["after_commit", "before_commit", "task"]
+
+_MAX_ROUNDS = 100
+_open: ContextVar[Journal | None] = ContextVar("signal_kit_journal", default=None)
+
+
+def get_unit() -> UnitOfWork | None:
+    """The innermost unit of work that is open here."""
+    journal = _open.get()
+    return None if journal is None else journal.unit
+
+
+def collect(
+    receiver: Flusher, item: Any, key: Hashable, flush_on: FlushOn, using: str | None
+) -> Any:
+    # Through the context variable an async receiver, which runs in another thread, finds the
+    # unit that called it.
+    journal = _open.get()
+    if (
+        journal is None
+        or journal.unit is None
+        or (using is not None and using != journal.connection.alias)
+    ):
+        journal = get_journal(connections[using or DEFAULT_DB_ALIAS])
+    before = flush_on == "before_commit"
+    if journal.unit is None:
+        # A signal that no covered write sent, such as user_logged_in: a unit of its own.
+        with UnitOfWork(journal.connection.alias, atomic=False):
+            return journal.collect(receiver, key, item, before=before)
+    found = journal.collect(receiver, key, item, before=before)
+    if len(journal.before.items) >= CHUNK:
+        relieve(journal)
+    return found
+
+
+class UnitOfWork:
+    """One covered write, or one ``batch()``.
+
+    With ``atomic`` a transaction is opened if the user has none (the one of a ``TestCase`` is not
+    the user's). ``done`` tells whether the write's own SQL has ended.
+    """
+
+    __slots__ = (
+        "_id",
+        "_own",
+        "_token",
+        "atomic",
+        "depth",
+        "done",
+        "instance",
+        "is_block",
+        "journal",
+        "mark",
+        "notes",
+        "parent",
+        "root",
+        "using",
+        "undo",
+    )
+
+    def __init__(
+        self,
+        using: str,
+        *,
+        atomic: bool,
+        undo: Callable[[], None] | None = None,
+        is_block: bool = False,
+    ) -> None:
+        self.using = using
+        self.atomic = atomic
+        self.undo = undo
+        #: A ``batch()``, between whose writes nothing is half done.
+        self.is_block = is_block
+        #: What is saved, if the write is a save.
+        self.instance: Any = None
+        self.done = False
+        self.notes: dict[Hashable, Any] = {}
+        self._id: uuid.UUID | None = None
+
+    @property
+    def id(self) -> uuid.UUID:
+        """The id of the outermost unit; grows with time, so that an index of it stays small."""
+        root = self.root
+        if root._id is None:
+            root._id = make_id()
+        return root._id
+
+    def note_write(self) -> None:
+        """The SQL of a write has been run without an error."""
+        self.done = True
+        self.journal.writes += 1
+
+    @property
+    def has_written(self) -> bool:
+        """Has a write been done in this unit, and not been rolled back with a savepoint?"""
+        return self.journal.writes > self.mark[2]
+
+    def __enter__(self) -> UnitOfWork:
+        connection = connections[self.using]
+        self.journal = journal = get_journal(connection)
+        self._own: transaction.Atomic | None = None
+        if self.atomic:
+            blocks = connection.atomic_blocks
+            if not connection.in_atomic_block or (
+                blocks and blocks[-1]._from_testcase  # type: ignore[attr-defined]
+            ):
+                self._own = transaction.atomic(self.using)
+                begin(self._own, connection)
+        self.parent = parent = journal.unit
+        if parent is None:
+            self.root: UnitOfWork = self
+            self.depth = 1
+            journal.start_unit()
+        else:
+            self.root = parent.root
+            self.depth = parent.depth + 1
+        self.mark = journal.mark()
+        journal.unit = self
+        self._token: Token[Journal | None] = _open.set(journal)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is None:
+            try:
+                if self.journal.before.items and (self.parent is None or self._own is not None):
+                    flush_before_commit(self.journal, is_last=self._commits())
+            except BaseException as error:
+                self._fail(error)
+                raise
+            self._leave()
+            if self._own is not None:
+                try:
+                    self._own.__exit__(None, None, None)
+                except BaseException:
+                    # The commit failed, and with it everything that was to follow it.
+                    self.journal.cut(self.mark)
+                    if self.undo is not None:
+                        self.undo()
+                    raise
+            if self._own is None and len(self.journal.before.items) >= CHUNK:
+                relieve(self.journal)
+            self._act_if_committed()
+        else:
+            self._fail(exc)
+
+    def _commits(self) -> bool:
+        """Does leaving this unit commit?"""
+        connection = self.journal.connection
+        return (
+            self._own is not None
+            and len(connection.atomic_blocks) == 1
+            and connection.commit_on_exit
+            and not connection.needs_rollback
+        )
+
+    def _leave(self) -> None:
+        self.journal.unit = self.parent
+        _open.reset(self._token)
+
+    def _fail(self, exc: BaseException) -> None:
+        journal, connection = self.journal, self.journal.connection
+        if self._own is not None:
+            self._leave()
+            journal.cut(self.mark)
+            self._own.__exit__(type(exc), exc, exc.__traceback__)
+            if self.undo is not None:
+                self.undo()
+            return
+        # In autocommit what is done is committed already, and so is what follows from it. In a
+        # user's transaction a row may not stay without its entry, even if he swallows the error;
+        # before the write's SQL started his transaction is left usable.
+        is_torn = connection.in_atomic_block and self.atomic and self.has_written
+        if is_torn:
+            connection.needs_rollback = True
+        if is_torn or not self.done:
+            journal.cut(self.mark)
+        if not self.done and self.undo is not None:
+            self.undo()
+        self._leave()
+        if self.parent is None and journal.before.items:
+            try:
+                with UnitOfWork(self.using, atomic=False):
+                    pass
+            except Exception as error:
+                exc.add_note(f"A flush before the commit failed as well: {error!r}")
+        self._act_if_committed()
+
+    def _act_if_committed(self) -> None:
+        journal = self.journal
+        if self.parent is None and journal.after.items and not journal.connection.in_atomic_block:
+            flush_after_commit(journal)
+
+
+def flush_before_commit(journal: Journal, *, is_last: bool) -> None:
+    """Flush what goes into the transaction, and what that made others collect.
+
+    ``is_last``: nothing but the COMMIT comes after it.
+    """
+    for _ in range(_MAX_ROUNDS):
+        grouped = journal.before.take()
+        if not grouped:
+            return
+        _flush(journal, grouped, is_last=is_last)
+    names = ", ".join(sorted(receiver.name for receiver in grouped))
+    raise RuntimeError(
+        f"flush() of {names} has collected new items {_MAX_ROUNDS} times in a row. A flush may "
+        f"write what other receivers hear, but not what its own receiver collects each time."
+    )
+
+
+def relieve(journal: Journal) -> None:
+    """Flush before its time what has piled up, unless a write is in progress.
+
+    What a savepoint that is open could not take back stays.
+    """
+    unit = journal.unit
+    if unit is None or not (unit.is_block or unit.done):
+        return
+    while unit.parent is not None:
+        unit = unit.parent
+        if not unit.is_block:
+            return
+    start = max(unit.mark[0], journal.get_open_end())
+    if journal.before.end - start >= CHUNK:
+        _flush(journal, journal.before.take(start), is_last=False)
+
+
+def _flush(journal: Journal, grouped: dict[Flusher, list[Any]], *, is_last: bool) -> None:
+    parts = [(receiver, some) for receiver, items in grouped.items() for some in split(items)]
+    for number, (receiver, items) in enumerate(parts, start=1):
+        if receiver.on_error == "log":
+            with Isolation(receiver, "flush", journal.connection):
+                call_flush(receiver, items)
+            continue
+        journal.is_last = is_last and number == len(parts)
+        try:
+            call_flush(receiver, items)
+        finally:
+            journal.is_last = False
+
+
+def make_id() -> uuid.UUID:
+    """A UUID of version 7: milliseconds since 1970, 1/4096ths of one, then random bits.
+
+    The fraction keeps units of one millisecond in order (RFC 9562, section 6.2, method 3).
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    random = int.from_bytes(os.urandom(8), "big") >> 2
+    return uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 0b10 << 62 | random)
+
+
+class batch(ContextDecorator):  # noqa: N801
+    """Make many writes one unit of work: ``with batch():``, or as a decorator.
+
+    Opens a transaction on the database ``using`` (default: ``"default"``) unless one is open, and
+    flushes once when the outermost block ends: what goes before the commit in the same
+    transaction, the rest after the commit. An exception rolls all of it back; inside a user's own
+    ``atomic()`` it marks that transaction for rollback if something has been written.
+
+    Synchronous, as ``atomic()`` is: under a running event loop it raises
+    ``SynchronousOnlyOperation``. Call the whole function through ``sync_to_async``.
+    """
+
+    def __init__(self, using: str | Callable[..., Any] | None = None) -> None:
+        if callable(using):
+            raise TypeError("batch needs its brackets as a decorator: write @batch().")
+        self.using = using or DEFAULT_DB_ALIAS
+        self._units: list[UnitOfWork] = []
+
+    def _recreate_cm(self) -> batch:
+        return batch(self.using)
+
+    def __enter__(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise SynchronousOnlyOperation(
+                "batch() is synchronous, as atomic() is: tasks of one event loop share their "
+                "connection. Move the block into a function and call it through sync_to_async()."
+            )
+        unit = UnitOfWork(self.using, atomic=True, is_block=True)
+        unit.__enter__()
+        self._units.append(unit)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._units.pop().__exit__(exc_type, exc, traceback)

@@ -1,1 +1,0 @@
-"""Whether rows are valid, asked of many at once."""

@@ -1,0 +1,176 @@
+"""Who listens to what, as data: everything that is connected, the kit's and others'."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any, Literal, TypeAlias
+
+from asgiref.sync import iscoroutinefunction
+from django.apps import apps
+from django.db.models import Model
+from django.dispatch import Signal
+
+from django_signal_kit import receivers
+from django_signal_kit.current import get_muted
+from django_signal_kit.receiver import Receiver
+from django_signal_kit.wiring import catalog
+
+Acts: TypeAlias = Literal["at_once", "before_commit", "after_commit", "task"]
+
+ANY = "any"
+
+_SIGNALS_OF_ROWS = catalog.MODEL_SIGNALS | {"m2m_changed"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One receiver, connected to one signal of one sender. JSON has these names and values."""
+
+    signal: str
+    #: A model's label, ``"any"``, or the repr of whatever else it is.
+    sender: str
+    #: The dotted path of the class or function.
+    receiver: str
+    #: What ``muted()`` calls it; None if it is not the kit's.
+    name: str | None
+    acts: Acts
+    is_async: bool
+    is_muted: bool
+
+
+def get_listings(
+    signal_names: Iterable[str] | None = None, model: type[Model] | None = None
+) -> Iterator[Listing]:
+    """What is connected, signal by signal in the order in which Django calls it.
+
+    With ``model`` only what its rows call: those that are connected to it or to its many-to-many
+    relations, and to all models. Raises KeyError for an unknown signal.
+    """
+    senders = get_senders()
+    heard = None if model is None else {id(sender) for sender in get_own_senders(model)}
+    for name in catalog.get_paths() if signal_names is None else signal_names:
+        signal = get_loaded_signal(name)
+        items = [] if signal is None else list(signal.receivers)
+        if heard is not None:
+            also = {id(None)} if name in _SIGNALS_OF_ROWS else set()
+            items = [item for item in items if item[0][1] in heard | also]
+        called = [(item, function) for item in items if (function := get_function(item))]
+        # Django calls the synchronous ones first. The sort is stable.
+        for item, function in sorted(called, key=lambda pair: iscoroutinefunction(pair[1])):
+            yield make_listing(name, get_sender(item, senders), function)
+
+
+def collapse(listings: Iterable[Listing]) -> Iterator[tuple[Listing, list[str]]]:
+    """Those that follow each other and differ only in the sender: the first, and all senders.
+
+    What is called in between keeps them apart, so that the order stays true.
+    """
+
+    def without_sender(listing: Listing) -> tuple[Any, ...]:
+        return (
+            listing.signal,
+            listing.receiver,
+            listing.name,
+            listing.acts,
+            listing.is_async,
+            listing.is_muted,
+        )
+
+    for _, group in groupby(listings, without_sender):
+        same = list(group)
+        yield same[0], list(dict.fromkeys(listing.sender for listing in same))
+
+
+def get_loaded_signal(name: str) -> Signal | None:
+    """The signal of that name, or None if its module is not there to be listened to.
+
+    To import ``django.test`` only to find nobody would cost more than the answer is worth.
+    """
+    module = catalog.get_paths()[name].rpartition(".")[0]
+    if module == "django.test.signals" and module not in sys.modules:
+        return None
+    return catalog.get_signal(name)
+
+
+def get_senders() -> dict[int, str]:
+    """Django keeps senders by their id: id -> what to call it."""
+    senders = {id(None): ANY}
+    for model in apps.get_models(include_auto_created=True, include_swapped=True):
+        senders[id(model)] = model._meta.label
+    for config in apps.get_app_configs():
+        senders[id(config)] = repr(config)
+    return senders
+
+
+def get_own_senders(model: type[Model]) -> list[Any]:
+    """What signals about ``model`` have as their sender: itself, and its through models."""
+    meta = model._meta
+    relations: list[Any] = [field.remote_field for field in meta.many_to_many]
+    relations += [relation for relation in meta.related_objects if relation.many_to_many]
+    return [model, *(relation.through for relation in relations)]
+
+
+def get_function(item: Any) -> Callable[..., Any] | None:
+    """What Django calls for an item of ``signal.receivers``; None if it is gone."""
+    # The items have three parts in Django 5.2 and four since 6.0; these two are in both.
+    function = item[1]
+    return function() if isinstance(function, weakref.ReferenceType) else function
+
+
+def get_sender(item: Any, senders: dict[int, str]) -> str:
+    key = item[0][1]
+    if key not in senders:
+        # Since 6.0 an item refers to its sender, if the sender can be referred to.
+        reference = next((part for part in item[2:] if isinstance(part, weakref.ref)), None)
+        found = find_object(key) if reference is None else reference()
+        if found is None:
+            gone = "an object that is gone"
+            senders[key] = f"an object of id {key}" if reference is None else gone
+        else:
+            senders[key] = repr(found)
+    return senders[key]
+
+
+def find_object(id_: Any) -> Any:
+    """The class, or the instance of a class of somebody's, that has this id."""
+    for thing in gc.get_objects():
+        if id(thing) == id_ and (isinstance(thing, type) or type(thing).__module__ != "builtins"):
+            return thing
+    return None
+
+
+def make_listing(signal_name: str, sender: str, function: Callable[..., Any]) -> Listing:
+    receiver: Receiver | None = getattr(function, "signal_kit_receiver", None)
+    return Listing(
+        signal=signal_name,
+        sender=sender,
+        receiver=get_path(function if receiver is None else type(receiver)),
+        name=None if receiver is None else receiver.name,
+        acts="at_once" if receiver is None else get_acts(receiver),
+        is_async=iscoroutinefunction(function),
+        is_muted=receiver is not None and receiver.name in get_muted(),
+    )
+
+
+def get_acts(receiver: Receiver) -> Acts:
+    """When a receiver of the kit acts; one without ``flush()`` acts when it is called."""
+    return "at_once" if type(receiver).flush is Receiver.flush else receiver.flush_on
+
+
+def get_path(thing: Any) -> str:
+    """The dotted path of a class or a function; of what has none, the path of what it is of."""
+    if isinstance(thing, partial):
+        return f"partial({get_path(thing.func)})"
+    name = getattr(thing, "__qualname__", None)
+    if name is None:
+        return f"{get_path(type(thing))}()"
+    if name in receivers.__all__ and getattr(receivers, name) is thing:
+        return f"{receivers.__name__}.{name}"
+    module = getattr(thing, "__module__", None)
+    return f"{module}.{name}" if module else str(name)

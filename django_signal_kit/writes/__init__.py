@@ -1,0 +1,1 @@
+"""Each write that is heard, and how it becomes a unit of work."""

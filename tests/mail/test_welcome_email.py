@@ -1,0 +1,454 @@
+"""One welcome to each user who was committed, and none to anybody else."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import django
+import pytest
+from aiosmtpd.controller import Controller
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core import mail, serializers
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+from django.dispatch import Signal
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
+from django.utils import translation
+from django.utils.functional import SimpleLazyObject
+
+from django_signal_kit import batch, muted
+from django_signal_kit.receivers import WelcomeEmail
+from django_signal_kit.signals import receiver_failed
+from django_signal_kit.wiring.registry import registry
+from tests.factories import UserFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+User = get_user_model()
+
+user_signed_up = Signal()
+
+
+class ShopWelcome(WelcomeEmail):
+    """Speaks the user's language, writes to a second address, and not to staff."""
+
+    def should_send(self, user: Any) -> bool:
+        return super().should_send(user) and not user.is_staff
+
+    def get_language(self, user: Any) -> str:
+        return user.last_name or super().get_language(user)
+
+    def get_recipients(self, user: Any) -> list[str]:
+        return [*super().get_recipients(user), user.first_name]
+
+    def get_context_data(self, user: Any) -> dict[str, Any]:
+        return {**super().get_context_data(user), "gift": "a & b"}
+
+    def get_message(self, user: Any) -> Any:
+        message = super().get_message(user)
+        if message is not None:
+            message.reply_to = ["help@shop.example"]
+        return message
+
+
+def use_mailer(settings: Any, backend: str, **options: Any) -> None:
+    backend = f"django.core.mail.backends.{backend}.EmailBackend"
+    if django.VERSION >= (6, 1):
+        settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": options}}
+    else:
+        settings.EMAIL_BACKEND = backend
+        for name, value in options.items():
+            setattr(settings, f"EMAIL_{name.upper()}", value)
+
+
+@pytest.fixture(autouse=True)
+def _mailer(settings: Any) -> None:
+    use_mailer(settings, "locmem")
+
+
+@pytest.fixture
+def templates(settings: Any) -> dict[str, str]:
+    """Name -> text of templates that go before those of the apps."""
+    words: dict[str, str] = {}
+    settings.TEMPLATES = [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "OPTIONS": {
+                "loaders": [
+                    ("django.template.loaders.locmem.Loader", words),
+                    "django.template.loaders.app_directories.Loader",
+                ]
+            },
+        }
+    ]
+    return words
+
+
+@pytest.fixture
+def welcome(wire: Any) -> Any:
+    return wire((WelcomeEmail, {"from_email": "hello@shop.example"}))
+
+
+@pytest.fixture
+def failures() -> Iterator[list[Any]]:
+    told: list[Any] = []
+
+    def hear(**kwargs: Any) -> None:
+        told.append((kwargs["receiver"], kwargs["signal_name"], kwargs["exception"]))
+
+    receiver_failed.connect(hear)
+    yield told
+    receiver_failed.disconnect(hear)
+
+
+def sent() -> list[str]:
+    """The addresses that got a mail, in order."""
+    return [address for message in mail.outbox for address in message.to]
+
+
+# What is sent
+
+
+def test_a_new_user_gets_one_mail_of_text_and_html(welcome: Any) -> None:
+    UserFactory(username="Tom & Jerry", email="tom@shop.example")
+    [message] = mail.outbox
+    assert (message.to, message.from_email) == (["tom@shop.example"], "hello@shop.example")
+    assert message.subject == "Welcome, Tom & Jerry"
+    assert message.body == "Hello Tom & Jerry,\n\nyour account is ready.\n"
+    [(html, kind)] = [(part.content, part.mimetype) for part in message.alternatives]
+    assert kind == "text/html"
+    assert "Hello Tom &amp; Jerry," in html
+    assert "<html lang=" in html
+
+
+def test_a_user_who_is_changed_gets_no_second_mail(welcome: Any) -> None:
+    user = UserFactory()
+    user.first_name = "Tom"
+    user.save()
+    user.groups.add(Group.objects.create(name="a"))
+    user.delete()
+    assert len(mail.outbox) == 1
+
+
+def test_links_lead_where_the_option_says(wire: Any) -> None:
+    wire((WelcomeEmail, {"site_url": "https://shop.example/?a=1&b=2"}))
+    UserFactory()
+    [message] = mail.outbox
+    assert message.body.endswith("\n\nhttps://shop.example/?a=1&b=2\n")
+    assert '<a href="https://shop.example/?a=1&amp;b=2">' in message.alternatives[0].content
+
+
+def test_the_sender_is_that_of_the_project_by_default(settings: Any, wire: Any) -> None:
+    settings.DEFAULT_FROM_EMAIL = "project@shop.example"
+    wire(WelcomeEmail)
+    UserFactory()
+    assert mail.outbox[0].from_email == "project@shop.example"
+
+
+def test_templates_are_the_projects_if_it_has_any(templates: Any, wire: Any) -> None:
+    wire((WelcomeEmail, {"subject_template": "s.txt", "html_template": ""}))
+    templates["s.txt"] = "\nHi\n{{ user.username }}\n\n"
+    templates["signal_kit/welcome.txt"] = "<{{ user.username }} & co>"
+    UserFactory(username="Tom\r\nBcc: eve@shop.example", email="tom@shop.example")
+    [message] = mail.outbox
+    assert message.subject == "Hi Tom Bcc: eve@shop.example"
+    assert message.body == "<Tom\r\nBcc: eve@shop.example & co>"
+    assert message.alternatives == []
+    assert message.recipients() == ["tom@shop.example"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "tom",
+        "a@shop.example, b@shop.example",
+        "a@shop.example,b@shop.example",
+        "a@shop.example\nBcc: b@shop.example",
+        "a@shop.example;b@shop.example",
+        " a@shop.example",
+        "Tom <a@shop.example>",
+    ],
+)
+def test_what_is_not_one_address_gets_no_mail(welcome: Any, failures: Any, address: str) -> None:
+    UserFactory(email=address)
+    assert (mail.outbox, failures) == ([], [])
+
+
+# To whom
+
+
+def test_nothing_is_sent_before_the_commit(welcome: Any) -> None:
+    with transaction.atomic():
+        UserFactory()
+        assert mail.outbox == []
+    assert len(mail.outbox) == 1
+
+
+def test_a_user_who_was_rolled_back_gets_none(welcome: Any) -> None:
+    with transaction.atomic():
+        UserFactory()
+        transaction.set_rollback(True)
+    with transaction.atomic():
+        kept = UserFactory()
+        with transaction.atomic():
+            UserFactory()
+            transaction.set_rollback(True)
+    assert sent() == [kept.email]
+
+
+def test_a_user_who_was_deleted_in_the_same_transaction_gets_none(welcome: Any) -> None:
+    with transaction.atomic():
+        UserFactory().delete()
+        kept = UserFactory()
+    assert sent() == [kept.email]
+
+
+def test_a_user_of_a_fixture_gets_none(welcome: Any) -> None:
+    text = serializers.serialize("json", [UserFactory.build(id=7)])
+    for loaded in serializers.deserialize("json", text):
+        loaded.save()
+    assert User.objects.count() == 1
+    assert mail.outbox == []
+
+
+def test_get_or_create_welcomes_once(welcome: Any) -> None:
+    for _ in range(2):
+        User.objects.get_or_create(username="tom", defaults={"email": "tom@shop.example"})
+    User.objects.update_or_create(username="tom", defaults={"first_name": "Tom"})
+    User.objects.update_or_create(username="ann", defaults={"email": "ann@shop.example"})
+    assert sent() == ["tom@shop.example", "ann@shop.example"]
+
+
+def test_a_user_who_is_not_active_gets_none(welcome: Any) -> None:
+    UserFactory(is_active=False)
+    assert mail.outbox == []
+
+
+def test_the_mail_goes_to_the_user_as_he_was_committed(welcome: Any) -> None:
+    with transaction.atomic():
+        user = UserFactory(email="first@shop.example")
+        user.email = "second@shop.example"
+        user.save()
+        User.objects.filter(pk=user.pk).update(username="renamed")
+        user.username = "never saved"
+    assert sent() == ["second@shop.example"]
+    assert mail.outbox[0].subject == "Welcome, renamed"
+
+
+def test_the_users_of_a_batch_are_read_with_one_query(welcome: Any) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        with batch():
+            users = UserFactory.create_batch(3)
+    assert sent() == [user.email for user in users]
+    commands = [query["sql"].split()[0] for query in queries]
+    assert commands[commands.index("COMMIT") + 1 :] == ["SELECT"]
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_user_of_another_database_is_welcomed(welcome: Any) -> None:
+    user = UserFactory.build()
+    with transaction.atomic(using="other"):
+        user.save(using="other")
+        assert mail.outbox == []
+    assert sent() == [user.email]
+
+
+def test_only_users_are_welcomed(welcome: Any) -> None:
+    assert registry.get_models(welcome) == [User]
+    Group.objects.create(name="a")
+    assert mail.outbox == []
+
+
+def test_a_muted_receiver_welcomes_nobody(welcome: Any) -> None:
+    with muted(WelcomeEmail):
+        UserFactory()
+    assert mail.outbox == []
+
+
+class TestInATestCase(TestCase):
+    @pytest.fixture(autouse=True)
+    def _wire(self, welcome: Any) -> None:
+        pass
+
+    def test_callbacks_send_the_mail(self) -> None:
+        with self.captureOnCommitCallbacks(execute=True):
+            user = UserFactory()
+            assert mail.outbox == []
+        assert sent() == [user.email]
+
+    def test_without_them_nothing_is_sent(self) -> None:
+        UserFactory()
+        assert mail.outbox == []
+
+
+# Another signal
+
+
+@pytest.fixture
+def signed_up(wire: Any) -> Any:
+    return wire(
+        (WelcomeEmail, {"signal": "user_signed_up"}),
+        EXTRA_SIGNALS={"user_signed_up": f"{__name__}.user_signed_up"},
+    )
+
+
+def test_another_signal_may_say_who_is_new(signed_up: Any) -> None:
+    user = UserFactory()
+    assert mail.outbox == []
+    with transaction.atomic():
+        user_signed_up.send(sender=None, user=user, request=None)
+        user_signed_up.send(sender=None, user=user, request=None)
+        assert mail.outbox == []
+    assert sent() == [user.email]
+
+
+def test_the_user_of_a_request_is_welcomed_though_he_is_lazy(signed_up: Any) -> None:
+    user = UserFactory()
+    user_signed_up.send(sender=None, user=SimpleLazyObject(lambda: user))
+    assert sent() == [user.email]
+
+
+def test_a_signal_that_nobody_knows_is_said_when_it_is_wired(wire: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="Did you mean 'user_logged_in'"):
+        wire((WelcomeEmail, {"signal": "user_loged_in"}))
+    with pytest.raises(ImproperlyConfigured, match="which is no signal with a user"):
+        wire((WelcomeEmail, {"signal": "post_delete"}))
+
+
+# Hooks
+
+
+def test_hooks_say_to_whom_in_which_language_and_what(templates: Any, wire: Any) -> None:
+    wire((ShopWelcome, {"subject_template": "s.txt", "text_template": "t.txt"}))
+    templates["s.txt"] = "{% load i18n %}{% translate 'Sunday' %}"
+    templates["t.txt"] = "{{ gift }} {{ site_url }}{{ user.username }}"
+    with translation.override("de"):
+        with batch():
+            UserFactory(username="ann", last_name="es", first_name="second@shop.example")
+            UserFactory(username="bob", last_name="", first_name="none")
+            UserFactory(username="cid", is_staff=True)
+        assert translation.get_language() == "de"
+    assert [(message.subject, message.body, message.to) for message in mail.outbox] == [
+        ("domingo", "a & b ann", [User.objects.get(username="ann").email, "second@shop.example"]),
+        ("Sonntag", "a & b bob", [User.objects.get(username="bob").email]),
+    ]
+    assert '<html lang="es">' in mail.outbox[0].alternatives[0].content
+    assert mail.outbox[0].reply_to == ["help@shop.example"]
+
+
+def test_a_hook_that_raises_takes_the_mail_of_its_user_only(
+    templates: Any, wire: Any, failures: Any
+) -> None:
+    receiver = wire((ShopWelcome, {"subject_template": "s.txt"}))
+    templates["s.txt"] = "{% if user.username == 'ann' %}{% include 'none.txt' %}{% endif %}Hi"
+    with batch():
+        UserFactory(username="ann", email="ann@shop.example")
+        UserFactory(username="bob", email="bob@shop.example")
+    assert sent() == ["bob@shop.example"]
+    assert [(receiver, "flush")] == [told[:2] for told in failures]
+
+
+# Servers
+
+
+class Mailbox:
+    """Keeps what it gets. Who is called "reject" is refused."""
+
+    def __init__(self) -> None:
+        self.mails: list[tuple[list[str], Any]] = []
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
+        if address.startswith("reject"):
+            return "550 There is no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        parsed = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        self.mails.append((envelope.rcpt_tos, parsed))
+        return "250 OK"
+
+
+@pytest.fixture
+def mailbox(settings: Any) -> Iterator[Mailbox]:
+    """A mail server."""
+    mailbox = Mailbox()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        use_mailer(settings, "smtp", host="127.0.0.1", port=port)
+        yield mailbox
+    finally:
+        controller.stop()
+
+
+def test_what_arrives_is_what_was_written(mailbox: Mailbox, wire: Any) -> None:
+    wire((WelcomeEmail, {"from_email": "hello@shop.example", "site_url": "https://shop.example"}))
+    name = "Tómaš & Jerry " + "of a very long name indeed " * 5
+    UserFactory(username=name.strip(), email="tom@shop.example")
+    [(recipients, message)] = mailbox.mails
+    assert recipients == ["tom@shop.example"]
+    assert (message["To"], message["From"]) == ("tom@shop.example", "hello@shop.example")
+    # Python 3.11 counts the space of a fold after "Subject:" in.
+    assert message["Subject"].strip() == f"Welcome, {name.strip()}"
+    text, html = message.iter_parts()
+    assert (text.get_content_type(), html.get_content_type()) == ("text/plain", "text/html")
+    assert f"Hello {name.strip()}," in text.get_content().replace("\r\n", "\n")
+    assert "Tómaš &amp; Jerry" in html.get_content()
+
+
+def test_a_long_subject_without_spaces_arrives_whole(
+    mailbox: Mailbox, templates: Any, wire: Any
+) -> None:
+    wire((WelcomeEmail, {"subject_template": "s.txt"}))
+    templates["s.txt"] = "{{ user.username }}"
+    UserFactory(username="x" * 150)
+    [(_, message)] = mailbox.mails
+    assert message["Subject"].strip() == "x" * 150
+
+
+def test_a_user_whom_the_server_refuses_leaves_the_others_theirs(
+    mailbox: Mailbox, wire: Any, failures: Any
+) -> None:
+    receiver = wire(WelcomeEmail)
+    with batch():
+        for name in ("ann", "reject", "cid"):
+            UserFactory(email=f"{name}@shop.example")
+    assert [recipients for recipients, _ in mailbox.mails] == [
+        ["ann@shop.example"],
+        ["cid@shop.example"],
+    ]
+    [(failed, signal_name, exception)] = failures
+    assert (failed, signal_name) == (receiver, "flush")
+    assert exception.recipients.keys() == {"reject@shop.example"}
+
+
+def test_a_server_that_is_down_takes_no_user_away(
+    settings: Any, wire: Any, failures: Any, caplog: Any
+) -> None:
+    with socket.socket() as refusing:
+        refusing.bind(("127.0.0.1", 0))
+        use_mailer(settings, "smtp", host="127.0.0.1", port=refusing.getsockname()[1])
+        receiver = wire(WelcomeEmail)
+        with caplog.at_level(logging.ERROR, "django_signal_kit"):
+            with batch():
+                UserFactory.create_batch(2)
+            user = UserFactory()
+    assert User.objects.count() == 3
+    assert user.pk is not None
+    assert [(failed, name) for failed, name, _ in failures] == [(receiver, "flush")] * 3
+    assert all(isinstance(error, ConnectionRefusedError) for _, _, error in failures)
+    assert caplog.text.count("WelcomeEmail failed in flush") == 3
