@@ -1,0 +1,188 @@
+"""What people write into their code, settings and scripts is there, and stays.
+
+Whoever changes a line of these lists breaks somebody's project.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.core.management import call_command, get_commands
+from django.db.migrations.loader import MigrationLoader
+
+import django_signal_kit
+from django_signal_kit import receivers, signals
+from django_signal_kit.conf import KEYS
+from django_signal_kit.rows.values import redact_with_hash
+from django_signal_kit.wiring import catalog
+from tests.docs.blocks import get_pages
+from tests.sources import PACKAGE
+
+NAMES = {
+    "django_signal_kit": (
+        "ModelReceiver Receiver batch context get_context muted only register __version__"
+    ),
+    "django_signal_kit.receivers": (
+        "AuditLog CacheInvalidation ConnectionSetup CreateRelated DeletionLog ExceptionAlert "
+        "FileCleanup InitialAttributes InstanceMonitor LastModified LoginLog M2MCount M2MLimit "
+        "MigrationActions ModelExtension Normalize OrphanCleanup RequestTimer Validate "
+        "WelcomeEmail"
+    ),
+    "django_signal_kit.signals": (
+        "pre_bulk_create post_bulk_create pre_bulk_update post_bulk_update pre_queryset_update "
+        "post_queryset_update receiver_failed pre_file_delete post_file_delete "
+        "audit_entries_created"
+    ),
+    "django_signal_kit.apps": "SignalKitConfig SimpleSignalKitConfig",
+    "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
+    "django_signal_kit.forms": "LimitedModelForm",
+    "django_signal_kit.middleware": "RequestContextMiddleware",
+    "django_signal_kit.test": "TemplateRecorder",
+    "django_signal_kit.audit.admin": "AuditEntryAdmin",
+    "django_signal_kit.audit.decoding": "decode",
+    "django_signal_kit.audit.history": "AuditHistoryMixin",
+    "django_signal_kit.audit.models": "AbstractAuditEntry AuditEntry AuditSeal",
+    "django_signal_kit.audit.past": "HistoryIncomplete",
+    "django_signal_kit.audit.reverting": "RevertError",
+    "django_signal_kit.audit.sealing": "seal",
+    # What a receiver of one's own asks for: the old row, and its neighbours.
+    "django_signal_kit.rows.snapshots": "get_new_row get_old_row",
+    "django_signal_kit.wiring.registry": "registry",
+}
+
+COMMANDS = {
+    "django_signal_kit": {"createrelated", "recountm2m", "showreceivers"},
+    "django_signal_kit.audit": {
+        "backfillauditlog",
+        "exportauditlog",
+        "partitionauditlog",
+        "pruneauditlog",
+        "sealauditlog",
+        "verifyauditlog",
+    },
+}
+
+SETTINGS = {
+    "BULK_SIGNALS",
+    "DISCOVER_EXCLUDE",
+    "EXTRA_SIGNALS",
+    "RECEIVERS",
+    "REDACT",
+    "RETENTION",
+    "TRUSTED_PROXIES",
+}
+
+LOGGERS = {
+    "django_signal_kit",
+    "django_signal_kit.alerts",
+    "django_signal_kit.deletions",
+    "django_signal_kit.instances",
+    "django_signal_kit.logins",
+    "django_signal_kit.requests",
+}
+
+CHECKS = {*(f"E{number:03}" for number in range(1, 43)), *(f"W{n:03}" for n in range(1, 6))}
+
+TEMPLATES = {
+    "signal_kit/welcome.html",
+    "signal_kit/welcome.txt",
+    "signal_kit/welcome_subject.txt",
+}
+
+MIGRATIONS = ["0001_initial", "0002_auditseal", "0003_revert_permission"]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, name) for module in NAMES for name in NAMES[module].split()]
+)
+def test_a_public_name_can_be_imported(module: str, name: str) -> None:
+    try:
+        assert getattr(import_module(module), name) is not None
+    except AttributeError:
+        assert import_module(f"{module}.{name}")
+
+
+def test_a_table_of_contents_lists_what_is_public_and_nothing_else() -> None:
+    assert {*django_signal_kit.__all__, "__version__"} == set(NAMES["django_signal_kit"].split())
+    assert set(receivers.__all__) == set(NAMES["django_signal_kit.receivers"].split())
+    found = {name for name in vars(signals) if not name.startswith("_")} - {"Signal"}
+    assert found == set(NAMES["django_signal_kit.signals"].split())
+
+
+def test_the_documentation_names_nothing_that_is_not_public() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in get_pages())
+    wanted = set()
+    for module, names in re.findall(
+        r"^\s*from (django_signal_kit[\w.]*) import (\([^)]*\)|[^\n]*)", text, re.MULTILINE
+    ):
+        wanted |= {(module, name) for name in re.findall(r"\w+", names)}
+    assert ("django_signal_kit", "batch") in wanted
+    assert {(m, n) for m, n in wanted if n not in NAMES.get(m, "").split()} == set()
+
+
+def test_the_commands_are_those_of_their_apps() -> None:
+    found: dict[str, set[str]] = {}
+    for command, app in get_commands().items():
+        if app in COMMANDS:
+            found.setdefault(app, set()).add(command)
+    assert found == COMMANDS
+
+
+def test_the_keys_of_the_setting_are_these() -> None:
+    assert set(KEYS) == SETTINGS
+
+
+def test_the_loggers_are_these() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    named = set(re.findall(r'getLogger\("([^"]+)"\)', source))
+    named.add(receivers.DeletionLog.logger)
+    assert named == LOGGERS
+
+
+def test_the_checks_are_these() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "checks.md").read_text("utf-8")
+    assert set(re.findall(r"^## signal_kit\.([EW]\d{3})$", page, re.MULTILINE)) == CHECKS
+
+
+def test_the_templates_that_a_project_may_override_are_these() -> None:
+    root = PACKAGE / "templates"
+    assert {path.relative_to(root).as_posix() for path in root.rglob("*.*")} == TEMPLATES
+
+
+@pytest.mark.django_db
+def test_the_migrations_are_these_and_none_is_missing() -> None:
+    loader = MigrationLoader(None)
+    assert [name for app, name in sorted(loader.disk_migrations) if app == "signal_kit_audit"] == (
+        MIGRATIONS
+    )
+    call_command("makemigrations", "signal_kit_audit", check=True, dry_run=True, verbosity=0)
+
+
+def test_the_labels_of_the_apps_and_the_tables_are_these() -> None:
+    assert apps.get_app_config("signal_kit").name == "django_signal_kit"
+    models = apps.get_app_config("signal_kit_audit").get_models()
+    assert {model._meta.db_table for model in models} == {
+        "signal_kit_audit_auditentry",
+        "signal_kit_audit_auditseal",
+    }
+
+
+def test_a_method_is_connected_under_the_same_uid_as_ever(wire: Any) -> None:
+    wire((receivers.LastModified, {"models": ["testapp.Product"]}))
+    uids = {
+        key[0]
+        for (key, *_) in catalog.get_signal("pre_save").receivers
+        if str(key[0]).startswith("signal_kit:")
+    }
+    assert uids == {"signal_kit:LastModified:pre_save"}
+
+
+def test_a_secret_has_the_same_hash_as_ever() -> None:
+    assert settings.SECRET_KEY == "tests"
+    assert redact_with_hash("hunter2") == "[redacted 69c651bc3ebec1ce]"
