@@ -21,10 +21,17 @@ from django.urls import set_urlconf
 
 from django_signal_kit.wiring import registry
 from tests.flushing import _flush_only_what_was_written  # noqa: F401 a fixture
+from tests.selection import get_markers
 
 hypothesis.settings.register_profile("quick", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("SIGNAL_KIT_HYPOTHESIS", "quick"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker in get_markers(item.path):
+            item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")
