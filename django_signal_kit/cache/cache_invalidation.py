@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import copy
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from string import Formatter
 from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 from django.core.cache import caches
-from django.core.cache.utils import make_template_fragment_key
 from django.db import connections
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 
+from django_signal_kit.cache.instances import make_instance, update
+from django_signal_kit.cache.templates import get_names, render
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.database import Row
@@ -54,13 +53,7 @@ class CacheInvalidation(ModelReceiver):
         """The keys that hold something of ``instance``, an instance of the model. Called with
         the new values and, for an update or a deletion, with the old ones; for a deletion while
         the row is still there."""
-        values = _Attributes(instance)
-        for template in self.keys:
-            yield template.format_map(values)
-        for name, vary_on in self.fragments.items():
-            yield make_template_fragment_key(
-                name, [template.format_map(values) for template in vary_on]
-            )
+        return render(self.keys, self.fragments, instance)
 
     def invalidate(self, keys: Sequence[str]) -> None:
         """Delete ``keys`` from each of the caches. What a cache raises is logged."""
@@ -81,10 +74,10 @@ class CacheInvalidation(ModelReceiver):
         new = self._get_new(instance, old, update_fields, using)
         if self.fields and not created and not self._matters(type(instance), old, new):
             return
-        self._collect(self.get_keys(_update(instance, new)), using)
+        self._collect(self.get_keys(update(instance, new)), using)
         if old is not None:
             self._collect(
-                self.get_keys(_make_instance(type(instance), instance.pk, old, using)), using
+                self.get_keys(make_instance(type(instance), instance.pk, old, using)), using
             )
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
@@ -92,7 +85,7 @@ class CacheInvalidation(ModelReceiver):
         if unit is not None:
             old = self._get_old(instance, using)
             if old is not None:
-                instance_then = _make_instance(type(instance), instance.pk, old, using)
+                instance_then = make_instance(type(instance), instance.pk, old, using)
             else:
                 instance_then = instance
             # Afterwards nothing that the row pointed to, or was linked to, could be asked for.
@@ -158,7 +151,7 @@ class CacheInvalidation(ModelReceiver):
                     did_you_mean(alias, settings.CACHES),
                 )
         try:
-            names = self._get_names()
+            names = get_names(self.keys, self.fragments)
         except (TypeError, ValueError) as error:
             raise Misconfigured(
                 "E012",
@@ -196,25 +189,12 @@ class CacheInvalidation(ModelReceiver):
         columns |= {f.attname: f for f in model._meta.concrete_fields}
         if type(self).get_keys is not CacheInvalidation.get_keys:
             return list(model._meta.concrete_fields)
-        names = [name for name in self._get_names() if name not in ("pk", model._meta.pk.name)]
+        key = ("pk", model._meta.pk.name)
+        names = [name for name in get_names(self.keys, self.fragments) if name not in key]
         if not columns.keys() >= set(names):
             return list(model._meta.concrete_fields)
         names += [name for name in self.fields if name in columns]
         return list(dict.fromkeys(columns[name] for name in names))
-
-    def _get_names(self) -> list[str]:
-        templates = list(self.keys)
-        for name, parts in self.fragments.items():
-            if isinstance(parts, str):
-                raise TypeError(f"the fragment {name!r} has {parts!r}, which is no list")
-            templates += parts
-        names = [
-            name.split(".")[0].split("[")[0]
-            for template in templates
-            for _, name, _, _ in Formatter().parse(template)
-            if name is not None
-        ]
-        return list(dict.fromkeys(names))
 
     def _wrong_name(
         self, name: str, model: type[Model], what: str, known: Iterable[str]
@@ -255,7 +235,7 @@ class CacheInvalidation(ModelReceiver):
         if self.get_old_fields(model):
             rows = QuerySet(model, using=using).filter(pk__in=pks)
         else:
-            rows = [_make_instance(model, pk, {}, using) for pk in pks]
+            rows = [make_instance(model, pk, {}, using) for pk in pks]
         return [key for row in rows for key in self.get_keys(row)]
 
     def _collect(self, keys: Iterable[str], using: str) -> None:
@@ -271,43 +251,6 @@ class _Early(NamedTuple):
 
     key: str
     using: str
-
-
-class _Attributes(Mapping[str, Any]):
-    """An object's attributes as str.format_map() wants them."""
-
-    def __init__(self, instance: object) -> None:
-        self.instance = instance
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self.instance, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(vars(self.instance))
-
-    def __len__(self) -> int:
-        return len(vars(self.instance))
-
-
-def _update(instance: Model, row: Row) -> Model:
-    """``instance``, or a copy of it if it does not read as ``row`` does."""
-    values = vars(instance)
-    if all(name in values and str(values[name]) == str(row[name]) for name in row):
-        return instance
-    instance = copy(instance)
-    for name, value in row.items():
-        setattr(instance, name, value)
-    return instance
-
-
-def _make_instance(model: type[Model], pk: Any, row: Row, using: str) -> Model:
-    """An instance with the values of ``row``; other columns are deferred."""
-    fields = [f for f in model._meta.concrete_fields if f.attname in row]
-    instance = model.from_db(
-        using, [field.attname for field in fields], [row[field.attname] for field in fields]
-    )
-    instance.pk = pk
-    return instance
 
 
 def _get_accessor(relation: Any) -> Any:

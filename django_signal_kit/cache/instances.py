@@ -1,0 +1,31 @@
+"""Instances that read as a row does, or did: what keys are made of."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+from django.db.models import Model
+
+from django_signal_kit.rows.database import Row
+
+
+def update(instance: Model, row: Row) -> Model:
+    """``instance``, or a copy of it if it does not read as ``row`` does."""
+    values = vars(instance)
+    if all(name in values and str(values[name]) == str(row[name]) for name in row):
+        return instance
+    instance = copy(instance)
+    for name, value in row.items():
+        setattr(instance, name, value)
+    return instance
+
+
+def make_instance(model: type[Model], pk: Any, row: Row, using: str) -> Model:
+    """An instance with the values of ``row``; other columns are deferred."""
+    fields = [f for f in model._meta.concrete_fields if f.attname in row]
+    instance = model.from_db(
+        using, [field.attname for field in fields], [row[field.attname] for field in fields]
+    )
+    instance.pk = pk
+    return instance
