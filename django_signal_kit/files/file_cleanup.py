@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import posixpath
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple
 
 from django.apps import apps
-from django.core.exceptions import FieldDoesNotExist, SuspiciousFileOperation
-from django.core.files.storage import FileSystemStorage, Storage
-from django.db import connections, router, transaction
-from django.db.models import Field, FileField, Model, QuerySet
-from django.utils.functional import LazyObject, empty
+from django.core.files.storage import Storage
+from django.db.models import FileField, Model
 
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.files.references import find_used, parse_reference
+from django_signal_kit.files.storages import identify
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.snapshots import get_new_row, get_old_row
 from django_signal_kit.signals import post_file_delete, pre_file_delete
 from django_signal_kit.units.failures import report_failure
-
-logger = logging.getLogger("django_signal_kit")
-
-_CHUNK = 500
 
 
 class StoredFile(NamedTuple):
@@ -104,7 +95,7 @@ class FileCleanup(ModelReceiver):
     def flush(self, items: list[StoredFile]) -> None:
         """Delete those of the collected files that no row names now."""
         for storage, using, names in _by_storage(items):
-            used = self._find_used(storage, names)
+            used = find_used(self.name, storage, names, self.reference_fields)
             for name in names:
                 if name not in used:
                     self._delete(StoredFile(storage, name, using))
@@ -130,7 +121,7 @@ class FileCleanup(ModelReceiver):
                         did_you_mean(name, known),
                     )
         for reference in self.reference_fields:
-            _parse_reference(self.name, reference)
+            parse_reference(self.name, reference)
 
     def get_old_fields(self, model: type[Model]) -> list[FileField]:
         return self.get_file_fields(model)
@@ -139,31 +130,6 @@ class FileCleanup(ModelReceiver):
         if name:
             file = StoredFile(field.storage, name, using)
             self.collect(file, key=(identify(field.storage), name), using=using)
-
-    def _find_used(self, storage: Storage, names: Sequence[str]) -> set[str]:
-        """Those of ``names`` that must stay."""
-        # Two names of one file, "a/b" and "a/./b": a row may have been given the second to have
-        # the first deleted.
-        spellings = {name: {name, normalize(storage, name)} for name in names}
-        candidates = sorted(set().union(*spellings.values()))
-        used: set[str] = set()
-        for model, field in self._get_references(storage):
-            if isinstance(field, FileField):
-                used |= _get_defaults(field)
-            for alias in connections:
-                if router.allow_migrate_model(alias, model):
-                    used |= _find(self.name, model, field, candidates, alias)
-        return {name for name in names if not used.isdisjoint(spellings[name])}
-
-    def _get_references(self, storage: Storage) -> Iterator[tuple[type[Model], Field[Any, Any]]]:
-        for model in apps.get_models():
-            if model._meta.proxy:
-                continue
-            for field in model._meta.local_concrete_fields:
-                if isinstance(field, FileField) and identify(field.storage) == identify(storage):
-                    yield model, field
-        for reference in self.reference_fields:
-            yield _parse_reference(self.name, reference)
 
     def _delete(self, file: StoredFile) -> None:
         try:
@@ -182,35 +148,6 @@ class FileCleanup(ModelReceiver):
                 report_failure(self, "flush", error)
 
 
-def identify(storage: Storage) -> Any:
-    """What two storages that keep the same files have in common."""
-    if isinstance(storage, LazyObject):
-        if storage._wrapped is empty:
-            storage._setup()
-        storage = storage._wrapped
-    if isinstance(storage, FileSystemStorage):
-        return os.path.realpath(storage.location)
-    deconstruct = getattr(storage, "deconstruct", None)
-    return id(storage) if deconstruct is None else repr(deconstruct())
-
-
-def normalize(storage: Storage, name: str) -> str:
-    """The plainest of the names that a file has in ``storage``."""
-    if isinstance(storage, FileSystemStorage):
-        try:
-            path = os.path.realpath(storage.path(name))
-        except SuspiciousFileOperation:
-            return name
-        name = os.path.relpath(path, os.path.realpath(storage.location)).replace("\\", "/")
-    return posixpath.normpath(name)
-
-
-def _get_defaults(field: FileField) -> set[str]:
-    """Names that the next new row may hold."""
-    db_default = getattr(field.db_default, "value", field.db_default)
-    return {str(field.get_default() or ""), str(db_default)}
-
-
 def _by_storage(items: Iterable[StoredFile]) -> Iterator[tuple[Storage, str, list[str]]]:
     groups: dict[tuple[Any, str], tuple[Storage, list[str]]] = {}
     for file in items:
@@ -218,62 +155,3 @@ def _by_storage(items: Iterable[StoredFile]) -> Iterator[tuple[Storage, str, lis
         groups.setdefault(key, (file.storage, []))[1].append(file.name)
     for (_, using), (storage, names) in groups.items():
         yield storage, using, names
-
-
-def _find(
-    receiver: str,
-    model: type[Model],
-    field: Field[Any, Any],
-    names: Sequence[str],
-    alias: str,
-) -> set[str]:
-    """Those of ``names`` that a row of ``model`` holds; all of them if it cannot be asked."""
-    rows: QuerySet[Any] = QuerySet(model, using=alias)
-    found: set[str] = set()
-    connection = connections[alias]
-    try:
-        # In a transaction of somebody's, such as a TestCase's, an error must leave it usable.
-        with transaction.atomic(using=alias) if connection.in_atomic_block else nullcontext():
-            for start in range(0, len(names), _CHUNK):
-                chunk = names[start : start + _CHUNK]
-                values = rows.filter(**{f"{field.name}__in": chunk}).values_list(field.name)
-                found |= {str(value) for (value,) in values}
-    except Exception:
-        if _has_table(alias, model):
-            logger.exception(
-                "%s could not ask %s in %r, so it deletes nothing",
-                receiver,
-                model._meta.label,
-                alias,
-            )
-            return set(names)
-    return found
-
-
-def _has_table(alias: str, model: type[Model]) -> bool:
-    """False only if it is certain: a second database often has the tables of a few apps alone."""
-    try:
-        return model._meta.db_table in connections[alias].introspection.table_names()
-    except Exception:
-        return True
-
-
-def _parse_reference(receiver: str, reference: str) -> tuple[type[Model], Field[Any, Any]]:
-    label, _, name = reference.rpartition(".")
-    try:
-        model = apps.get_model(label)
-        field = model._meta.get_field(name)
-    except (LookupError, ValueError, FieldDoesNotExist) as error:
-        raise Misconfigured(
-            "E012",
-            f"The option 'reference_fields' of {receiver} has {reference!r}, which is no field: "
-            f"{error}.",
-            'Write "app.Model.field".',
-        ) from error
-    if field not in model._meta.concrete_fields:
-        raise Misconfigured(
-            "E012",
-            f"The option 'reference_fields' of {receiver} has {reference!r}, which is no column.",
-            'Write "app.Model.field".',
-        )
-    return model, field

@@ -1,0 +1,119 @@
+"""Which rows name a file: in file fields, and in further columns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
+from django.core.files.storage import Storage
+from django.db import connections, router, transaction
+from django.db.models import Field, FileField, Model, QuerySet
+
+from django_signal_kit.exceptions import Misconfigured
+from django_signal_kit.files.storages import identify, normalize
+
+logger = logging.getLogger("django_signal_kit")
+
+_CHUNK = 500
+
+
+def find_used(
+    receiver: str, storage: Storage, names: Sequence[str], reference_fields: Iterable[str]
+) -> set[str]:
+    """Those of ``names`` that must stay: a row names them, in a file field with the same storage
+    or in one of ``reference_fields``, or the next one may. ``receiver``: who asks."""
+    # Two names of one file, "a/b" and "a/./b": a row may have been given the second to have
+    # the first deleted.
+    spellings = {name: {name, normalize(storage, name)} for name in names}
+    candidates = sorted(set().union(*spellings.values()))
+    used: set[str] = set()
+    for model, field in _get_references(receiver, storage, reference_fields):
+        if isinstance(field, FileField):
+            used |= _get_defaults(field)
+        for alias in connections:
+            if router.allow_migrate_model(alias, model):
+                used |= _find(receiver, model, field, candidates, alias)
+    return {name for name in names if not used.isdisjoint(spellings[name])}
+
+
+def parse_reference(receiver: str, reference: str) -> tuple[type[Model], Field[Any, Any]]:
+    """The model and the field that ``"app.Model.field"`` names. Raises Misconfigured."""
+    label, _, name = reference.rpartition(".")
+    try:
+        model = apps.get_model(label)
+        field = model._meta.get_field(name)
+    except (LookupError, ValueError, FieldDoesNotExist) as error:
+        raise Misconfigured(
+            "E012",
+            f"The option 'reference_fields' of {receiver} has {reference!r}, which is no field: "
+            f"{error}.",
+            'Write "app.Model.field".',
+        ) from error
+    if field not in model._meta.concrete_fields:
+        raise Misconfigured(
+            "E012",
+            f"The option 'reference_fields' of {receiver} has {reference!r}, which is no column.",
+            'Write "app.Model.field".',
+        )
+    return model, field
+
+
+def _get_references(
+    receiver: str, storage: Storage, reference_fields: Iterable[str]
+) -> Iterator[tuple[type[Model], Field[Any, Any]]]:
+    for model in apps.get_models():
+        if model._meta.proxy:
+            continue
+        for field in model._meta.local_concrete_fields:
+            if isinstance(field, FileField) and identify(field.storage) == identify(storage):
+                yield model, field
+    for reference in reference_fields:
+        yield parse_reference(receiver, reference)
+
+
+def _get_defaults(field: FileField) -> set[str]:
+    """Names that the next new row may hold."""
+    db_default = getattr(field.db_default, "value", field.db_default)
+    return {str(field.get_default() or ""), str(db_default)}
+
+
+def _find(
+    receiver: str,
+    model: type[Model],
+    field: Field[Any, Any],
+    names: Sequence[str],
+    alias: str,
+) -> set[str]:
+    """Those of ``names`` that a row of ``model`` holds; all of them if it cannot be asked."""
+    rows: QuerySet[Any] = QuerySet(model, using=alias)
+    found: set[str] = set()
+    connection = connections[alias]
+    try:
+        # In a transaction of somebody's, such as a TestCase's, an error must leave it usable.
+        with transaction.atomic(using=alias) if connection.in_atomic_block else nullcontext():
+            for start in range(0, len(names), _CHUNK):
+                chunk = names[start : start + _CHUNK]
+                values = rows.filter(**{f"{field.name}__in": chunk}).values_list(field.name)
+                found |= {str(value) for (value,) in values}
+    except Exception:
+        if _has_table(alias, model):
+            logger.exception(
+                "%s could not ask %s in %r, so it deletes nothing",
+                receiver,
+                model._meta.label,
+                alias,
+            )
+            return set(names)
+    return found
+
+
+def _has_table(alias: str, model: type[Model]) -> bool:
+    """False only if it is certain: a second database often has the tables of a few apps alone."""
+    try:
+        return model._meta.db_table in connections[alias].introspection.table_names()
+    except Exception:
+        return True
