@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Field, Model
+from django.db.models import CheckConstraint, Field, Model, UniqueConstraint
 
-from django_signal_kit.cleaning.rules import Reference, Row, get_rules, is_asked_at_once
+from django_signal_kit.cleaning.constraints import Check, Constraint
+from django_signal_kit.cleaning.foreign_keys import Reference, is_asked_at_once
+from django_signal_kit.cleaning.rules import Row, Rule
+from django_signal_kit.cleaning.uniqueness import Unique, UniqueByConstraint, UniqueForDate
 
 _OVERRIDABLE = ("full_clean", "validate_unique", "validate_constraints")
 
@@ -56,6 +59,50 @@ def clean(
         collect(row, instance.clean)
     for rule in get_rules(model, using, rows, is_new, is_upsert):
         rule.apply(rows)
+
+
+def get_rules(
+    model: type[Model], using: str, rows: Sequence[Row], is_new: bool, is_upsert: bool
+) -> Iterator[Rule]:
+    """All the rules of ``model``, for ``rows`` that are inserted (``is_new``) or saved."""
+    for field in model._meta.fields:
+        if is_asked_at_once(field):
+            yield Reference(using, field)
+    if is_upsert:
+        # To clash is what it is for.
+        return
+    instance = rows[0].instance
+    written: dict[type[Model], Set[Any]] = {}
+
+    def get_written(of: type[Model]) -> Set[Any]:
+        if of not in written:
+            written[of] = set() if is_new else set(get_keys(of, rows))
+        return written[of]
+
+    unique_checks, date_checks = instance._get_unique_checks()
+    for owner, names in unique_checks:
+        is_key = {owner._meta.get_field(name) for name in names} <= set(owner._meta.pk_fields)
+        if is_new or not is_key:
+            yield Unique(using, owner, names, get_written(owner))
+    for check in date_checks:
+        yield UniqueForDate(using, check)
+    for owner, constraints in instance.get_constraints():
+        for constraint in constraints:
+            if isinstance(constraint, UniqueConstraint):
+                yield UniqueByConstraint(using, owner, constraint, get_written(owner))
+            elif isinstance(constraint, CheckConstraint):
+                yield Check(using, owner, constraint)
+            else:
+                yield Constraint(using, owner, constraint)
+
+
+def get_keys(model: type[Model], rows: Sequence[Row]) -> Iterator[Any]:
+    """The primary keys that ``rows`` have in the table of ``model``, those that are known."""
+    fields: Any = model._meta.pk_fields
+    for row in rows:
+        values = tuple(field.to_python(getattr(row.instance, field.attname)) for field in fields)
+        if None not in values:
+            yield values if len(fields) > 1 else values[0]
 
 
 def collect(row: Row, check: Callable[[], object], *field: str) -> None:
