@@ -15,7 +15,8 @@ from django.test.utils import override_settings
 from django.utils import timezone
 
 from django_signal_kit.audit.models import AbstractAuditEntry
-from django_signal_kit.audit.upkeep.partitions import PartitionError, Partitions
+from django_signal_kit.audit.upkeep.partitions import Partitions
+from django_signal_kit.audit.upkeep.table import PartitionError
 from django_signal_kit.receivers import AuditLog
 from tests.factories import TagFactory
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_signal_kit.audit.upkeep.partitions import PartitionError, Partitions
+from django_signal_kit.audit.upkeep.partitions import Partitions
+from django_signal_kit.audit.upkeep.table import PartitionError
 from django_signal_kit.management.arguments import add_using, duration, positive
 
 
