@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from django.db.models import Field, Model
 
+from django_signal_kit.audit.changes import Changes, compare, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, has_log
 from django_signal_kit.audit.recording import Recorder, is_told_by_child
 from django_signal_kit.current import get_context
@@ -16,16 +17,13 @@ from django_signal_kit.rows.canonical import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.memory import get_loaded_row, note_saved
 from django_signal_kit.rows.snapshots import get_new_values, get_old_row
-from django_signal_kit.rows.values import UNKNOWN, to_json
-from django_signal_kit.units.journal import MISSING
+from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.unit import FlushOn, get_unit
 from django_signal_kit.wiring.catalog import BULK_SIGNALS
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import bulk
 from django_signal_kit.writes.m2m import M2MChange
-
-Changes = dict[str, Any]
 
 
 class AuditLog(ModelReceiver):
@@ -90,20 +88,7 @@ class AuditLog(ModelReceiver):
     ) -> Changes:
         """``{field: [old, new]}`` as JSON of what differs. ``old`` and ``new`` are values by
         attname, None where there is no such row (before a create, after a delete)."""
-        stored = self._recorder.get_plan(type(instance)).stored
-        if old is None or new is None:
-            row, position = (new, 1) if old is None else (old, 0)
-            return _list_values(stored, row or {}, position)
-        changes: Changes = {}
-        for name, attname, store, is_same in stored:
-            before, after = old.get(attname, MISSING), new.get(attname, MISSING)
-            if before is MISSING or after is MISSING or is_same(before, after):
-                continue
-            changes[name] = [
-                None if before is None else store(before),
-                None if after is None else store(after),
-            ]
-        return changes
+        return compare(self._recorder.get_plan(type(instance)).stored, old, new)
 
     def should_record(self, instance: Model, action: str, changes: Changes) -> bool:
         """Whether to write an entry. By default not for an update of nothing but stamps."""
@@ -309,23 +294,8 @@ class AuditLog(ModelReceiver):
     ) -> None:
         for instance, keys in change.by_row(set(targets)):
             if keys:
-                changes = {change.field.name: {verb: to_json(sorted(keys, key=_sort_key))}}
+                changes = {change.field.name: tell_links(verb, keys)}
                 self.record(instance, action, changes, using=change.using)
-
-
-def _list_values(stored: Iterable[Any], row: Mapping[str, Any], position: int) -> Changes:
-    """What a row is created with, or was when it was deleted."""
-    if position:
-        return {
-            name: [None, store(value)]
-            for name, attname, store, _ in stored
-            if (value := row.get(attname)) is not None
-        }
-    return {
-        name: [store(value), None]
-        for name, attname, store, _ in stored
-        if (value := row.get(attname)) is not None
-    }
 
 
 def _get_written(
@@ -339,7 +309,3 @@ def _get_written(
         for column in columns
         if column.field.name in update_fields or column.attname in update_fields
     ]
-
-
-def _sort_key(value: Any) -> tuple[str, Any]:
-    return (type(value).__name__, value)

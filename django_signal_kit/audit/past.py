@@ -13,7 +13,7 @@ from django.db.models import Field, Model, QuerySet
 
 from django_signal_kit.audit.decoding import NotDecodable, decode
 from django_signal_kit.audit.entries import to_key
-from django_signal_kit.audit.recording import get_stamps
+from django_signal_kit.audit.plans import get_stamps
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.wiring.registry import registry
 

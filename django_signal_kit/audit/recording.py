@@ -1,14 +1,14 @@
-"""What of a row goes into a log, and in which form."""
+"""What a receiver hears, as entries of the log."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
-from operator import eq
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
-from django.db.models import DateField, Field, Model, TimeField
+from django.db.models import Field, Model
 
+from django_signal_kit.audit.changes import tell_statement
 from django_signal_kit.audit.entries import (
     Circumstances,
     Entry,
@@ -17,34 +17,17 @@ from django_signal_kit.audit.entries import (
     get_circumstances,
     to_key,
 )
+from django_signal_kit.audit.plans import Plan, make_plan
 from django_signal_kit.conf import conf
 from django_signal_kit.current import get_scope
-from django_signal_kit.rows.canonical import Column, get_columns
 from django_signal_kit.rows.values import (
     REDACTED,
-    UNKNOWN,
-    encode_sorted,
-    is_secret,
     redact,
     redact_with_hash,
     to_json,
     to_text,
 )
 from django_signal_kit.units.unit import get_unit
-from django_signal_kit.wiring.registry import registry
-
-
-class Plan(NamedTuple):
-    """Of one model, made once."""
-
-    columns: tuple[Column, ...]
-    #: Name of the field, attname, what makes JSON of a value that is not None, and whether two of
-    #: its values are the same.
-    stored: tuple[tuple[str, str, Callable[[Any], Any], Callable[[Any, Any], bool]], ...]
-    #: Attnames whose values never go into a text.
-    secrets: tuple[str, ...]
-    #: Names of fields that are written at each change, and are no change by themselves.
-    stamps: frozenset[str]
 
 
 class Recording(Protocol):
@@ -90,7 +73,7 @@ class Recorder:
         plan = self._plans.get(model)
         if plan is None:
             fields = self.get_fields(model)
-            plan = self._plans[model] = _make_plan(model, fields, self.secrets, self.replace)
+            plan = self._plans[model] = make_plan(model, fields, self.secrets, self.replace)
         return plan
 
     def make_entry(
@@ -116,12 +99,7 @@ class Recorder:
         more: Mapping[str, Any],
     ) -> Entry | None:
         """An entry about all rows of a bulk write, or None. What they were nobody has read."""
-        changes: dict[str, Any] = {}
-        for name, _, store, _ in self.get_plan(model).stored:
-            if name in values:
-                value = values[name]
-                is_known = value is not UNKNOWN and not hasattr(value, "resolve_expression")
-                changes[name] = [str(UNKNOWN), store(value) if is_known else str(UNKNOWN)]
+        changes = tell_statement(self.get_plan(model).stored, values)
         if not more["rows"] or not (changes or action == "create"):
             return None
         text = f"{more['rows']} {model._meta.verbose_name_plural}"
@@ -189,31 +167,6 @@ class Recorder:
         return text
 
 
-def _make_plan(
-    model: type[Model],
-    fields: Iterable[Field[Any, Any]],
-    extra_secrets: tuple[str, ...],
-    replace: Callable[[Any], str],
-) -> Plan:
-    fields = list(fields)
-    columns = get_columns(model)
-    concrete = model._meta.concrete_fields
-    return Plan(
-        tuple(columns[field.attname] for field in fields),
-        tuple(
-            (
-                field.name,
-                field.attname,
-                _get_store(columns[field.attname], extra_secrets, replace),
-                _is_same if columns[field.attname].is_mutable else eq,
-            )
-            for field in fields
-        ),
-        tuple(field.attname for field in concrete if is_secret(field.name, extra_secrets)),
-        get_stamps(model),
-    )
-
-
 def is_told_by_child(teller: object, instance: Model) -> bool:
     """Has this deletion been told of a multi-table child? It sends the signal for each of its
     parents, too. ``teller``: who tells."""
@@ -225,39 +178,3 @@ def is_told_by_child(teller: object, instance: Model) -> bool:
         if link is not None:
             told.add((parent._meta.concrete_model, getattr(instance, link.attname)))
     return (instance._meta.concrete_model, instance.pk) in told
-
-
-def get_stamps(model: type[Model]) -> frozenset[str]:
-    """The names of the fields that are written at each change, and are no change by themselves."""
-    return registry.get_stamp_fields(model) | {
-        field.name for field in model._meta.concrete_fields if _is_auto_now(field)
-    }
-
-
-def _get_store(
-    column: Column, extra_secrets: tuple[str, ...], replace: Callable[[Any], str]
-) -> Callable[[Any], Any]:
-    if is_secret(column.field.name, extra_secrets):
-        return replace
-    if column.plain is str:
-        return _store_text
-    if not extra_secrets and replace is redact:
-        return to_json
-    return partial(to_json, extra_secrets=extra_secrets, replace=replace)
-
-
-def _store_text(value: Any) -> Any:
-    if value.__class__ is str and value.isprintable():
-        return value
-    return to_json(value)
-
-
-def _is_auto_now(field: Field[Any, Any]) -> bool:
-    return isinstance(field, DateField | TimeField) and field.auto_now
-
-
-def _is_same(before: Any, after: Any) -> bool:
-    if before.__class__ is dict or before.__class__ is list:
-        # 1 equals True, and is another JSON.
-        return bool(before == after) and encode_sorted(before) == encode_sorted(after)
-    return bool(before == after) or bool(before != before and after != after)

@@ -16,7 +16,7 @@ from django.db.models import Field, Model, ProtectedError, QuerySet, RestrictedE
 from django.db.models.deletion import Collector
 
 from django_signal_kit.audit.decoding import NotDecodable, decode
-from django_signal_kit.audit.recording import get_stamps
+from django_signal_kit.audit.plans import get_stamps
 from django_signal_kit.current import context
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.values import UNKNOWN, to_json
