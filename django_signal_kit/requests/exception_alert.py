@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Literal
 
 from django.conf import settings
@@ -30,7 +29,7 @@ from django_signal_kit.requests.reporting import (
     get_traceback,
     get_type_name,
 )
-from django_signal_kit.requests.webhook import is_public, parse_url, post_json
+from django_signal_kit.requests.webhook import find_problem, post_json
 from django_signal_kit.requests.windows import Admission, SharedWindows, Windows
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import FlushOn
@@ -208,14 +207,7 @@ class ExceptionAlert(Receiver):
     def _check_webhook(self) -> None:
         if "webhook" not in self.channels and not self.webhook_url:
             return
-        problem = ""
-        try:
-            host = parse_url(self.webhook_url).hostname or ""
-        except ValueError as error:
-            problem = str(error)
-        else:
-            if not self.allow_private and _is_private(host):
-                problem = "is on this host or in its own network"
+        problem = find_problem(self.webhook_url, allow_private=self.allow_private)
         if problem:
             # A webhook's URL is a secret, so it is not shown.
             raise Misconfigured(
@@ -266,14 +258,6 @@ class ExceptionAlert(Receiver):
             timeout=self.timeout,
             allow_private=self.allow_private,
         )
-
-
-def _is_private(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return not is_public(host)
 
 
 def _one_line(text: str) -> str:

@@ -62,6 +62,18 @@ def is_public(text: str) -> bool:
     )
 
 
+def find_problem(url: str, *, allow_private: bool) -> str:
+    """Why a URL of the settings will not do, as the end of a sentence; empty if it will. No name
+    server is asked."""
+    try:
+        host = parse_url(url).hostname or ""
+    except ValueError as error:
+        return str(error)
+    if not allow_private and _is_private(host):
+        return "is on this host or in its own network"
+    return ""
+
+
 def post_json(url: str, data: Any, *, timeout: float, allow_private: bool = False) -> None:
     """POST ``data`` as JSON within ``timeout`` seconds (the look-up of the name apart).
 
@@ -93,6 +105,14 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[Any]:
     if not addresses:
         raise WebhookError(f"{host} has a private address only.")
     return addresses
+
+
+def _is_private(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return not is_public(host)
 
 
 def _connect(addresses: list[Any], deadline: float) -> socket.socket:
