@@ -8,19 +8,18 @@ from contextlib import nullcontext
 from typing import Any
 
 from django.apps import apps
-from django.core.management.base import BaseCommand, CommandError
-from django.db import connections, router
+from django.core.management.base import CommandError
+from django.db import router
 from django.db.models import Model, QuerySet
 
 from django_signal_kit.exceptions import did_you_mean
-from django_signal_kit.management.arguments import positive
-from django_signal_kit.management.progress import Progress
+from django_signal_kit.management.resumable import ResumableCommand
 from django_signal_kit.relations.create_related import CreateRelated
 from django_signal_kit.units.unit import batch
 from django_signal_kit.wiring.registry import registry
 
 
-class Command(BaseCommand):
+class Command(ResumableCommand):
     help = "Make the related rows that the receivers of the kind CreateRelated would have made."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,15 +29,7 @@ class Command(BaseCommand):
             metavar="NAME",
             help="Only what these receivers make. Default: all of the kind CreateRelated.",
         )
-        parser.add_argument(
-            "--chunk", type=positive, default=500, help="Rows in a transaction (500)."
-        )
-        parser.add_argument(
-            "--using", choices=tuple(connections), help="The database of the rows."
-        )
-        parser.add_argument(
-            "--dry-run", action="store_true", help="Say how many rows, and write nothing."
-        )
+        self.add_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         for receiver in get_receivers(options["receivers"]):
@@ -48,21 +39,14 @@ class Command(BaseCommand):
                 self.run(backfill, options["dry_run"], options["verbosity"])
 
     def run(self, backfill: Backfill, dry_run: bool, verbosity: int) -> None:
-        label = f"{backfill.receiver.name}, {backfill.model._meta.label}"
-        try:
-            with Progress(self.stderr, quiet=not verbosity) as progress:
-                total = backfill.get_rows().count() if progress.is_shown else 0
-                for looked_at in backfill.run(dry_run=dry_run):
-                    progress.show(looked_at / (total or 1), f"{label}: {looked_at:,} rows")
-        except KeyboardInterrupt:
-            raise CommandError(
-                "Interrupted. What is told above stays; run it again for the rest.",
-                returncode=130,
-            ) from None
-        finally:
-            if verbosity:
-                verb = "would be created" if dry_run else "created"
-                self.stdout.write(f"{label}: {backfill.count} {verb}")
+        verb = "would be created" if dry_run else "created"
+        self.follow(
+            f"{backfill.receiver.name}, {backfill.model._meta.label}",
+            backfill.get_rows(),
+            backfill.run(dry_run=dry_run),
+            lambda: f"{backfill.count} {verb}",
+            verbosity,
+        )
 
 
 class Backfill:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.apps import apps
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.core.management.base import CommandError
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Model, QuerySet
 
-from django_signal_kit.management.progress import Progress
+from django_signal_kit.management.resumable import ResumableCommand
 from django_signal_kit.relations.counting import LinkCount
 from django_signal_kit.relations.m2m_count import M2MCount
 from django_signal_kit.relations.pointers import lock
 from django_signal_kit.wiring.registry import registry
 
 
-class Command(BaseCommand):
+class Command(ResumableCommand):
     help = (
         "Correct the columns that M2MCount keeps, such as after raw SQL or before its first use."
     )
+    kept = "stays corrected"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -29,18 +31,13 @@ class Command(BaseCommand):
             metavar="app.Model",
             help="Only columns of these models. Default: all that an M2MCount covers.",
         )
-        parser.add_argument(
-            "--chunk", type=int, default=500, help="Rows that are locked together (500)."
+        self.add_options(
+            parser,
+            chunk="Rows that are locked together (500).",
+            chunk_type=int,
+            dry_run="Say what is wrong, and write nothing.",
         )
-        parser.add_argument(
-            "--using",
-            choices=tuple(connections),
-            default=DEFAULT_DB_ALIAS,
-            help="The database of the rows.",
-        )
-        parser.add_argument(
-            "--dry-run", action="store_true", help="Say what is wrong, and write nothing."
-        )
+        parser.set_defaults(using=DEFAULT_DB_ALIAS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["chunk"] < 1:
@@ -65,36 +62,51 @@ class Command(BaseCommand):
             raise CommandError(f"There is no model {label!r}.") from error
 
     def run(self, count: LinkCount, receiver: M2MCount, options: dict[str, Any]) -> None:
-        using, name = options["using"], f"{count.model._meta.label}.{count.field.name}"
-        links = receiver.get_links(count.side, using)
-        looked_at = wrong = 0
-        try:
-            with Progress(self.stderr, quiet=not options["verbosity"]) as progress:
-                rows: QuerySet[Any] = QuerySet(count.model, using=using)
-                total = rows.count() if progress.is_shown else 0
-                for keys in count.list_keys(using, options["chunk"]):
-                    wrong += self.look_at(count, keys, links, options)
-                    looked_at += len(keys)
-                    progress.show(looked_at / (total or 1), f"{name}: {looked_at:,} rows")
-        except KeyboardInterrupt:
-            raise CommandError(
-                "Interrupted. What is told above stays corrected; run it again for the rest.",
-                returncode=130,
-            ) from None
-        finally:
-            if options["verbosity"]:
-                verb = "wrong" if options["dry_run"] else "corrected"
-                self.stdout.write(f"{name}: {wrong} of {looked_at} {verb}")
-
-    def look_at(
-        self, count: LinkCount, keys: list[Any], links: QuerySet[Any], options: dict[str, Any]
-    ) -> int:
-        """How many of these rows were wrong."""
+        using, verbosity = options["using"], options["verbosity"]
+        recount = Recount(count, receiver.get_links(count.side, using), using, options["chunk"])
         if options["dry_run"]:
-            found = list(count.find_wrong(keys, links))
-            for key, stored, true in found if options["verbosity"] else ():
-                self.stdout.write(f"{count.model._meta.label} {key}: {stored}, counted {true}")
-            return len(found)
-        with transaction.atomic(links.db):
-            lock(count.model, {f"{count.side.key}__in": keys}, links.db)
-            return count.recount(keys, links, is_locked=True)
+            verb, chunks = "wrong", recount.look(self.stdout.write if verbosity else None)
+        else:
+            verb, chunks = "corrected", recount.run()
+        self.follow(
+            f"{count.model._meta.label}.{count.field.name}",
+            QuerySet(count.model, using=using),
+            chunks,
+            lambda: f"{recount.wrong} of {recount.looked_at} {verb}",
+            verbosity,
+        )
+
+
+class Recount:
+    """Makes a column true, a chunk of its rows in a transaction."""
+
+    def __init__(self, count: LinkCount, links: QuerySet[Any], using: str, chunk: int) -> None:
+        self.count = count
+        self.links = links
+        self.using = using
+        self.chunk = chunk
+        #: How many rows have been looked at, and how many of these were wrong.
+        self.looked_at = self.wrong = 0
+
+    def run(self) -> Iterator[int]:
+        """Gives after each chunk how many rows have been looked at."""
+        for keys in self.count.list_keys(self.using, self.chunk):
+            with transaction.atomic(self.links.db):
+                lock(self.count.model, {f"{self.count.side.key}__in": keys}, self.links.db)
+                wrong = self.count.recount(keys, self.links, is_locked=True)
+            yield self._note(keys, wrong)
+
+    def look(self, tell: Callable[[str], object] | None) -> Iterator[int]:
+        """The same, but only tell what is wrong."""
+        label = self.count.model._meta.label
+        for keys in self.count.list_keys(self.using, self.chunk):
+            found = list(self.count.find_wrong(keys, self.links))
+            if tell is not None:
+                for key, stored, true in found:
+                    tell(f"{label} {key}: {stored}, counted {true}")
+            yield self._note(keys, len(found))
+
+    def _note(self, keys: list[Any], wrong: int) -> int:
+        self.wrong += wrong
+        self.looked_at += len(keys)
+        return self.looked_at

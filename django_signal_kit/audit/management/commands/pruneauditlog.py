@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from django_signal_kit.audit.upkeep.pruning import Pruning
 from django_signal_kit.conf import conf
 from django_signal_kit.durations import Duration
 from django_signal_kit.management.arguments import add_models, add_using, duration, positive
-from django_signal_kit.management.progress import Progress
+from django_signal_kit.management.resumable import ResumableCommand
 
 
-class Command(BaseCommand):
+class Command(ResumableCommand):
     help = (
         "Delete entries of the audit log that are older than --older-than, or than "
         "SIGNAL_KIT['RETENTION'] says."
     )
+    kept = "stays deleted"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -45,24 +46,16 @@ class Command(BaseCommand):
             )
         except LookupError as error:
             raise CommandError(error.args[0]) from error
-        try:
-            with Progress(self.stderr, quiet=not options["verbosity"]) as progress:
-                for fraction in pruning.run():
-                    progress.show(fraction, f"{pruning.counts.total():,} found")
-        except KeyboardInterrupt:
-            raise CommandError(
-                "Interrupted. What is told above stays deleted; run it again for the rest.",
-                returncode=130,
-            ) from None
-        finally:
-            if options["verbosity"]:
-                self.report(pruning)
+        with self.resumable(lambda: report(pruning), options["verbosity"]) as progress:
+            for fraction in pruning.run():
+                progress.show(fraction, f"{pruning.counts.total():,} found")
 
-    def report(self, pruning: Pruning) -> None:
-        verb = "would be deleted" if pruning.dry_run else "deleted"
-        for label, count in sorted(pruning.counts.items()):
-            self.stdout.write(f"{label}: {count} {verb}")
-        self.stdout.write(f"Total: {pruning.counts.total()} {verb}")
+
+def report(pruning: Pruning) -> Iterator[str]:
+    verb = "would be deleted" if pruning.dry_run else "deleted"
+    for label, count in sorted(pruning.counts.items()):
+        yield f"{label}: {count} {verb}"
+    yield f"Total: {pruning.counts.total()} {verb}"
 
 
 def get_durations(older_than: Duration | None) -> Mapping[str, Duration]:
