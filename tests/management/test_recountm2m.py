@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from django_signal_kit.receivers import M2MCount
 from tests.apps.relations.models import Article, Contract, Player, Team, Topic
@@ -92,6 +93,31 @@ def test_only_the_models_that_are_named_are_looked_at(wire: Any) -> None:
     wire(TOPICS, TEAMS)
     assert run("relations.Team", verbosity=0) == []
     assert run("relations.Team") == ["relations.Team.player_count: 0 of 0 corrected"]
+
+
+def test_what_is_broken_off_keeps_whole_chunks_and_can_be_run_again(wire: Any) -> None:
+    wire(TOPICS)
+    make_wrong()
+
+    updates = 0
+
+    def interrupt(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal updates
+        updates += sql.startswith("UPDATE")
+        if updates == 3:
+            raise KeyboardInterrupt
+        return execute(sql, params, many, context)
+
+    out = io.StringIO()
+    with connection.execute_wrapper(interrupt), pytest.raises(CommandError) as caught:
+        call_command("recountm2m", "--chunk=1", stdout=out)
+    assert str(caught.value) == (
+        "Interrupted. What is told above stays corrected; run it again for the rest."
+    )
+    assert caught.value.returncode == 130
+    assert out.getvalue() == "relations.Topic.article_count: 1 of 2 corrected\n"
+    assert get_counts() == [3, 1, 5]
+    assert run() == ["relations.Topic.article_count: 1 of 3 corrected"]
 
 
 def test_a_terminal_shows_how_far_it_is(wire: Any) -> None:
