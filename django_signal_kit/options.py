@@ -46,6 +46,21 @@ def check_options(cls: type, options: Mapping[str, Any]) -> None:
             _check_type(cls, name, value, _ABSENT)
 
 
+def check_names(
+    receiver: str, option: str, names: Iterable[Any], known: Iterable[str], lack: str
+) -> None:
+    """Raise Misconfigured for the first of the ``names`` in an option that is none of those that
+    are known. ``lack`` ends the sentence: "and no model that it covers has such a field"."""
+    known = set(known)
+    for name in names:
+        if name not in known:
+            raise Misconfigured(
+                "E012",
+                f"The option {option!r} of {receiver} has {name!r}, {lack}.",
+                did_you_mean(name, known),
+            )
+
+
 def _check_type(cls: type, name: str, value: object, default: object) -> None:
     hint = _get_hint(cls, name)
     if hint is None and default is not None and default is not _ABSENT:

@@ -10,7 +10,8 @@ from django.db.models import Field, Model
 from django.utils.module_loading import import_string
 
 from django_signal_kit.cleaning import validity as validation
-from django_signal_kit.exceptions import InvalidRowsError, Misconfigured, did_you_mean
+from django_signal_kit.exceptions import InvalidRowsError, Misconfigured
+from django_signal_kit.options import check_names
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.wiring.senders import Coverage
 
@@ -106,18 +107,9 @@ class Validate(ModelReceiver):
     def check(self) -> None:
         models = Coverage(self).get_models()
         known = {field.name for model in models for field in model._meta.fields}
-        for option, names in (
-            ("validators", self.validators),
-            ("exclude_fields", self.exclude_fields),
-        ):
-            for name in names:
-                if models and name not in known:
-                    raise Misconfigured(
-                        "E012",
-                        f"The option {option!r} of {self.name} has {name!r}, and no model that "
-                        f"it covers has such a field.",
-                        did_you_mean(name, known),
-                    )
+        for option in ("validators", "exclude_fields") if models else ():
+            lack = "and no model that it covers has such a field"
+            check_names(self.name, option, getattr(self, option), known, lack)
         for name, validators in self.validators.items():
             _load(self.name, name, validators)
         for model in models:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Count, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
@@ -60,6 +60,14 @@ class LinkCount:
                     lock(self.model, {f"{self.side.key}__in": some}, using)
                 written += rows.update(**{self.field.name: count})
         return written
+
+    def lock_early(self, keys: Iterable[Any], using: str) -> None:
+        """On MySQL a new link takes a shared lock on the row that is counted: two that have it,
+        and then want to write the row, would wait for each other."""
+        if connections[using].vendor == "mysql":
+            for some in in_parts(key for key in keys if key is not None):
+                near = self.side.near.target_field
+                lock(near.model, {f"{near.attname}__in": some}, using)
 
     def find_wrong(
         self, keys: Collection[Any], links: QuerySet[Any]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from django.db.models import ManyToManyField, Model
+from django.db import connections
+from django.db.models import Count, ManyToManyField, Model, Q, QuerySet
 from django.db.models.fields.reverse_related import ManyToManyRel
 
-from django_signal_kit.relations.pointers import Pointer
+from django_signal_kit.relations.pointers import Pointer, in_parts
+from django_signal_kit.rows.database import lock_rows
+from django_signal_kit.units.locking import lock_before_reading
 
 
 class Side:
@@ -50,15 +53,82 @@ class Side:
     ) -> set[Any]:
         """The rows of this side whose links a call changes. One query if ``pk_set`` is None and
         the call came from the other side."""
-        keys: set[Any] = set()
-        if self.is_instance_near(reverse):
-            keys |= {self.near.get_foreign_related_value(instance)[0]}
-            if not self.symmetrical:
-                return keys
-        if pk_set is not None:
-            return keys | pk_set
-        value = self.far.get_foreign_related_value(instance)[0]
-        return keys | self.pointer.read(using, **{self.far.name: value})
+        groups = self.get_groups(instance, reverse, pk_set, using)
+        return set().union(*(keys for keys, _ in groups))
+
+    def get_groups(
+        self, instance: Model, reverse: bool, pk_set: set[Any] | None, using: str
+    ) -> Iterator[tuple[set[Any], set[Any] | None]]:
+        """Those rows, and what each of them is linked with or unlinked from; None is all."""
+        is_near = self.is_instance_near(reverse)
+        if is_near:
+            yield {self.near.get_foreign_related_value(instance)[0]}, pk_set
+        if not is_near or self.symmetrical:
+            own = self.far.get_foreign_related_value(instance)[0]
+            if pk_set is None:
+                pk_set = self.pointer.read(using, **{self.far.name: own})
+            yield pk_set, {own}
+
+    def get_value(self, row: Model) -> Any:
+        """What the links of ``row`` name."""
+        return getattr(row, self.key)
+
+    def lock(self, keys: Iterable[Any], using: str) -> Iterator[Any]:
+        """Load these rows in the order of their keys, and lock them where that can be done."""
+        connection = connections[using]
+        lock_before_reading(connection, self.model)
+        for some in in_parts(keys):
+            rows: QuerySet[Any] = QuerySet(self.model, using=using)
+            rows = rows.filter(**{f"{self.key}__in": some}).order_by("pk")
+            yield from lock_rows(rows, connection)
+
+    def count(
+        self, keys: Collection[Any], others: set[Any] | None, using: str
+    ) -> dict[Any, tuple[int, int]]:
+        """Key -> how many links the row has, and how many of these are with ``others``; None is
+        all."""
+        links: QuerySet[Any] = QuerySet(self.through, using=using)
+        links = links.filter(**{f"{self.near.name}__in": keys}).order_by()
+        among = Q() if others is None else Q(**{f"{self.far.name}__in": others})
+        counts = links.values(self.near.attname).annotate(
+            signal_kit_total=Count("*"), signal_kit_known=Count("pk", filter=among)
+        )
+        names = (self.near.attname, "signal_kit_total", "signal_kit_known")
+        return {key: (total, known) for key, total, known in counts.values_list(*names)}
+
+    def read_linked(self, key: Any, using: str) -> set[Any]:
+        """What the row of this key is linked with."""
+        links: QuerySet[Any] = QuerySet(self.through, using=using)
+        found = links.filter(**{self.near.attname: key})
+        return set(found.values_list(self.far.attname, flat=True))
+
+    def find_refused(self, keys: Iterable[Any], allowed: Q, using: str) -> list[Any]:
+        """The rows of the other side that have these keys and are not ``allowed``."""
+        others: QuerySet[Any] = QuerySet(self.other, using=using)
+        field = self.far.target_field.attname
+        refused: list[Any] = []
+        for some in in_parts(keys):
+            rows = others.filter(**{f"{field}__in": some})
+            refused += rows.exclude(pk__in=others.filter(allowed).values("pk")).order_by("pk")
+        return refused
+
+
+def is_change_ahead(action: str, pk_set: set[Any] | None) -> bool:
+    """Is the call of which ``m2m_changed`` tells about to make links, or to end some?"""
+    # An empty set: nothing is new.
+    return action.startswith("pre_") and (pk_set is None or bool(pk_set))
+
+
+def get_side(model: type[Model], name: str) -> Side:
+    """The relation that the rows of a covered model have under ``name``."""
+    relation = find_relation(model, name)
+    assert relation is not None
+    return Side(model, relation)
+
+
+def lacks_relation(model: type[Model], name: str) -> str | None:
+    """For ``lacks()`` of a receiver that cannot do without it."""
+    return None if find_relation(model, name) else f"no many-to-many relation {name!r}"
 
 
 def find_relation(

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db import connections
 from django.db.models import Field, IntegerField, Model, QuerySet
 
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.relations.counting import LinkCount
-from django_signal_kit.relations.links import Side, find_relation
-from django_signal_kit.relations.pointers import in_parts, lock
+from django_signal_kit.relations.links import Side, get_side, is_change_ahead, lacks_relation
+from django_signal_kit.relations.pointers import in_parts
+from django_signal_kit.relations.watchlist import Watchlist
 from django_signal_kit.rows.snapshots import get_old_row
 from django_signal_kit.units.unit import FlushOn, get_unit
 
@@ -39,7 +39,7 @@ class M2MCount(ModelReceiver):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._counts: dict[type[Model], list[LinkCount]] = {}
+        self._watched: Watchlist[LinkCount] = Watchlist()
 
     def get_links(self, side: Side, using: str) -> QuerySet[Any]:
         """The rows of the through model that count; by default all that lead somewhere."""
@@ -56,22 +56,21 @@ class M2MCount(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        # An empty set: nothing is new.
-        if not action.startswith("pre_") or (pk_set is not None and not pk_set):
+        if not is_change_ahead(action, pk_set):
             return
-        for count in self._counts[sender]:
+        for count, _ in self._watched.get_links(sender):
             keys = count.side.get_keys(instance, reverse, pk_set, using)
             self._touch(count, keys, using)
             if action == "pre_add":
-                _lock_early(count, keys, using)
+                count.lock_early(keys, using)
 
     def pre_save(
         self, sender: type[Model], instance: Model, update_fields: Any, using: str, **kwargs: Any
     ) -> None:
-        for count in self._get_counts_of_links(sender):
-            if count.side.pointer.is_written(update_fields):
+        for count, pointer in self._watched.get_held(sender):
+            if pointer.is_written(update_fields):
                 get_old_row(instance, using)
-                _lock_early(count, {getattr(instance, count.side.near.attname)}, using)
+                count.lock_early({getattr(instance, pointer.attname)}, using)
 
     def post_save(
         self,
@@ -82,24 +81,23 @@ class M2MCount(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        for count in self._get_counts_of_links(sender):
-            if count.side.pointer.is_written(update_fields):
-                old, new = count.side.pointer.read_saved(instance, created, using)
+        for count, pointer in self._watched.get_held(sender):
+            if pointer.is_written(update_fields):
+                old, new = pointer.read_saved(instance, created, using)
                 if created is not False or old != new or count.side.far.null:
                     self._touch(count, {old, new}, using)
         for count in self._get_counts_of_rows(sender):
             self._check_own(count, instance, created, update_fields, using)
 
     def pre_delete(self, sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
-        for count in self._list_counts():
-            if count.side.pointer.is_deleted_with(sender):
-                self._touch(count, count.side.pointer.read_deleted(instance, using), using)
+        for count, pointer in self._watched.get_deleted(sender):
+            self._touch(count, pointer.read_deleted(instance, using), using)
 
     def pre_bulk_create(
         self, sender: type[Model], objs: Sequence[Model], using: str, **kwargs: Any
     ) -> None:
-        for count in self._get_counts_of_links(sender):
-            _lock_early(count, {getattr(obj, count.side.near.attname) for obj in objs}, using)
+        for count, pointer in self._watched.get_held(sender):
+            count.lock_early({getattr(obj, pointer.attname) for obj in objs}, using)
 
     def post_bulk_create(
         self,
@@ -111,8 +109,8 @@ class M2MCount(ModelReceiver):
         **kwargs: Any,
     ) -> None:
         created = None if ignore_conflicts or update_conflicts else True
-        for count in self._get_counts_of_links(sender):
-            self._touch(count, {getattr(obj, count.side.near.attname) for obj in objs}, using)
+        for count, pointer in self._watched.get_held(sender):
+            self._touch(count, {getattr(obj, pointer.attname) for obj in objs}, using)
         for count in self._get_counts_of_rows(sender):
             for obj in objs:
                 self._check_own(count, obj, created, None, using)
@@ -126,22 +124,20 @@ class M2MCount(ModelReceiver):
         **kwargs: Any,
     ) -> None:
         unit = get_unit()
-        for count in self._get_counts_of_links(sender):
+        for count, pointer in self._watched.get_held(sender):
             far = count.side.far
             names = {far.name, far.attname} if far.null else set()
-            if unit is not None and (
-                count.side.pointer.is_written(values) or not names.isdisjoint(values)
-            ):
-                rows = count.side.pointer.read_rows(queryset, using)
+            if unit is not None and (pointer.is_written(values) or not names.isdisjoint(values)):
+                rows = pointer.read_rows(queryset, using)
                 self._touch(count, set(rows.values()), using)
                 unit.notes[self, count] = list(rows)
 
     def post_queryset_update(self, sender: type[Model], using: str, **kwargs: Any) -> None:
         unit = get_unit()
-        for count in self._get_counts_of_links(sender):
+        for count, pointer in self._watched.get_held(sender):
             pks = () if unit is None else unit.notes.pop((self, count), ())
             for some in in_parts(pks):
-                self._touch(count, count.side.pointer.read(using, pk__in=some), using)
+                self._touch(count, pointer.read(using, pk__in=some), using)
 
     def flush(self, items: list[tuple[LinkCount, str, bool, Any]]) -> None:
         """Count the links of the rows that were touched, and write it into their column."""
@@ -165,8 +161,8 @@ class M2MCount(ModelReceiver):
                 )
 
     def lacks(self, model: type[Model]) -> str | None:
-        if find_relation(model, self.relation) is None:
-            return f"no many-to-many relation {self.relation!r}"
+        if lack := lacks_relation(model, self.relation):
+            return lack
         try:
             field = model._meta.get_field(self.field)
         except FieldDoesNotExist:
@@ -182,7 +178,7 @@ class M2MCount(ModelReceiver):
         return (*own, *pointer.get_senders(signal_name))
 
     def get_old_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
-        return [count.side.near for count in self._get_counts_of_links(model)]
+        return [pointer.field for _, pointer in self._watched.get_held(model)]
 
     def get_stamp_fields(self, model: type[Model]) -> list[str]:
         return [self.field]
@@ -192,29 +188,14 @@ class M2MCount(ModelReceiver):
         return list(dict.fromkeys(self._get_count(model) for model in models))
 
     def _get_count(self, model: type[Model]) -> LinkCount:
-        relation = find_relation(model, self.relation)
-        assert relation is not None
-        count = LinkCount(Side(model, relation), self.field)
-        known = self._counts.setdefault(count.side.through, [])
-        if count not in known:
-            known.append(count)
+        count = LinkCount(get_side(model, self.relation), self.field)
+        if count not in [known for known, _ in self._watched]:
+            self._watched.add(count, count.side.pointer, count.side.through)
         return count
-
-    def _list_counts(self) -> list[LinkCount]:
-        return [count for counts in self._counts.values() for count in counts]
-
-    def _get_counts_of_links(self, model: type[Model]) -> list[LinkCount]:
-        """Those whose links are rows of ``model``."""
-        return [
-            count
-            for through, counts in self._counts.items()
-            if not through._meta.auto_created and issubclass(model, through)
-            for count in counts
-        ]
 
     def _get_counts_of_rows(self, model: type[Model]) -> list[LinkCount]:
         """Those that are columns of ``model``."""
-        return [count for count in self._list_counts() if issubclass(model, count.model)]
+        return [count for count, _ in self._watched if issubclass(model, count.model)]
 
     def _touch(self, count: LinkCount, keys: Iterable[Any], using: str) -> None:
         for key in keys:
@@ -240,12 +221,3 @@ class M2MCount(ModelReceiver):
         if key is not None:
             item = (count, using, True, key)
             self.collect(item, key=item, using=using)
-
-
-def _lock_early(count: LinkCount, keys: Iterable[Any], using: str) -> None:
-    """On MySQL a new link takes a shared lock on the row that is counted: two that have it, and
-    then want to write the row, would wait for each other."""
-    if connections[using].vendor == "mysql":
-        for some in in_parts(key for key in keys if key is not None):
-            near = count.side.near.target_field
-            lock(near.model, {f"{near.attname}__in": some}, using)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models import Count, Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.relations.links import Side, find_relation
+from django_signal_kit.relations.links import Side, get_side, is_change_ahead, lacks_relation
 from django_signal_kit.relations.pointers import in_parts
-from django_signal_kit.rows.database import lock_rows
-from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import FlushOn
 from django_signal_kit.wiring.senders import Coverage
 
@@ -78,12 +76,12 @@ class M2MLimit(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        if not action.startswith("pre_") or (pk_set is not None and not pk_set):
+        if not is_change_ahead(action, pk_set):
             return
         for side in self._sides[sender]:
-            groups = list(_group(side, instance, reverse, pk_set, using))
+            groups = list(side.get_groups(instance, reverse, pk_set, using))
             keys = set().union(*(keys for keys, others in groups))
-            rows = {_key(side, row): row for row in self._lock(side, keys, using)}
+            rows = {side.get_value(row): row for row in side.lock(keys, using)}
             for keys, others in groups:
                 some = [rows[key] for key in keys if key in rows]
                 if action == "pre_add":
@@ -102,9 +100,9 @@ class M2MLimit(ModelReceiver):
             for some in in_parts(keys):
                 rows: QuerySet[Any] = QuerySet(model, using=using)
                 rows = rows.filter(**{f"{side.key}__in": some})
-                found = _count(side, some, None, using)
+                found = side.count(some, None, using)
                 for row in rows:
-                    self._check_minimum(row, found.get(_key(side, row), (0, 0))[0])
+                    self._check_minimum(row, found.get(side.get_value(row), (0, 0))[0])
 
     def validate(self, instance: Model, others: Collection[Model]) -> None:
         """Raise ``ValidationError`` if ``instance``, new or not, may not have exactly these links.
@@ -117,8 +115,8 @@ class M2MLimit(ModelReceiver):
         if using is not None and not instance._state.adding:
             key = getattr(instance, side.key)
             if connections[using].in_atomic_block:
-                list(self._lock(side, {key}, using))
-            known = _read_linked(side, key, using)
+                list(side.lock({key}, using))
+            known = side.read_linked(key, using)
         if wanted - known:
             self._check_maximum(instance, len(wanted))
             database = next(iter(others))._state.db or DEFAULT_DB_ALIAS
@@ -128,9 +126,7 @@ class M2MLimit(ModelReceiver):
 
     def get_side(self, model: type[Model]) -> Side:
         """The relation that is limited, as seen from a covered model."""
-        relation = find_relation(model, self.relation)
-        assert relation is not None
-        return Side(model, relation)
+        return get_side(model, self.relation)
 
     def check(self) -> None:
         if not self.relation:
@@ -163,9 +159,7 @@ class M2MLimit(ModelReceiver):
         self._check_conditions()
 
     def lacks(self, model: type[Model]) -> str | None:
-        if find_relation(model, self.relation) is None:
-            return f"no many-to-many relation {self.relation!r}"
-        return None
+        return lacks_relation(model, self.relation)
 
     def get_m2m_fields(self, model: type[Model]) -> list[Any]:
         side = self.get_side(model)
@@ -188,21 +182,13 @@ class M2MLimit(ModelReceiver):
                     "Write conditions as for filter(): {'is_active': True}.",
                 ) from error
 
-    def _lock(self, side: Side, keys: set[Any], using: str) -> Iterable[Any]:
-        connection = connections[using]
-        lock_before_reading(connection, side.model)
-        for some in in_parts(keys):
-            rows: QuerySet[Any] = QuerySet(side.model, using=using)
-            rows = rows.filter(**{f"{side.key}__in": some}).order_by("pk")
-            yield from lock_rows(rows, connection)
-
     def _check_added(self, side: Side, rows: list[Any], others: set[Any], using: str) -> None:
         found: dict[Any, tuple[int, int]] = {}
         if any(self.get_maximum(row) is not None for row in rows):
-            for some in in_parts(_key(side, row) for row in rows):
-                found |= _count(side, some, others, using)
+            for some in in_parts(side.get_value(row) for row in rows):
+                found |= side.count(some, others, using)
         for row in rows:
-            total, known = found.get(_key(side, row), (0, 0))
+            total, known = found.get(side.get_value(row), (0, 0))
             self._check_maximum(row, total - known + len(others))
         self._check_allowed(side, rows, others, using)
 
@@ -210,8 +196,8 @@ class M2MLimit(ModelReceiver):
         self, side: Side, rows: list[Any], others: set[Any] | None, using: str
     ) -> None:
         rows = [row for row in rows if self.get_minimum(row) is not None]
-        for some in in_parts(_key(side, row) for row in rows):
-            for key, (_total, lost) in _count(side, some, others, using).items():
+        for some in in_parts(side.get_value(row) for row in rows):
+            for key, (_total, lost) in side.count(some, others, using).items():
                 if lost:
                     loss = _Loss(side.model, key, using)
                     self.collect(loss, key=loss, using=using)
@@ -236,7 +222,7 @@ class M2MLimit(ModelReceiver):
                 continue
             refused = next((found for known, found in asked if known == allowed), None)
             if refused is None:
-                refused = _find_refused(side, allowed, keys, using)
+                refused = side.find_refused(keys, allowed, using)
                 asked.append((allowed, refused))
             if refused:
                 message = _("%(object)s may not have these %(relation)s: %(refused)s.")
@@ -251,51 +237,3 @@ class M2MLimit(ModelReceiver):
 
 def _covers(side: Side, other: Side) -> bool:
     return side.near == other.near and issubclass(other.model, side.model)
-
-
-def _group(
-    side: Side, instance: Model, reverse: bool, pk_set: set[Any] | None, using: str
-) -> Iterator[tuple[set[Any], set[Any] | None]]:
-    """Rows, and what each of them is linked with or unlinked from; None is everything."""
-    is_near = side.is_instance_near(reverse)
-    if is_near:
-        yield {side.near.get_foreign_related_value(instance)[0]}, pk_set
-    if not is_near or side.symmetrical:
-        own = side.far.get_foreign_related_value(instance)[0]
-        if pk_set is None:
-            pk_set = side.pointer.read(using, **{side.far.name: own})
-        yield pk_set, {own}
-
-
-def _key(side: Side, row: Model) -> Any:
-    return getattr(row, side.key)
-
-
-def _count(
-    side: Side, keys: Collection[Any], others: set[Any] | None, using: str
-) -> dict[Any, tuple[int, int]]:
-    """Key -> how many links the row has, and how many of these are with ``others``."""
-    links: QuerySet[Any] = QuerySet(side.through, using=using)
-    links = links.filter(**{f"{side.near.name}__in": keys}).order_by()
-    among = Q() if others is None else Q(**{f"{side.far.name}__in": others})
-    counts = links.values(side.near.attname).annotate(
-        signal_kit_total=Count("*"), signal_kit_known=Count("pk", filter=among)
-    )
-    names = (side.near.attname, "signal_kit_total", "signal_kit_known")
-    return {key: (total, known) for key, total, known in counts.values_list(*names)}
-
-
-def _read_linked(side: Side, key: Any, using: str) -> set[Any]:
-    links: QuerySet[Any] = QuerySet(side.through, using=using)
-    found = links.filter(**{side.near.attname: key})
-    return set(found.values_list(side.far.attname, flat=True))
-
-
-def _find_refused(side: Side, allowed: Q, keys: set[Any], using: str) -> list[Any]:
-    others: QuerySet[Any] = QuerySet(side.other, using=using)
-    field = side.far.target_field.attname
-    refused: list[Any] = []
-    for some in in_parts(keys):
-        rows = others.filter(**{f"{field}__in": some})
-        refused += rows.exclude(pk__in=others.filter(allowed).values("pk")).order_by("pk")
-    return refused

@@ -10,18 +10,19 @@ from django.apps import apps
 from django.db import transaction
 from django.db.models import Field, Model, ProtectedError, QuerySet, RestrictedError
 
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.exceptions import Misconfigured
+from django_signal_kit.options import check_names
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.relations.generic import list_generic
 from django_signal_kit.relations.orphans import (
+    find_left,
     find_orphans,
-    get_content_type,
-    get_values,
     hold,
     is_protecting,
-    list_generic,
     list_pointers,
 )
 from django_signal_kit.relations.pointers import Pointer, in_parts
+from django_signal_kit.relations.watchlist import Watchlist
 from django_signal_kit.rows.snapshots import get_old_row
 from django_signal_kit.units.unit import FlushOn, get_unit
 from django_signal_kit.wiring.senders import Coverage
@@ -78,6 +79,7 @@ class OrphanCleanup(ModelReceiver):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._pointers: dict[type[Model], list[Pointer]] = {}
+        self._watched: Watchlist[type[Model]] = Watchlist()
 
     def get_pointers(self, model: type[Model]) -> list[Pointer]:
         """The foreign keys that keep a row of ``model``, those of links among them."""
@@ -102,9 +104,7 @@ class OrphanCleanup(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        for model, pointer in self._list_pointers():
-            if pointer.holder is not sender:
-                continue
+        for model, pointer in self._watched.get_links(sender):
             if action == "pre_add":
                 hold(pointer, pointer.get_linked(instance, reverse, pk_set or set()), using)
             elif action in ("pre_remove", "pre_clear"):
@@ -114,7 +114,7 @@ class OrphanCleanup(ModelReceiver):
     def pre_save(
         self, sender: type[Model], instance: Model, update_fields: Any, using: str, **kwargs: Any
     ) -> None:
-        for _, pointer in self._get_held_by(sender):
+        for _, pointer in self._watched.get_held(sender):
             if pointer.is_written(update_fields):
                 get_old_row(instance, using)
 
@@ -127,7 +127,7 @@ class OrphanCleanup(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        for model, pointer in self._get_held_by(sender):
+        for model, pointer in self._watched.get_held(sender):
             if pointer.is_written(update_fields):
                 old, new = pointer.read_saved(instance, created, using)
                 if old != new:
@@ -135,9 +135,8 @@ class OrphanCleanup(ModelReceiver):
                     hold(pointer, {new}, using)
 
     def pre_delete(self, sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
-        for model, pointer in self._list_pointers():
-            if pointer.is_deleted_with(sender):
-                self._lose(model, pointer, pointer.read_deleted(instance, using), using)
+        for model, pointer in self._watched.get_deleted(sender):
+            self._lose(model, pointer, pointer.read_deleted(instance, using), using)
         for model, generic, owner in self._list_generic():
             if issubclass(sender, owner):
                 self.collect(_Gone(model, generic, sender, instance.pk, using), using=using)
@@ -145,7 +144,7 @@ class OrphanCleanup(ModelReceiver):
     def post_bulk_create(
         self, sender: type[Model], objs: Sequence[Model], using: str, **kwargs: Any
     ) -> None:
-        for _, pointer in self._get_held_by(sender):
+        for _, pointer in self._watched.get_held(sender):
             hold(pointer, {getattr(obj, pointer.attname) for obj in objs}, using)
 
     def pre_queryset_update(
@@ -156,7 +155,7 @@ class OrphanCleanup(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        for model, pointer in self._get_held_by(sender):
+        for model, pointer in self._watched.get_held(sender):
             if pointer.is_written(values):
                 keys = pointer.read_rows(queryset, using)
                 self._lose(model, pointer, set(keys.values()), using)
@@ -182,7 +181,7 @@ class OrphanCleanup(ModelReceiver):
                 rows = find_orphans(model, {column: keys}, self._pointers[model], using)
                 found.setdefault((model, using), {}).update({row.pk: row for row in rows})
         for (model, generic, owner, using), pks in gone.items():
-            rows = self._find_left(model, generic, owner, pks, using)
+            rows = find_left(model, generic, owner, pks, self._pointers[model], using)
             found.setdefault((model, using), {}).update({row.pk: row for row in rows})
         for (model, using), orphans in found.items():
             self._delete(
@@ -192,12 +191,8 @@ class OrphanCleanup(ModelReceiver):
     def check(self) -> None:
         for spec in self.models:
             if _find_model(spec) is None and not _is_misspelt(spec):
-                raise Misconfigured(
-                    "E023",
-                    f"The option 'models' of {self.name} has {spec!r}, which names no model "
-                    f"outright.",
-                    'What loses rows is named one by one: "app.Model", or the class.',
-                )
+                hint = 'What loses rows is named one by one: "app.Model", or the class.'
+                raise self._refuse("models", spec, hint)
         if self.limit < 1:
             raise Misconfigured(
                 "E024",
@@ -231,38 +226,31 @@ class OrphanCleanup(ModelReceiver):
         return senders
 
     def get_old_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
-        return [pointer.field for _, pointer in self._get_held_by(model)]
+        return [pointer.field for _, pointer in self._watched.get_held(model)]
 
     def _check_names(self) -> None:
         named = self._get_named()
         known = {
             name for model in named for found in list_pointers(model) for name in found[:2] if name
         }
-        for relation in self.relations:
-            if named and relation not in known:
-                raise Misconfigured(
-                    "E012",
-                    f"The option 'relations' of {self.name} has {relation!r}, by which nothing "
-                    f"points to the models.",
-                    did_you_mean(relation, known),
-                )
+        if named:
+            lack = "by which nothing points to the models"
+            check_names(self.name, "relations", self.relations, known, lack)
         fields = {generic.name for model in named for generic in list_generic(model)}
         for name, owners in self.generic.items():
-            if named and name not in fields:
-                raise Misconfigured(
-                    "E012",
-                    f"The option 'generic' of {self.name} has {name!r}, and the models have no "
-                    f"such generic foreign key.",
-                    did_you_mean(name, fields),
-                )
+            if named:
+                lack = "and the models have no such generic foreign key"
+                check_names(self.name, "generic", [name], fields, lack)
             for owner in owners:
                 if _find_model(owner) is None:
-                    raise Misconfigured(
-                        "E023",
-                        f"The option 'generic' of {self.name} has {owner!r}, which names no model "
-                        f"outright.",
-                        'Write "app.Model", or the class.',
-                    )
+                    raise self._refuse("generic", owner, 'Write "app.Model", or the class.')
+
+    def _refuse(self, option: str, spec: Any, hint: str) -> Misconfigured:
+        return Misconfigured(
+            "E023",
+            f"The option {option!r} of {self.name} has {spec!r}, which names no model outright.",
+            hint,
+        )
 
     def _get_named(self) -> list[type[Model]]:
         """The models that are named. Proxies and children of theirs are covered, but not looked
@@ -273,17 +261,8 @@ class OrphanCleanup(ModelReceiver):
     def _note(self, model: type[Model]) -> None:
         if model not in self._pointers and model in self._get_named():
             self._pointers[model] = self.get_pointers(model)
-
-    def _list_pointers(self) -> list[tuple[type[Model], Pointer]]:
-        return [(model, pointer) for model, found in self._pointers.items() for pointer in found]
-
-    def _get_held_by(self, model: type[Model]) -> list[tuple[type[Model], Pointer]]:
-        """The pointers that rows of ``model`` hold, and whose saves are told."""
-        return [
-            (target, pointer)
-            for target, pointer in self._list_pointers()
-            if pointer.far is None and issubclass(model, pointer.holder)
-        ]
+            for pointer in self._pointers[model]:
+                self._watched.add(model, pointer)
 
     def _list_generic(self) -> list[tuple[type[Model], Any, type[Model]]]:
         return [
@@ -299,24 +278,6 @@ class OrphanCleanup(ModelReceiver):
             if key is not None:
                 loss = _Loss(model, pointer.target, key, using)
                 self.collect(loss, key=loss, using=using)
-
-    def _find_left(
-        self, model: type[Model], generic: Any, owner: type[Model], pks: set[Any], using: str
-    ) -> list[Any]:
-        """The rows whose generic foreign key names one of these objects that are gone."""
-        gone = set(pks)
-        for some in in_parts(pks):
-            there: QuerySet[Any] = QuerySet(owner, using=using).filter(pk__in=some)
-            gone -= set(there.values_list("pk", flat=True))
-        kind = get_content_type(owner, using, concrete=generic.for_concrete_model)
-        with transaction.atomic(using, savepoint=False):
-            return find_orphans(
-                model,
-                {generic.fk_field: get_values(model, generic, gone)},
-                self._pointers[model],
-                using,
-                **{generic.ct_field: kind},
-            )
 
     def _delete(self, model: type[Model], rows: list[Any], using: str) -> None:
         label, count = model._meta.label, len(rows)
