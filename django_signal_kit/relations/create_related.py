@@ -8,14 +8,14 @@ from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
-from django.apps import apps
-from django.core.exceptions import FieldDoesNotExist
 from django.db import transaction
 from django.db.models import Model, QuerySet
 
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.exceptions import Misconfigured
+from django_signal_kit.options import check_names
 from django_signal_kit.receiver import ModelReceiver, ModelSpec
-from django_signal_kit.relations.related import Link, find_links, find_unique_field
+from django_signal_kit.relations.related import Link, find_link, find_unique_field
+from django_signal_kit.relations.sync import Sync
 from django_signal_kit.units.unit import FlushOn
 
 logger = logging.getLogger("django_signal_kit")
@@ -71,7 +71,7 @@ class CreateRelated(ModelReceiver):
     def post_save(
         self, instance: Model, created: bool | None, update_fields: Any, using: str, **kwargs: Any
     ) -> None:
-        is_changed = not created and self._writes_synced(update_fields)
+        is_changed = not created and self._sync.is_written(update_fields)
         if created is not False or is_changed:
             self._note(instance, created, is_changed, using)
 
@@ -83,7 +83,7 @@ class CreateRelated(ModelReceiver):
             with transaction.atomic(using, savepoint=False):
                 self._create_for_new([item.instance for item in some if item.is_new], using)
                 self._create_for_unsure([item for item in some if item.is_new is None], using)
-                self._synchronise([item for item in some if item.is_changed], using)
+                self._sync.apply([item.instance for item in some if item.is_changed], using)
 
     def create_missing(self, parents: QuerySet[Any], using: str, *, dry_run: bool = False) -> int:
         """Make what those of ``parents`` lack that have no related row, and return how many rows.
@@ -98,7 +98,7 @@ class CreateRelated(ModelReceiver):
             for row in rows
             if self._link.get_key(row) not in having
             and self.should_create(row)
-            and (group := self._make(row, self._read_synced(row)))
+            and (group := self._make(row, self._sync.read(row)))
         ]
         if dry_run:
             return sum(map(len, groups))
@@ -132,82 +132,17 @@ class CreateRelated(ModelReceiver):
             ("children", [name for child in self.children for name in child]),
             ("sync", self.sync.values()),
         ):
-            for name in names:
-                if name not in known:
-                    raise Misconfigured(
-                        "E012",
-                        f"The option {option!r} of {self.name} has {name!r}, which is no field of "
-                        f"{link.model._meta.label} that it may set.",
-                        did_you_mean(name, known),
-                    )
-        self._check_sync(link)
-
-    def _check_sync(self, link: Link) -> None:
-        for source, target in self.sync.items():
-            for model, name in ((link.parent, source), (link.model, target)):
-                fields = {field.name: field for field in model._meta.concrete_fields}
-                if name not in fields or (model is link.model and fields[name].primary_key):
-                    raise Misconfigured(
-                        "E012",
-                        f"The option 'sync' of {self.name} has {name!r}, which is no column of "
-                        f"{model._meta.label} to be kept in step.",
-                        did_you_mean(name, fields),
-                    )
+            lack = f"which is no field of {link.model._meta.label} that it may set"
+            check_names(self.name, option, names, known, lack)
+        self._sync.check(self.name)
 
     @cached_property
     def _link(self) -> Link:
-        model = self._get_related_model()
-        if self.field:
-            try:
-                found = [model._meta.get_field(self.field)]
-            except FieldDoesNotExist:
-                found = []
-            found = [field for field in found if field in model._meta.concrete_fields]
-            found = [field for field in found if field.many_to_one or field.one_to_one]
-        else:
-            found = list(find_links(model))
-        if len(found) == 1:
-            return Link(model, found[0])
-        names = [field.name for field in find_links(model)]
-        which = f"{self.field!r} is none" if self.field else f"it has {len(names)}"
-        raise Misconfigured(
-            "E035",
-            f"{self.name} needs a foreign key or one-to-one field of {model._meta.label}, and "
-            f"{which}.",
-            f"Name one by the option 'field': {', '.join(map(repr, names))}."
-            if names
-            else "Add one, or name another model by the option 'related'.",
-        )
-
-    def _get_related_model(self) -> type[Model]:
-        if isinstance(self.related, type):
-            return self.related
-        try:
-            return apps.get_model(self.related)
-        except (LookupError, ValueError):
-            labels = [model._meta.label for model in apps.get_models()]
-            raise Misconfigured(
-                "E035",
-                f"The option 'related' of {self.name} is {self.related!r}, which is no model.",
-                did_you_mean(self.related, labels, 'Write "app_label.Model".'),
-            ) from None
+        return find_link(self.name, self.related, self.field)
 
     @cached_property
-    def _sync_fields(self) -> dict[str, Any]:
-        get_field = self._link.model._meta.get_field
-        return {source: get_field(target) for source, target in self.sync.items()}
-
-    @cached_property
-    def _sources(self) -> dict[str, str]:
-        """Name and attname of each field that others follow -> attname."""
-        fields: list[Any] = [self._link.parent._meta.get_field(name) for name in self.sync]
-        names = {field.attname: field.attname for field in fields}
-        return names | {field.name: field.attname for field in fields}
-
-    def _writes_synced(self, update_fields: Any) -> bool:
-        if not self.sync or update_fields is None:
-            return bool(self.sync)
-        return not self._sources.keys().isdisjoint(update_fields)
+    def _sync(self) -> Sync:
+        return Sync(self._link, self.sync)
 
     def _note(self, instance: Model, created: bool | None, is_changed: bool, using: str) -> None:
         key = self._link.get_key(instance)
@@ -270,39 +205,11 @@ class CreateRelated(ModelReceiver):
     def _make(self, parent: Model, synced: Mapping[str, Any]) -> list[Model]:
         """The related rows of one parent. ``synced``: values by the parent's field."""
         defaults = self.get_defaults(parent)
-        follow = {
-            target.attname: target.to_python(synced[source])
-            for source, target in self._sync_fields.items()
-        }
+        follow = self._sync.get_values(synced)
         return [
             self._link.model(**{**defaults, **child, **follow, self._link.field.name: parent})
             for child in self.get_children(parent)
         ]
-
-    def _read_synced(self, parent: Model) -> dict[str, Any]:
-        sources = self._sources
-        return {name: getattr(parent, sources[name]) for name in self.sync}
-
-    def _synchronise(self, items: list[_Pending], using: str) -> None:
-        instances = {self._link.get_key(item.instance): item.instance for item in items}
-        instances.pop(None, None)
-        if not instances:
-            return
-        stale, names = self._link.read_stale(list(instances), self._sync_fields, using)
-        if stale:
-            self._link.get_all_rows(using).bulk_update(stale, sorted(names))
-        for row in stale:
-            self._refresh(instances.get(self._link.get_owner(row)), row)
-
-    def _refresh(self, parent: Model | None, row: Model) -> None:
-        """The one that ``parent`` has loaded may be saved later: not with old values."""
-        relation = self._link.field.remote_field
-        if parent is None or not self._link.field.one_to_one or not relation.is_cached(parent):
-            return
-        loaded = relation.get_cached_value(parent)
-        for field in self._sync_fields.values():
-            if loaded is not None and field.attname in loaded.__dict__:
-                setattr(loaded, field.attname, getattr(row, field.attname))
 
 
 class _Pending:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db import transaction
-from django.db.models import Field, Model, ProtectedError, QuerySet, RestrictedError
+from django.db.models import Field, Model, QuerySet
 
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.options import check_names
@@ -21,16 +20,12 @@ from django_signal_kit.relations.orphans import (
     is_protecting,
     list_pointers,
 )
-from django_signal_kit.relations.pointers import Pointer, in_parts
+from django_signal_kit.relations.pointers import Pointer
+from django_signal_kit.relations.removal import Removal
 from django_signal_kit.relations.watchlist import Watchlist
 from django_signal_kit.rows.snapshots import get_old_row
-from django_signal_kit.units.unit import FlushOn, get_unit
+from django_signal_kit.units.unit import FlushOn
 from django_signal_kit.wiring.senders import Coverage
-
-logger = logging.getLogger("django_signal_kit")
-
-#: The most keys in a line of the log.
-_SHOWN = 20
 
 
 class _Loss(NamedTuple):
@@ -175,6 +170,7 @@ class OrphanCleanup(ModelReceiver):
             else:
                 group = (item.model, item.generic, item.owner, item.using)
                 gone.setdefault(group, set()).add(item.pk)
+        removal = Removal(self.name, self.limit, self.dry_run)
         found: dict[tuple[type[Model], str], dict[Any, Any]] = {}
         for (model, column, using), keys in losses.items():
             with transaction.atomic(using, savepoint=False):
@@ -184,9 +180,8 @@ class OrphanCleanup(ModelReceiver):
             rows = find_left(model, generic, owner, pks, self._pointers[model], using)
             found.setdefault((model, using), {}).update({row.pk: row for row in rows})
         for (model, using), orphans in found.items():
-            self._delete(
-                model, [row for row in orphans.values() if self.should_delete(row)], using
-            )
+            rows = [row for row in orphans.values() if self.should_delete(row)]
+            removal.delete(model, rows, using)
 
     def check(self) -> None:
         for spec in self.models:
@@ -278,37 +273,6 @@ class OrphanCleanup(ModelReceiver):
             if key is not None:
                 loss = _Loss(model, pointer.target, key, using)
                 self.collect(loss, key=loss, using=using)
-
-    def _delete(self, model: type[Model], rows: list[Any], using: str) -> None:
-        label, count = model._meta.label, len(rows)
-        keys = ", ".join(str(row.pk) for row in rows[:_SHOWN])
-        keys += ", ..." if count > _SHOWN else ""
-        if not rows:
-            return
-        if self.dry_run:
-            logger.info("%s would delete %d of %s: %s", self.name, count, label, keys)
-            return
-        unit = get_unit()
-        notes = {} if unit is None else unit.root.notes
-        deleted = notes.get(self, 0)
-        if deleted + count > self.limit:
-            logger.error(
-                "%s deletes none of %d orphans of %s, for its limit is %d in a unit of work: %s",
-                self.name,
-                count,
-                label,
-                self.limit,
-                keys,
-            )
-            return
-        notes[self] = deleted + count
-        try:
-            for some in in_parts([row.pk for row in rows]):
-                QuerySet(model, using=using).filter(pk__in=some).delete()
-        except (ProtectedError, RestrictedError) as error:
-            logger.error("%s cannot delete from %s: %s", self.name, label, error)
-        else:
-            logger.info("%s deleted %d of %s: %s", self.name, count, label, keys)
 
 
 def _find_model(spec: Any) -> type[Model] | None:

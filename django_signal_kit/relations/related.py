@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
 from django.db import IntegrityError, connections, transaction
-from django.db.models import Exists, F, Field, ForeignKey, Model, OuterRef, QuerySet
+from django.db.models import Exists, ForeignKey, Model, OuterRef, QuerySet
 
+from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.units.locking import lock_before_reading
 
@@ -96,39 +99,6 @@ class Link:
         rows = self.get_rows([key], using).order_by()
         return bool(lock_rows(rows, connections[using]).values_list("pk"))
 
-    def read_stale(
-        self, keys: Collection[Any], sync: Mapping[str, Any], using: str
-    ) -> tuple[list[Model], set[str]]:
-        """The related rows, already given the values that they should have, of which a field
-        differs from the parent's; and the names of those fields. One query, which locks them.
-
-        ``sync``: name of the parent's field -> field of the related model.
-        """
-        targets = [(f"signal_kit_new_{name}", field) for name, field in sync.items()]
-        new = {
-            f"signal_kit_new_{name}": F(f"{self.field.name}__{name}") for name in sync
-        }  # As the database holds it: an instance may hold an F(), or be older than its row.
-        rows = lock_rows(self.get_rows(keys, using).annotate(**new), connections[using])
-        stale: list[Model] = []
-        names: set[str] = set()
-        for row in rows:
-            differing = {
-                field.name for alias, field in targets if _give(row, field, getattr(row, alias))
-            }
-            if differing:
-                stale.append(row)
-                names |= differing
-        return stale, names
-
-
-def _give(row: Model, field: Field[Any, Any], value: Any) -> bool:
-    """Set a field, and tell whether that changed it."""
-    value = field.to_python(value)
-    if getattr(row, field.attname) == value:
-        return False
-    setattr(row, field.attname, value)
-    return True
-
 
 def find_links(model: type[Model]) -> list[ForeignKey[Any, Any]]:
     """The fields by which rows of ``model`` may belong to others: its one-to-one fields, or its
@@ -139,6 +109,43 @@ def find_links(model: type[Model]) -> list[ForeignKey[Any, Any]]:
         if isinstance(field, ForeignKey) and not getattr(field.remote_field, "parent_link", False)
     ]
     return [field for field in fields if field.one_to_one] or fields
+
+
+def find_link(receiver: str, related: str | type[Model], name: str) -> Link:
+    """The link that the options 'related' and 'field' of a receiver name. Raises Misconfigured."""
+    model = related if isinstance(related, type) else _find_model(receiver, related)
+    if name:
+        try:
+            found = [model._meta.get_field(name)]
+        except FieldDoesNotExist:
+            found = []
+        found = [field for field in found if field in model._meta.concrete_fields]
+        found = [field for field in found if field.many_to_one or field.one_to_one]
+    else:
+        found = list(find_links(model))
+    if len(found) == 1:
+        return Link(model, found[0])
+    names = [field.name for field in find_links(model)]
+    which = f"{name!r} is none" if name else f"it has {len(names)}"
+    raise Misconfigured(
+        "E035",
+        f"{receiver} needs a foreign key or one-to-one field of {model._meta.label}, and {which}.",
+        f"Name one by the option 'field': {', '.join(map(repr, names))}."
+        if names
+        else "Add one, or name another model by the option 'related'.",
+    )
+
+
+def _find_model(receiver: str, related: str) -> type[Model]:
+    try:
+        return apps.get_model(related)
+    except (LookupError, ValueError):
+        labels = [model._meta.label for model in apps.get_models()]
+        raise Misconfigured(
+            "E035",
+            f"The option 'related' of {receiver} is {related!r}, which is no model.",
+            did_you_mean(related, labels, 'Write "app_label.Model".'),
+        ) from None
 
 
 def find_unique_field(model: type[Model], instances: Iterable[Model]) -> Any:
