@@ -69,9 +69,8 @@ class Settings:
     @property
     def EXTRA_SIGNALS(self) -> Mapping[str, str]:  # noqa: N802
         """Signal name -> dotted path, for signals that are neither Django's nor the kit's."""
-        value = self.all.get("EXTRA_SIGNALS", {})
-        if not isinstance(value, Mapping):
-            raise self._wrong("EXTRA_SIGNALS", value, 'a dict such as {"user_signed_up": "a.b.c"}')
+        expected = 'a dict such as {"user_signed_up": "a.b.c"}'
+        value: Mapping[str, str] = self._get("EXTRA_SIGNALS", {}, Mapping, expected)
         return value
 
     @property
@@ -82,9 +81,7 @@ class Settings:
     @property
     def BULK_SIGNALS(self) -> bool:  # noqa: N802
         """Whether bulk_create, bulk_update and QuerySet.update() are heard."""
-        value = self.all.get("BULK_SIGNALS", True)
-        if not isinstance(value, bool):
-            raise self._wrong("BULK_SIGNALS", value, "True or False")
+        value: bool = self._get("BULK_SIGNALS", True, bool, "True or False")
         return value
 
     @property
@@ -108,12 +105,9 @@ class Settings:
     @property
     def RETENTION(self) -> Mapping[str, Duration]:  # noqa: N802
         """``"app.Model"``, ``"app.*"`` or ``"__all__"`` -> how old entries about it may grow."""
-        value = self.all.get("RETENTION", {})
         expected = 'a dict such as {"shop.Cart": "30d", "shop.*": "2y", "__all__": "10y"}'
-        if not isinstance(value, Mapping):
-            raise self._wrong("RETENTION", value, expected)
         durations = {}
-        for pattern, text in value.items():
+        for pattern, text in self._get("RETENTION", {}, Mapping, expected).items():
             if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
                 raise Misconfigured(
                     "E002",
@@ -128,10 +122,14 @@ class Settings:
                 ) from error
         return durations
 
+    def _get(self, key: str, default: object, kind: Any, expected: str) -> Any:
+        value = self.all.get(key, default)
+        if not isinstance(value, kind):
+            raise self._wrong(key, value, expected)
+        return value
+
     def _sequence(self, key: str) -> Sequence[object]:
-        value = self.all.get(key, ())
-        if not isinstance(value, list | tuple):
-            raise self._wrong(key, value, "a list")
+        value: Sequence[object] = self._get(key, (), list | tuple, "a list")
         return value
 
     def _strings(self, key: str) -> Sequence[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
+from django.core.checks import CheckMessage, Warning
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.module_loading import import_string
 
@@ -84,6 +85,19 @@ def is_in_settings() -> bool:
         if isinstance(found, type) and issubclass(found, RequestContextMiddleware):
             return True
     return False
+
+
+def get_missing(loss: str) -> list[CheckMessage]:
+    """A warning if it is not there: ``loss`` is what is lost without it."""
+    if is_in_settings():
+        return []
+    return [
+        Warning(
+            f"{loss}, because RequestContextMiddleware is not in MIDDLEWARE.",
+            hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE.",
+            id="signal_kit.W004",
+        )
+    ]
 
 
 def get_request_context(request: HttpRequest) -> dict[str, Any]:

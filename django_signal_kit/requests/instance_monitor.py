@@ -11,12 +11,12 @@ from typing import Any
 
 import asgiref
 import django
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 
 from django_signal_kit.exchange import Exchange, begin, get_exchange
-from django_signal_kit.middleware import MIDDLEWARE, is_in_settings
+from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
 
 logger = logging.getLogger("django_signal_kit.instances")
@@ -120,16 +120,9 @@ class InstanceMonitor(ModelReceiver):
         exchange.observers.pop(self, None)
 
     def get_warnings(self) -> list[CheckMessage]:
-        if is_in_settings() or django.VERSION >= (6, 1):
+        if django.VERSION >= (6, 1):
             return []
-        return [
-            Warning(
-                f"{self.name} counts nothing under ASGI, because RequestContextMiddleware is not "
-                f"in MIDDLEWARE.",
-                hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE.",
-                id="signal_kit.W004",
-            )
-        ]
+        return get_missing(f"{self.name} counts nothing under ASGI")
 
 
 def _find_site() -> str:

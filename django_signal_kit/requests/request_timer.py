@@ -7,14 +7,14 @@ from collections.abc import MutableMapping
 from time import perf_counter
 from typing import Any, Literal
 
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponseBase
 
 from django_signal_kit import exchange as exchanges
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.exchange import Exchange, get_exchange
-from django_signal_kit.middleware import MIDDLEWARE, is_in_settings
+from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.requests.histograms import Histogram, Histograms, Timing
 from django_signal_kit.requests.querycount import count_on, count_on_open_connections
@@ -160,16 +160,10 @@ class RequestTimer(Receiver):
             )
 
     def get_warnings(self) -> list[CheckMessage]:
-        if is_in_settings():
-            return []
-        return [
-            Warning(
-                f"{self.name} is told neither status nor route nor user, and under ASGI hardly "
-                f"anything, because RequestContextMiddleware is not in MIDDLEWARE.",
-                hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE.",
-                id="signal_kit.W004",
-            )
-        ]
+        return get_missing(
+            f"{self.name} is told neither status nor route nor user, and under ASGI hardly "
+            f"anything"
+        )
 
 
 def _say_queries(timing: Timing) -> str:

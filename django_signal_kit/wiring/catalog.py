@@ -31,15 +31,20 @@ DJANGO_SIGNALS = {
     "user_login_failed": "django.contrib.auth.signals.user_login_failed",
 }
 
+# Sent once per write about which Django is silent, with the model as sender.
+_BULK_SIGNALS = (
+    "pre_bulk_create",
+    "post_bulk_create",
+    "pre_bulk_update",
+    "post_bulk_update",
+    "pre_queryset_update",
+    "post_queryset_update",
+)
+
 KIT_SIGNALS = {
     name: f"django_signal_kit.signals.{name}"
     for name in (
-        "pre_bulk_create",
-        "post_bulk_create",
-        "pre_bulk_update",
-        "post_bulk_update",
-        "pre_queryset_update",
-        "post_queryset_update",
+        *_BULK_SIGNALS,
         "receiver_failed",
         "pre_file_delete",
         "post_file_delete",
@@ -47,17 +52,7 @@ KIT_SIGNALS = {
     )
 }
 
-# Sent once per write about which Django is silent, with the model as sender.
-BULK_SIGNALS = frozenset(
-    (
-        "pre_bulk_create",
-        "post_bulk_create",
-        "pre_bulk_update",
-        "post_bulk_update",
-        "pre_queryset_update",
-        "post_queryset_update",
-    )
-)
+BULK_SIGNALS = frozenset(_BULK_SIGNALS)
 
 # With the model as sender: connected model by model, never to all.
 MODEL_SIGNALS = BULK_SIGNALS | {

@@ -83,20 +83,18 @@ class ByTime(ByKey):
         return entries.order_by("-at", "-pk") if newest_first else entries.order_by("at", "pk")
 
     def cut(self, entries: Entries, key: int, *, older: bool) -> Entries:
-        at = self._get_time(key)
-        if at is None:
-            return entries.none() if older else entries
-        if older:
-            return entries.filter(at__lte=at).exclude(at=at, pk__gte=key)
-        return entries.filter(at__gte=at).exclude(at=at, pk__lte=key)
+        return self._leave_out(entries, key, "gte" if older else "lte", older=older)
 
     def keep(self, entries: Entries, key: int, *, older: bool) -> Entries:
+        return self._leave_out(entries, key, "gt" if older else "lt", older=older)
+
+    def _leave_out(self, entries: Entries, key: int, lookup: str, *, older: bool) -> Entries:
+        """Those older, or newer, without those of the same time whose keys ``lookup`` finds."""
         at = self._get_time(key)
         if at is None:
             return entries.none() if older else entries
-        if older:
-            return entries.filter(at__lte=at).exclude(at=at, pk__gt=key)
-        return entries.filter(at__gte=at).exclude(at=at, pk__lt=key)
+        entries = entries.filter(at__lte=at) if older else entries.filter(at__gte=at)
+        return entries.exclude(**{"at": at, f"pk__{lookup}": key})
 
     def _get_time(self, key: int) -> Any:
         """That of the entry, or of the one before it if it is gone."""
