@@ -14,10 +14,9 @@ from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.canonical import Column
 from django_signal_kit.rows.database import Row
-from django_signal_kit.rows.memory import get_loaded_row, note_saved
+from django_signal_kit.rows.memory import MISSING, get_loaded_row, note_saved
 from django_signal_kit.rows.snapshots import get_new_values, get_old_row
 from django_signal_kit.rows.values import UNKNOWN, to_json
-from django_signal_kit.units.journal import MISSING
 from django_signal_kit.units.unit import FlushOn, get_unit
 from django_signal_kit.wiring.catalog import BULK_SIGNALS
 from django_signal_kit.wiring.registry import registry
