@@ -15,7 +15,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import module_has_submodule
 from django.utils.translation import gettext_lazy as _
 
-from django_signal_kit.checks import check_signal_kit
+from django_signal_kit.checks import check_log_tables, check_signal_kit
 from django_signal_kit.conf import conf
 from django_signal_kit.extension import extending
 from django_signal_kit.extension.early import extensions
@@ -45,6 +45,7 @@ class SimpleSignalKitConfig(AppConfig):
     def ready(self) -> None:
         """Connect the receivers. Raises ImproperlyConfigured if any of them cannot be."""
         checks.register(check_signal_kit)
+        checks.register(check_log_tables, checks.Tags.database)
         # Under override_settings(INSTALLED_APPS=...) rewire() follows, when the other settings of
         # the same override are in force.
         if not apps.stored_app_configs:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Warning
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
-from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.wiring.configured import load
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.wiring.unheard import check_foreign_keys
@@ -26,6 +28,7 @@ def check_signal_kit(
         *(problem.as_check() for problem in problems),
         *check_coverage(receivers),
         *check_retention(),
+        *([] if problems else check_log(receivers)),
         *(warning for receiver in loaded for warning in receiver.get_warnings()),
         # What will be wired is known only if nothing is wrong.
         *([] if problems else check_foreign_keys(receivers)),
@@ -44,6 +47,53 @@ def check_coverage(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
                     else f"Nothing matches {list(receiver.get_models())!r}."
                 ),
                 id="signal_kit.W001",
+            )
+
+
+def check_log_tables(
+    app_configs: Sequence[AppConfig] | None = None,
+    databases: Iterable[str] | None = None,
+    **kwargs: Any,
+) -> list[CheckMessage]:
+    """What the databases that may be asked lack."""
+    receivers, problems = load()
+    if problems or not databases:
+        return []
+    return list(check_log(receivers, databases))
+
+
+def check_log(
+    receivers: Iterable[Receiver], asked: Iterable[str] | None = None
+) -> Iterator[Warning]:
+    """One warning for each database that has covered rows, and not the log's table, as routers
+    say, or as those databases say that are ``asked``."""
+    if "django_signal_kit.audit.audit_log" not in sys.modules:
+        # Who has no AuditLog need not import it.
+        return
+    from django_signal_kit.audit.audit_log import AuditLog
+    from django_signal_kit.audit.entries import ask_router, get_entry_model, has_tables
+
+    logs = [receiver for receiver in receivers if isinstance(receiver, AuditLog)]
+    models = {model for receiver in logs for model in Coverage(receiver).get_models()}
+    log: Any = get_entry_model() if models else None
+    for alias in connections if models else ():
+        # Where a router sends the log, somebody has thought of it.
+        if alias == DEFAULT_DB_ALIAS or ask_router(log, alias) != alias:
+            continue
+        if not any(router.allow_migrate_model(alias, model) for model in models):
+            continue
+        is_allowed = router.allow_migrate_model(alias, log)
+        if asked is None:
+            is_lacking = not is_allowed
+        else:
+            is_lacking = is_allowed and alias in asked and not has_tables(alias)
+        if is_lacking:
+            yield Warning(
+                f"The database {alias!r} has covered rows, and no table of the audit log. Entries "
+                f"about them go to {router.db_for_write(log)!r}. The two commit apart, so that "
+                f"one can be kept without the other.",
+                hint=f"Let routers allow the log there, and run: migrate --database {alias}",
+                id="signal_kit.W006",
             )
 
 

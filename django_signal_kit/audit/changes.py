@@ -7,7 +7,7 @@ from typing import Any
 
 from django_signal_kit.audit.plans import Stored
 from django_signal_kit.rows.values import UNKNOWN, to_json
-from django_signal_kit.units.journal import MISSING
+from django_signal_kit.rows.memory import MISSING
 
 Changes = dict[str, Any]
 

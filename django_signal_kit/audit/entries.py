@@ -9,13 +9,15 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
-from django.db import connections, router
+from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.utils import timezone
@@ -116,8 +118,63 @@ def to_key(pk: Any) -> str:
     return f"{text[: _MAX_KEY - len(digest) - 1]}~{digest}"
 
 
+#: Databases that have the tables that an entry needs.
+_with_tables: set[str] = set()
+#: Those that lacked them, and until when that is believed.
+_without_tables: dict[str, float] = {}
+_BELIEVED = 60  # seconds
+
+
+def get_log_alias(using: str) -> str:
+    """The database of the entries about rows in the database ``using``: which one a router says,
+    else that of the rows, so that both commit together, else the default."""
+    if using == DEFAULT_DB_ALIAS and not router.routers:
+        return using
+    model = get_entry_model()
+    alias = ask_router(model, using)
+    if alias == using != DEFAULT_DB_ALIAS and not _is_known_to_have_tables(using):
+        return router.db_for_write(model)
+    return alias
+
+
+def ask_router(model: Any, using: str) -> str:
+    """Where entries about rows in the database ``using`` go: there, if routers have nothing to
+    say."""
+    return router.db_for_write(model, instance=_make_hint(model, using))
+
+
+@cache
+def _make_hint(model: Any, using: str) -> Model:
+    # Where a router has nothing to say, Django leaves an instance in its database.
+    hint: Model = model()
+    hint._state.db = using
+    return hint
+
+
+def _is_known_to_have_tables(using: str) -> bool:
+    """Asks once; if they are not there, again after a minute: they may have been migrated."""
+    if using in _with_tables:
+        return True
+    now = time.monotonic()
+    if now < _without_tables.get(using, 0):
+        return False
+    if has_tables(using):
+        _with_tables.add(using)
+        return True
+    _without_tables[using] = now + _BELIEVED
+    return False
+
+
+def has_tables(using: str) -> bool:
+    """Are the tables of the log and of content types in this database? Asks it."""
+    introspection = connections[using].introspection
+    models = (get_entry_model(), apps.get_model("contenttypes", "ContentType"))
+    names = {introspection.identifier_converter(model._meta.db_table) for model in models}
+    return names.issubset(introspection.table_names())
+
+
 class Log:
-    """The table of the log, in whichever database a router keeps it."""
+    """The table of the log, in whichever database it is for the rows."""
 
     def __init__(self) -> None:
         self.model = get_entry_model()
@@ -128,13 +185,10 @@ class Log:
         # Through the app registry: a subclass of a receiver may be imported before the models are.
         self._content_types = apps.get_model("contenttypes", "ContentType")._default_manager
 
-    @property
-    def alias(self) -> str:
-        return router.db_for_write(self.model)
-
-    def get_content_type_id(self, model: type[Model]) -> Any:
-        """The key, in the log's database, of the content type of ``model``."""
-        alias, manager = self.alias, self._content_types
+    def get_content_type_id(self, model: type[Model], using: str) -> Any:
+        """The key, in the log's database, of the content type of ``model``, whose row is in the
+        database ``using``."""
+        alias, manager = get_log_alias(using), self._content_types
         if manager._db != alias:
             self._content_types = manager = manager.db_manager(alias)
         return manager.get_for_model(model).pk
@@ -145,7 +199,17 @@ class Log:
 
         ``may_commit``: nobody does anything between this and the end of the transaction.
         """
-        alias = self.alias
+        usings = {entry.using for entry in entries}
+        if len(usings) == 1:
+            self._write(entries, get_log_alias(usings.pop()), may_commit=may_commit)
+            return
+        by_alias: dict[str, list[Entry]] = {}
+        for entry in entries:
+            by_alias.setdefault(get_log_alias(entry.using), []).append(entry)
+        for alias, some in by_alias.items():
+            self._write(some, alias, may_commit=False)
+
+    def _write(self, entries: Sequence[Entry], alias: str, *, may_commit: bool) -> None:
         if self._is_plain and not audit_entries_created.has_listeners(self.model):
             connection = connections[alias]
             parts = list(_split(entries))

@@ -12,7 +12,7 @@ from django.db import router
 from django.db.models import Model
 from django.utils.functional import LazyObject
 
-from django_signal_kit.audit.entries import Entry, check_entry_model, has_log
+from django_signal_kit.audit.entries import Entry, check_entry_model, get_log_alias, has_log
 from django_signal_kit.audit.recording import Recorder
 from django_signal_kit.current import context, get_context, get_scope
 from django_signal_kit.middleware import get_request_context
@@ -173,7 +173,7 @@ class LoginLog(Receiver):
                 text = say(user)
             using = router.db_for_write(model)
             entry = recorder.make_rowless_entry(model, action, text, using, more)
-        self.collect(entry, using=recorder.log.alias)
+        self.collect(entry, using=get_log_alias(using))
 
 
 def get_told(request: Any) -> dict[str, Any]:

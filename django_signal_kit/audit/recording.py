@@ -148,7 +148,7 @@ class Recorder:
             None if unit is None else unit.id,
             using,
         )
-        found = circumstances, self.log.get_content_type_id(model)
+        found = circumstances, self.log.get_content_type_id(model, using)
         if unit is not None:
             unit.notes[key] = scope, found
         return found

@@ -10,6 +10,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from django_signal_kit.units.journal import get_journal
+
 #: The most rows in a statement: beyond it nothing is gained, and the SQL is worth keeping.
 CHUNK = 500
 
@@ -32,7 +34,7 @@ def insert(
 
     ``is_last``: a COMMIT is the next thing that happens. Where the database takes it together with
     the last statement it goes along, which saves a round trip; Django's own is then without
-    effect.
+    effect, and the journal is told here.
     """
     connection = connections[using]
     statements = list(_get_statements(connection, model, names, rows))
@@ -40,6 +42,8 @@ def insert(
     with connection.cursor() as cursor:
         for number, (sql, values) in enumerate(statements, start=1):
             cursor.execute(sql + commit if number == len(statements) else sql, values)
+    if commit:
+        get_journal(connection).settle()
 
 
 def _get_statements(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import marshal
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any
@@ -19,11 +18,13 @@ from django.db.models import Field, Model
 
 from django_signal_kit.rows.canonical import Column, canonical, get_columns
 from django_signal_kit.rows.values import UNKNOWN
-from django_signal_kit.units.journal import MISSING, get_journal
+from django_signal_kit.units.journal import get_journal
 from django_signal_kit.units.unit import UnitOfWork
 
 #: Model -> attnames of what may be changed in place, for models whose loaded values are kept.
 kept: dict[type[Model], tuple[str, ...]] = {}
+
+MISSING = object()
 
 _KEY = "signal_kit_loaded"
 _NOTE = "loaded"
@@ -130,8 +131,7 @@ def move_forward(unit: UnitOfWork) -> None:
     for instance, row in unit.notes.pop(_NOTE, ()):
         state: Any = instance._state
         before = state.__dict__.get(_KEY)
-        if journal.connection.in_atomic_block:
-            journal.moved.append((weakref.ref(instance), before))
+        journal.remember_instance(instance, _KEY, before)
         found = _thaw(instance)
         if found is None or not _is_same_row(instance, found):
             found = {}

@@ -8,7 +8,9 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.units.failures import report_failure
-from django_signal_kit.units.journal import Flusher, get_journal
+from django_signal_kit.units.journal import get_journal, is_in_transaction
+from django_signal_kit.units.locking import begin
+from django_signal_kit.units.pile import Flusher
 
 
 class Isolation:
@@ -22,12 +24,14 @@ class Isolation:
         self.connection = connection
 
     def __enter__(self) -> None:
+        connection = self.connection
         self.atomic: transaction.Atomic | None = None
-        self.journal = get_journal(self.connection)
-        self.mark = self.journal.mark()
-        if self.connection.in_atomic_block and not self.connection.needs_rollback:
-            self.atomic = transaction.atomic(self.connection.alias)
-            self.atomic.__enter__()
+        self.journal = journal = get_journal(connection)
+        self.mark = journal.mark()
+        self.depth = 0 if journal.unit is None else journal.unit.depth
+        if is_in_transaction(connection) and not connection.needs_rollback:
+            self.atomic = transaction.atomic(connection.alias)
+            begin(self.atomic, connection)
 
     def __exit__(
         self,
@@ -35,10 +39,16 @@ class Isolation:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if exc is not None:
-            self.journal.cut(self.mark)
         if self.atomic is not None:
-            self.atomic.__exit__(exc_type, exc, traceback)
+            try:
+                # What is rolled back with the savepoint is taken back where that is done.
+                self.atomic.__exit__(exc_type, exc, traceback)
+            except Exception as error:
+                exc = exc or error
+        elif exc is not None:
+            # Nothing is rolled back: neither what the receiver has written, nor what others
+            # collected because of it.
+            self.journal.drop(self.mark, self.depth, self.receiver)
         if not isinstance(exc, Exception):
             return False
         report_failure(self.receiver, self.signal_name, exc)

@@ -2,90 +2,33 @@
 
 What is to be flushed before the commit waits for the end of the unit of work; what is to be
 flushed after it, for the commit of the whole transaction, whoever opened it. A savepoint that is
-rolled back, by ``atomic()`` or by hand, takes back what was collected since it was made.
+rolled back, by ``atomic()`` or by hand, takes back what was collected since it was made. The
+journal is told of commits and rollbacks where they happen, by :mod:`.transactions`.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from asgiref.sync import async_to_sync
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
 
 from django_signal_kit.units.failures import report_failure
+from django_signal_kit.units.pile import Collected, Flusher, Pile
+from django_signal_kit.units.undo import PLAIN, Undo, copy_item
 
-#: Ends of the two piles, how many writes have been done, and how many instances have moved on.
+#: Ends of the two piles, how many writes have been done, and the end of what can be undone.
 Mark: TypeAlias = tuple[int, int, int, int]
 
-MISSING = object()
+_START: Mark = (0, 0, 0, 0)
 
 #: The most items that wait for a flush or go into one, where it can be helped.
 CHUNK = 2000
-
-
-class Flusher(Protocol):
-    """What the journal knows of a receiver."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def on_error(self) -> str: ...
-
-    def flush(self, items: list[Any]) -> Any: ...
-
-
-class Pile:
-    """Collected items in the order in which they came.
-
-    Positions count from the first item ever, so that a mark made before a flush still means the
-    same place after it.
-    """
-
-    __slots__ = ("first", "items", "seen")
-
-    def __init__(self) -> None:
-        self.first = 0
-        self.items: list[tuple[Flusher, Hashable, Any]] = []
-        self.seen: dict[tuple[Flusher, Hashable], Any] = {}
-
-    @property
-    def end(self) -> int:
-        return self.first + len(self.items)
-
-    def add(self, receiver: Flusher, key: Hashable, item: Any) -> None:
-        self.items.append((receiver, key, item))
-        if key is not None:
-            self.seen[receiver, key] = item
-
-    def find(self, receiver: Flusher, key: Hashable) -> Any:
-        return self.seen.get((receiver, key), MISSING)
-
-    def cut(self, mark: int) -> None:
-        """Forget what came after ``mark``."""
-        if mark < self.end:
-            del self.items[max(0, mark - self.first) :]
-            self._index()
-
-    def take(self, mark: int = 0) -> dict[Flusher, list[Any]]:
-        """Remove what came after ``mark`` and return it, receiver by receiver."""
-        start = max(0, mark - self.first)
-        taken, self.items = self.items[start:], self.items[:start]
-        if not self.items:
-            self.first += start + len(taken)
-        self._index()
-        grouped: dict[Flusher, list[Any]] = {}
-        for receiver, _, item in taken:
-            grouped.setdefault(receiver, []).append(item)
-        return grouped
-
-    def _index(self) -> None:
-        self.seen = {
-            (receiver, key): item for receiver, key, item in self.items if key is not None
-        }
 
 
 class Journal:
@@ -93,14 +36,17 @@ class Journal:
 
     __slots__ = (
         "after",
+        "base",
         "before",
+        "commits",
         "connection",
-        "hooks",
+        "due",
         "is_last",
-        "is_unit_hooked",
-        "locked",
+        "is_locked",
+        "is_manual",
+        "is_open",
         "marks",
-        "moved",
+        "undo",
         "unit",
         "writes",
     )
@@ -109,90 +55,213 @@ class Journal:
         self.connection = connection
         self.before = Pile()
         self.after = Pile()
+        #: What is committed, and is flushed as soon as the connection is in autocommit again.
+        self.due: dict[Flusher, list[Any]] = {}
         #: The innermost unit of work that is open, or None.
         self.unit: Any = None
-        self.is_unit_hooked = False
         #: Does the COMMIT of the unit's own transaction follow the flush that is going on?
         self.is_last = False
         self.writes = 0
+        #: How many transactions have been committed.
+        self.commits = 0
+        self.undo = Undo()
+        self.is_locked = False
         self.marks: dict[str, Mark] = {}
-        self.hooks: list[Any] | None = None
-        #: The commit hooks of the transaction that holds SQLite's write lock.
-        self.locked: list[Any] | None = None
-        #: Instances saved in the open transaction, and what had been loaded into them.
-        self.moved: list[tuple[Callable[[], Any], Any]] = []
+        self._note_state(is_in_transaction(connection))
+
+    def _note_state(self, is_open: bool) -> None:
+        connection = self.connection
+        self.is_open = is_open
+        #: Does the user himself say commit() and rollback()?
+        self.is_manual = is_open and not (connection.in_atomic_block and connection.commit_on_exit)
+        #: Where what was collected in the open transaction begins.
+        self.base: Mark = _START
+
+    # What happens to the transaction
+
+    def begin(self, *, is_manual: bool) -> None:
+        self.is_open, self.is_manual = True, is_manual
+        self.base = self.mark()
+        self.marks.clear()
+
+    def settle(self) -> None:
+        """What the transaction did is committed, or what was done without one."""
+        self.commits += 1
+        for receiver, items in self.after.take(self.base[1]).items():
+            self.due.setdefault(receiver, []).extend(items)
+        self._end()
+
+    def lose(self) -> None:
+        """What the transaction did is undone."""
+        self.cut(self.base)
+        self._end()
+
+    def _end(self) -> None:
+        self.marks.clear()
+        self.undo.clear()
+        self.is_locked = False
+        self.is_open = self.is_manual
+        self.base = self.mark() if self.is_manual else _START
+
+    def note_savepoint(self, sid: str) -> None:
+        """Remember what had been collected when the savepoint ``sid`` was made."""
+        if self.unit is not None or self.before.items or self.after.items or self.undo:
+            self.marks.pop(sid, None)
+            self.marks[sid] = self.mark()
+        else:
+            # Whatever is collected from now on came after each savepoint that is still open.
+            self.marks.clear()
+
+    def release(self, sid: str) -> None:
+        """The savepoint ``sid`` is there no more, nor are those that were made since."""
+        if sid in self.marks:
+            mark = self._forget_savepoints(sid)
+            outer = self.get_innermost()
+            self.undo.release(mark[3], outer, outer[3])
+
+    def roll_back(self, sid: str) -> None:
+        """The savepoint ``sid`` was rolled back, and with it what has been collected since."""
+        if sid in self.marks:
+            self.marks[sid] = mark = self._forget_savepoints(sid)
+        else:
+            self.marks.clear()
+            mark = self.base
+        self.cut(mark)
+        self.is_locked = False
+
+    def _forget_savepoints(self, sid: str) -> Mark:
+        while True:
+            found, mark = self.marks.popitem()
+            if found == sid:
+                return mark
+
+    # Marks
 
     def mark(self) -> Mark:
-        return self.before.end, self.after.end, self.writes, len(self.moved)
+        return self.before.end, self.after.end, self.writes, self.undo.end
+
+    def get_innermost(self) -> Mark:
+        """The mark of the innermost open savepoint, or of the transaction."""
+        return next(reversed(self.marks.values())) if self.marks else self.base
 
     def cut(self, mark: Mark) -> None:
         """What was written and collected since ``mark`` is undone."""
         self.before.cut(mark[0])
         self.after.cut(mark[1])
         self.writes = min(self.writes, mark[2])
-        self.move_back(mark[3])
+        self.undo.roll_back(mark[3], mark)
 
-    def get_open_end(self) -> int:
-        """Where what was collected since the innermost open savepoint begins."""
-        return max((mark[0] for mark in self.marks.values()), default=0)
+    def drop(self, mark: Mark, depth: int, receiver: Flusher | None = None) -> None:
+        """What the unit of this depth itself has collected since ``mark`` is for nothing; what
+        others wrote in the meantime is not undone, nor is what they collected."""
+        self.before.drop(mark[0], depth, receiver)
+        self.after.drop(mark[1], depth, receiver)
 
-    def move_back(self, mark: int = 0) -> None:
-        """Instances saved since ``mark`` hold again what had been loaded into them."""
-        while len(self.moved) > mark:
-            get_instance, loaded = self.moved.pop()
-            instance = get_instance()
-            if instance is not None:
-                instance._state.signal_kit_loaded = loaded
+    # Items
 
     def collect(self, receiver: Flusher, key: Hashable, item: Any, *, before: bool) -> Any:
         """Add ``item``, or return the one that waits under the same ``key``."""
         pile = self.before if before else self.after
-        if key is not None and (found := pile.find(receiver, key)) is not MISSING:
+        if key is not None and (position := pile.find(receiver, key)) is not None:
+            found = pile.get(position)
+            if self.is_open and not isinstance(found, PLAIN):
+                self._remember_item(int(not before), pile, position, receiver, key, found)
             return found
-        pile.add(receiver, key, item)
-        if not before and self.connection.in_atomic_block:
-            self._await_commit()
+        if not is_lost(self.connection):
+            pile.add(receiver, key, item, self.unit.depth)
         return item
 
-    def _await_commit(self) -> None:
-        connection = self.connection
-        if is_in_testcase(connection):
-            # captureOnCommitCallbacks() sees only callbacks registered inside it.
-            if not self.is_unit_hooked:
-                self.is_unit_hooked = True
-                hook = partial(flush_after_commit, self, self.after.end - 1)
-                connection.on_commit(hook, robust=True)
-        elif not self._is_hooked():
-            connection.on_commit(partial(flush_after_commit, self), robust=True)
-        self.hooks = connection.run_on_commit
+    def take_before(self, start: int) -> dict[Flusher, list[Any]]:
+        """What is to be flushed in the transaction. If a savepoint is open that is younger, its
+        rollback undoes the flush, and not what it was about: that waits again then."""
+        if self.marks:
+            innermost = self.get_innermost()[0]
+            items = self.before.items[max(0, start - self.before.first) :]
+            older = [found for found in items if found and found.origin < innermost]
+            if older:
+                thing, first = ("flushed", self.undo.end), min(found.origin for found in older)
+                self.undo.add(thing, partial(self._wait_again, older), 0, first)
+        return self.before.take(start)
 
-    def _is_hooked(self) -> bool:
-        # Django replaces its list of hooks at each commit and rollback, of savepoints too.
-        hooks: list[Any] = self.connection.run_on_commit
-        return self.hooks is hooks or any(
-            isinstance(func, partial) and func.func is flush_after_commit for _, func, _ in hooks
-        )
+    def _wait_again(self, items: list[Collected], mark: Mark) -> None:
+        for found in items:
+            if found.origin < mark[0]:
+                self.before.append(found)
+
+    def _remember_item(
+        self, number: int, pile: Pile, position: int, receiver: Flusher, key: Hashable, item: Any
+    ) -> None:
+        """The receiver may change it: a savepoint that is rolled back gives it back as it is."""
+        innermost, thing = self.get_innermost(), (number, receiver, key)
+        if position >= innermost[number] or self.undo.knows(thing, innermost[3]):
+            return
+        restore = partial(pile.put_back, position, receiver, key, copy_item(item))
+        self.undo.add(thing, restore, number, position)
+
+    def remember_instance(self, instance: Model, name: str, value: Any) -> None:
+        """If the transaction or savepoint is rolled back, ``instance._state`` has ``value`` again,
+        if the instance is still there."""
+        thing = (name, id(instance))
+        if not self.is_open or self.undo.knows(thing, self.get_innermost()[3]):
+            return
+        forget = self.undo.forget
+        found = weakref.ref(instance, lambda _: forget(thing))
+        self.undo.add(thing, partial(_restore, found, name, value))
 
     def start_unit(self) -> None:
-        """Forget what an earlier transaction collected and rolled back: nobody told us then."""
-        self.is_unit_hooked = False
-        if not self.after.items:
-            return
-        if not self._is_hooked():
-            self.after.cut(0)
-        elif is_in_testcase(self.connection):
+        """An outermost unit begins. See to what nobody told us of, and to what a test left."""
+        connection = self.connection
+        is_open = is_in_transaction(connection)
+        if is_open is not self.is_open:
+            self._note_state(is_open)
+        if not is_open:
+            if self.before.items or self.after.items:
+                self.cut(_START)
+        elif self.after.items and is_in_testcase(connection):
             # What earlier units left there is never committed; nothing may hide behind it.
-            self.after.seen.clear()
+            self.after.hide()
+
+    def end_unit(self, mark: Mark) -> None:
+        """The outermost unit, which began at ``mark``, has ended: is what it did committed?"""
+        connection = self.connection
+        if is_in_testcase(connection):
+            if self.after.end > mark[1]:
+                # captureOnCommitCallbacks() sees only callbacks registered inside it.
+                hook = partial(_flush_in_testcase, self, mark[1])
+                connection.on_commit(hook, robust=True)
+        elif not is_in_transaction(connection):
+            if self.after.items:
+                self.settle()
+            if self.due:
+                flush_due(self)
 
 
-def flush_after_commit(journal: Journal, mark: int = 0) -> None:
-    """Flush what was collected since ``mark``. No failure gets out of here."""
+def _restore(get_instance: Callable[[], Model | None], name: str, value: Any, mark: Mark) -> None:
+    instance = get_instance()
+    if instance is not None:
+        setattr(instance._state, name, value)
+
+
+def _flush_in_testcase(journal: Journal, mark: int) -> None:
     for receiver, items in journal.after.take(mark).items():
+        journal.due.setdefault(receiver, []).extend(items)
+    flush_due(journal)
+
+
+def flush_due(journal: Journal) -> None:
+    """Flush what is committed. No failure gets out; an interrupt does, when all is done."""
+    due, journal.due = journal.due, {}
+    interrupt: BaseException | None = None
+    for receiver, items in due.items():
         for some in split(items):
             try:
                 call_flush(receiver, some)
             except Exception as error:
                 report_failure(receiver, "flush", error)
+            except BaseException as error:
+                interrupt = interrupt or error
+    if interrupt is not None:
+        raise interrupt
 
 
 def split(items: list[Any]) -> Iterator[list[Any]]:
@@ -216,43 +285,22 @@ def get_journal(connection: BaseDatabaseWrapper) -> Journal:
         return journal
 
 
-def note_savepoint(connection: BaseDatabaseWrapper, sid: str | None) -> None:
-    """Remember what had been collected when the savepoint ``sid`` was made."""
-    journal = connection.__dict__.get("_signal_kit_journal")
-    if journal is None or sid is None:
-        return
-    piles = (journal.before.items, journal.after.items, journal.moved)
-    if journal.unit is not None or any(piles):
-        journal.marks[sid] = journal.mark()
-    else:
-        # Whatever is collected from now on came after each savepoint that is still open.
-        journal.marks.clear()
+def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Is a transaction open, by ``atomic()`` or because autocommit is off? Never connects, and one
+    whose connection has been closed is open no more."""
+    is_open = connection.connection is not None and not connection.autocommit
+    return is_open and not connection.closed_in_transaction
 
 
-def forget_since(connection: BaseDatabaseWrapper, sid: str | None) -> None:
-    """The savepoint ``sid`` was rolled back, and with it what has been collected since."""
-    journal = connection.__dict__.get("_signal_kit_journal")
-    if journal is not None and sid is not None:
-        journal.cut(journal.marks.get(sid, (0, 0, 0, 0)))
+def is_doomed(connection: BaseDatabaseWrapper) -> bool:
+    """Will the open transaction be rolled back, to a savepoint at least?"""
+    is_open = connection.connection is not None and not connection.autocommit
+    return is_open and connection.needs_rollback
 
 
-def release(connection: BaseDatabaseWrapper, sid: str | None) -> None:
-    """The savepoint ``sid`` is there no more."""
-    journal = connection.__dict__.get("_signal_kit_journal")
-    if journal is not None and sid is not None:
-        journal.marks.pop(sid, None)
-
-
-def end_transaction(connection: BaseDatabaseWrapper, *, is_committed: bool) -> None:
-    """The transaction has been committed or rolled back as a whole."""
-    journal = connection.__dict__.get("_signal_kit_journal")
-    if journal is None:
-        return
-    journal.marks.clear()
-    if journal.moved:
-        if not is_committed:
-            journal.move_back()
-        journal.moved.clear()
+def is_lost(connection: BaseDatabaseWrapper) -> bool:
+    """Are we in ``atomic()``, and its connection has been closed? Nothing done there is kept."""
+    return connection.closed_in_transaction and connection.connection is not None
 
 
 def is_in_testcase(connection: BaseDatabaseWrapper) -> bool:

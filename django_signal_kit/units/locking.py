@@ -21,7 +21,12 @@ def begin(atomic: Atomic, connection: BaseDatabaseWrapper) -> None:
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         atomic.__enter__()
         return
-    connection.ensure_connection()
+    if not connection.get_autocommit():
+        # The savepoint would be the transaction, and be committed when it is released.
+        if not connection.connection.in_transaction:
+            _begin_immediate(connection)
+        atomic.__enter__()
+        return
     if getattr(connection, "transaction_mode", None) is not None:
         atomic.__enter__()
         return
@@ -30,12 +35,12 @@ def begin(atomic: Atomic, connection: BaseDatabaseWrapper) -> None:
         atomic.__enter__()
     finally:
         del connection._start_transaction_under_autocommit  # type: ignore[attr-defined]
-    get_journal(connection).locked = connection.run_on_commit
+    get_journal(connection).is_locked = True
 
 
 def _begin_immediate(connection: BaseDatabaseWrapper) -> None:
     # As Django commits: not through a cursor, which costs three times as much.
-    sql = "BEGIN IMMEDIATE"
+    sql = f"BEGIN {getattr(connection, 'transaction_mode', None) or 'IMMEDIATE'}"
     with debug_transaction(connection, sql), connection.wrap_database_errors:
         connection.connection.execute(sql)
 
@@ -45,8 +50,7 @@ def lock_before_reading(connection: BaseDatabaseWrapper, model: type[Model]) -> 
     if connection.vendor != "sqlite" or not connection.in_atomic_block:
         return
     journal = get_journal(connection)
-    # Django makes a new list of hooks for each transaction.
-    if journal.locked is connection.run_on_commit:
+    if journal.is_locked:
         return
     quote = connection.ops.quote_name
     meta = model._meta.concrete_model._meta  # type: ignore[union-attr]
@@ -54,4 +58,4 @@ def lock_before_reading(connection: BaseDatabaseWrapper, model: type[Model]) -> 
     table = quote(meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET {column} = {column} WHERE 0")
-    journal.locked = connection.run_on_commit
+    journal.is_locked = True

@@ -17,19 +17,21 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, connections, transaction
 
 from django_signal_kit.units.isolation import Isolation
 from django_signal_kit.units.journal import (
     CHUNK,
-    Flusher,
     Journal,
     call_flush,
-    flush_after_commit,
     get_journal,
+    is_doomed,
+    is_in_transaction,
+    is_lost,
     split,
 )
 from django_signal_kit.units.locking import begin
+from django_signal_kit.units.pile import Flusher
 
 FlushOn: TypeAlias = Literal["after_commit", "before_commit", "task"]
 
@@ -76,8 +78,10 @@ class UnitOfWork:
     __slots__ = (
         "_id",
         "_own",
+        "_root",
         "_token",
         "atomic",
+        "commits",
         "depth",
         "done",
         "instance",
@@ -86,9 +90,8 @@ class UnitOfWork:
         "mark",
         "notes",
         "parent",
-        "root",
-        "using",
         "undo",
+        "using",
     )
 
     def __init__(
@@ -111,6 +114,12 @@ class UnitOfWork:
         self._id: uuid.UUID | None = None
 
     @property
+    def root(self) -> UnitOfWork:
+        """The outermost unit."""
+        # Not an attribute of the outermost itself: the cycle would keep what it saved.
+        return self if self._root is None else self._root
+
+    @property
     def id(self) -> uuid.UUID:
         """The id of the outermost unit; grows with time, so that an index of it stays small."""
         root = self.root
@@ -131,6 +140,14 @@ class UnitOfWork:
     def __enter__(self) -> UnitOfWork:
         connection = connections[self.using]
         self.journal = journal = get_journal(connection)
+        self.parent = parent = journal.unit
+        if parent is None:
+            self._root: UnitOfWork | None = None
+            self.depth = 1
+            journal.start_unit()
+        else:
+            self._root = parent.root
+            self.depth = parent.depth + 1
         self._own: transaction.Atomic | None = None
         if self.atomic:
             blocks = connection.atomic_blocks
@@ -139,14 +156,7 @@ class UnitOfWork:
             ):
                 self._own = transaction.atomic(self.using)
                 begin(self._own, connection)
-        self.parent = parent = journal.unit
-        if parent is None:
-            self.root: UnitOfWork = self
-            self.depth = 1
-            journal.start_unit()
-        else:
-            self.root = parent.root
-            self.depth = parent.depth + 1
+        self.commits = journal.commits
         self.mark = journal.mark()
         journal.unit = self
         self._token: Token[Journal | None] = _open.set(journal)
@@ -158,28 +168,43 @@ class UnitOfWork:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if exc is None:
-            try:
-                if self.journal.before.items and (self.parent is None or self._own is not None):
-                    flush_before_commit(self.journal, is_last=self._commits())
-            except BaseException as error:
-                self._fail(error)
-                raise
-            self._leave()
-            if self._own is not None:
-                try:
-                    self._own.__exit__(None, None, None)
-                except BaseException:
-                    # The commit failed, and with it everything that was to follow it.
-                    self.journal.cut(self.mark)
-                    if self.undo is not None:
-                        self.undo()
-                    raise
-            if self._own is None and len(self.journal.before.items) >= CHUNK:
-                relieve(self.journal)
-            self._act_if_committed()
-        else:
-            self._fail(exc)
+        try:
+            if exc is None:
+                self._succeed()
+            else:
+                self._fail(exc)
+        finally:
+            if self.parent is None:
+                self.journal.end_unit(self.mark)
+
+    def _succeed(self) -> None:
+        try:
+            self._flush()
+        except BaseException as error:
+            self._fail(error)
+            raise
+        self._leave()
+        self._end_own(None)
+        if self._own is None and len(self.journal.before.items) >= CHUNK:
+            relieve(self.journal)
+
+    def _flush(self) -> None:
+        """Flush what goes into the transaction, at the end of the outermost unit or of our own
+        transaction; of one that is to be rolled back nothing goes anywhere."""
+        journal, connection = self.journal, self.journal.connection
+        own = self._own
+        if own is not None and is_lost(connection):
+            raise InterfaceError(
+                "The connection was closed within the transaction that a covered write or batch() "
+                "had opened, so that nothing of it is kept."
+            )
+        if is_doomed(connection):
+            if not self.is_block and (own is not None or journal.before.items):
+                # Nobody has asked for it, as one does who says set_rollback() in a block.
+                connection.validate_no_broken_transaction()
+        elif journal.before.items and (self.parent is None or own is not None):
+            start = 0 if self.parent is None else self.mark[0]
+            flush_before_commit(journal, start, is_last=self._commits())
 
     def _commits(self) -> bool:
         """Does leaving this unit commit?"""
@@ -188,54 +213,63 @@ class UnitOfWork:
             self._own is not None
             and len(connection.atomic_blocks) == 1
             and connection.commit_on_exit
-            and not connection.needs_rollback
         )
 
     def _leave(self) -> None:
         self.journal.unit = self.parent
         _open.reset(self._token)
 
+    def _end_own(self, exc: BaseException | None) -> None:
+        """End our own transaction or savepoint; if it is rolled back, so is the instance."""
+        if self._own is None:
+            return
+        journal, connection = self.journal, self.journal.connection
+        is_savepoint = bool(connection.savepoint_ids)
+        is_kept = is_savepoint and exc is None and not connection.needs_rollback
+        try:
+            if exc is None:
+                self._own.__exit__(None, None, None)
+            else:
+                self._own.__exit__(type(exc), exc, exc.__traceback__)
+        except BaseException:
+            is_kept = False
+            raise
+        finally:
+            # If it has been committed, the exception is one of a commit hook.
+            if not is_kept and journal.commits == self.commits and self.undo is not None:
+                self.undo()
+
     def _fail(self, exc: BaseException) -> None:
         journal, connection = self.journal, self.journal.connection
         if self._own is not None:
             self._leave()
-            journal.cut(self.mark)
-            self._own.__exit__(type(exc), exc, exc.__traceback__)
-            if self.undo is not None:
-                self.undo()
+            self._end_own(exc)
             return
         # In autocommit what is done is committed already, and so is what follows from it. In a
         # user's transaction a row may not stay without its entry, even if he swallows the error;
         # before the write's SQL started his transaction is left usable.
-        is_torn = connection.in_atomic_block and self.atomic and self.has_written
-        if is_torn:
+        if self.atomic and self.has_written and is_in_transaction(connection):
             connection.needs_rollback = True
-        if is_torn or not self.done:
-            journal.cut(self.mark)
-        if not self.done and self.undo is not None:
-            self.undo()
-        self._leave()
-        if self.parent is None and journal.before.items:
-            try:
-                with UnitOfWork(self.using, atomic=False):
-                    pass
-            except Exception as error:
-                exc.add_note(f"A flush before the commit failed as well: {error!r}")
-        self._act_if_committed()
-
-    def _act_if_committed(self) -> None:
-        journal = self.journal
-        if self.parent is None and journal.after.items and not journal.connection.in_atomic_block:
-            flush_after_commit(journal)
+        if not self.done:
+            journal.drop(self.mark, self.depth)
+            if self.undo is not None:
+                self.undo()
+        try:
+            if self.parent is None and not is_doomed(connection):
+                flush_before_commit(journal, 0, is_last=False)
+        except Exception as error:
+            exc.add_note(f"A flush before the commit failed as well: {error!r}")
+        finally:
+            self._leave()
 
 
-def flush_before_commit(journal: Journal, *, is_last: bool) -> None:
+def flush_before_commit(journal: Journal, start: int, *, is_last: bool) -> None:
     """Flush what goes into the transaction, and what that made others collect.
 
-    ``is_last``: nothing but the COMMIT comes after it.
+    ``start``: where it begins; ``is_last``: nothing but the COMMIT comes after it.
     """
     for _ in range(_MAX_ROUNDS):
-        grouped = journal.before.take()
+        grouped = journal.take_before(start)
         if not grouped:
             return
         _flush(journal, grouped, is_last=is_last)
@@ -252,15 +286,23 @@ def relieve(journal: Journal) -> None:
     What a savepoint that is open could not take back stays.
     """
     unit = journal.unit
-    if unit is None or not (unit.is_block or unit.done):
+    if unit is None or not (unit.is_block or unit.done) or is_doomed(journal.connection):
         return
     while unit.parent is not None:
         unit = unit.parent
         if not unit.is_block:
             return
-    start = max(unit.mark[0], journal.get_open_end())
+    start = max(unit.mark[0], journal.get_innermost()[0])
     if journal.before.end - start >= CHUNK:
         _flush(journal, journal.before.take(start), is_last=False)
+
+
+def flush_left_over(journal: Journal) -> None:
+    """Flush what a unit left because its transaction was to be rolled back, and is not, or what a
+    rolled back savepoint has given back."""
+    if journal.unit is None and journal.before.items and not is_doomed(journal.connection):
+        with UnitOfWork(journal.connection.alias, atomic=False):
+            pass
 
 
 def _flush(journal: Journal, grouped: dict[Flusher, list[Any]], *, is_last: bool) -> None:
@@ -270,7 +312,9 @@ def _flush(journal: Journal, grouped: dict[Flusher, list[Any]], *, is_last: bool
             with Isolation(receiver, "flush", journal.connection):
                 call_flush(receiver, items)
             continue
-        journal.is_last = is_last and number == len(parts)
+        # What others have collected in the meantime is flushed in a round of its own.
+        is_end = is_last and number == len(parts) and not journal.before.items
+        journal.is_last = is_end and not journal.connection.needs_rollback
         try:
             call_flush(receiver, items)
         finally:

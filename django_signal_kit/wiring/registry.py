@@ -231,7 +231,8 @@ class Registry:
                 bulk_reads.add(model)
         memory.keep(loaded_models)
         forget_statements()
-        hooks.cover(saves, deletes, links, bulk_writes, bulk_reads)
+        is_heard = bool(self.connections)
+        hooks.cover(saves, deletes, links, bulk_writes, bulk_reads, is_heard=is_heard)
 
 
 def make_functions(receiver: Receiver) -> dict[str, Callable[..., Any]]:

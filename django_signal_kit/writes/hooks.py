@@ -2,9 +2,10 @@
 
 Django's own methods are wrapped, once for all models; a model that no receiver covers costs one
 look into a set. Wrapped are ``Model.save_base``, ``Collector.delete``, the managers of
-many-to-many relations, a connection's savepoints, and, if a receiver hears bulk writes, the
-methods of ``QuerySet`` that write. Nothing is heard of ``_raw_delete()``, ``_update()``, raw SQL,
-the models of migrations, and overrides that do not call ``super()``.
+many-to-many relations, what begins and ends a connection's transactions and savepoints, and, if a
+receiver hears bulk writes, the methods of ``QuerySet`` that write. Nothing is heard of
+``_raw_delete()``, ``_update()``, raw SQL, the models of migrations, and overrides that do not call
+``super()``.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from django.db.models.fields import related_descriptors
 from django.db.models.sql import UpdateQuery
 
 from django_signal_kit.rows import memory, snapshots
-from django_signal_kit.units import journal
-from django_signal_kit.units.unit import UnitOfWork, relieve
+from django_signal_kit.units import transactions
+from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes import bulk
 from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
 from django_signal_kit.writes.recursion import check_recursion
@@ -42,14 +43,12 @@ def install() -> None:
     """Wrap Django's methods, unless they are wrapped already."""
     if _originals:
         return
-    _wrap(Model, "save_base", _save_base)
-    _wrap(Collector, "delete", _delete)
-    _wrap(related_descriptors, "create_forward_many_to_many_manager", _create_manager)
-    _wrap(BaseDatabaseWrapper, "savepoint", _savepoint)
-    _wrap(BaseDatabaseWrapper, "savepoint_commit", _savepoint_commit)
-    _wrap(BaseDatabaseWrapper, "savepoint_rollback", _savepoint_rollback)
-    _wrap(BaseDatabaseWrapper, "commit", _commit)
-    _wrap(BaseDatabaseWrapper, "rollback", _rollback)
+    for name, make in transactions.WRAPPERS.items():
+        _wrap(BaseDatabaseWrapper, name, make)
+    if saved or deleted or linked or bulk.covered:
+        _wrap(Model, "save_base", _save_base)
+        _wrap(Collector, "delete", _delete)
+        _wrap(related_descriptors, "create_forward_many_to_many_manager", _create_manager)
     if bulk.covered:
         _wrap(QuerySet, "bulk_create", bulk.wrap_bulk_create)
         _wrap(QuerySet, "bulk_update", bulk.wrap_bulk_update)
@@ -74,16 +73,21 @@ def cover(
     links: dict[type[Model], bool],
     bulk_writes: dict[type[Model], bool],
     bulk_reads: set[type[Model]],
+    *,
+    is_heard: bool,
 ) -> None:
-    """Say which models are covered. What is not named is left to Django alone."""
+    """Say which models are covered. What is not named is left to Django alone, and all of it if
+    no receiver hears anything."""
     given = ((saved, saves), (deleted, deletes), (linked, links), (bulk.covered, bulk_writes))
     for covered, models in given:
         covered.clear()
         covered.update(models)
     bulk.read.clear()
     bulk.read.update(bulk_reads)
+    if is_heard and not _originals:
+        transactions.forget_journals()
     uninstall()
-    if saved or deleted or linked or bulk.covered:
+    if is_heard:
         install()
 
 
@@ -191,52 +195,3 @@ def _forget_managers() -> None:
         for value in list(vars(model).values()):
             if isinstance(value, related_descriptors.ManyToManyDescriptor):
                 value.__dict__.pop("related_manager_cls", None)
-
-
-def _savepoint(original: Callable[..., str | None]) -> Callable[..., str | None]:
-    @wraps(original)
-    def savepoint(self: BaseDatabaseWrapper) -> str | None:
-        relieve(journal.get_journal(self))
-        sid = original(self)
-        journal.note_savepoint(self, sid)
-        return sid
-
-    return savepoint
-
-
-def _savepoint_commit(original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
-    def savepoint_commit(self: BaseDatabaseWrapper, sid: str) -> None:
-        original(self, sid)
-        journal.release(self, sid)
-
-    return savepoint_commit
-
-
-def _savepoint_rollback(original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
-    def savepoint_rollback(self: BaseDatabaseWrapper, sid: str) -> None:
-        original(self, sid)
-        journal.forget_since(self, sid)
-
-    return savepoint_rollback
-
-
-def _commit(original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
-    def commit(self: BaseDatabaseWrapper) -> None:
-        original(self)
-        journal.end_transaction(self, is_committed=True)
-
-    return commit
-
-
-def _rollback(original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
-    def rollback(self: BaseDatabaseWrapper) -> None:
-        try:
-            original(self)
-        finally:
-            journal.end_transaction(self, is_committed=False)
-
-    return rollback

@@ -572,7 +572,7 @@ def test_an_async_save_is_recorded(audit: Any) -> None:
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_a_change_in_another_database_says_where(audit: Any) -> None:
     Tag.objects.using("other").create(name="a")
-    [entry] = AuditEntry.objects.all()
+    [entry] = AuditEntry.objects.using("other")
     assert (entry.using, entry.action) == ("other", "create")
 
 

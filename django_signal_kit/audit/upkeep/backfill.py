@@ -14,7 +14,7 @@ from django.db.models import Field, Model, QuerySet
 
 from django_signal_kit.audit.audit_log import AuditLog
 from django_signal_kit.audit.decoding import NotDecodable, decode
-from django_signal_kit.audit.entries import get_entry_model, get_kind, to_key
+from django_signal_kit.audit.entries import get_entry_model, get_kind, get_log_alias, to_key
 from django_signal_kit.current import context
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.rows.canonical import get_columns
@@ -68,7 +68,7 @@ class Backfill:
         self.using = using or router.db_for_write(model)
         self.chunk = chunk
         self.dry_run = dry_run
-        log = router.db_for_write(get_entry_model())
+        log = get_log_alias(self.using)
         self.entries: QuerySet[Any, Any] = QuerySet(get_entry_model(), using=log).filter(
             content_type=get_kind(model, log), using=self.using
         )

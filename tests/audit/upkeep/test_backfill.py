@@ -293,7 +293,7 @@ def test_rows_in_another_database(wire: Any) -> None:
     Tag.objects.using("default").create(pk=1, name="b")
     cover(wire, "Tag")
     assert backfill("--using", "other") == "testapp.Tag: 1 recorded\n"
-    assert AuditEntry.objects.get().using == "other"
+    assert AuditEntry.objects.using("other").get().using == "other"
     assert backfill() == "testapp.Tag: 1 recorded\n"
     assert backfill("--using", "other") == "testapp.Tag: 0 recorded\n"
 
