@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django_signal_kit.audit.plans import Stored
-from django_signal_kit.rows.values import UNKNOWN, to_json
 from django_signal_kit.rows.memory import MISSING
+from django_signal_kit.rows.values import UNKNOWN, to_json
 
 Changes = dict[str, Any]
 
