@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.db.models import Subquery
 from django.test.utils import CaptureQueriesContext
 
@@ -31,7 +31,7 @@ class Writing(ModelReceiver):
 
     def post_save(self, instance: Any, **kwargs: Any) -> None:
         self.collect(instance.name)
-        self.waiting = max(self.waiting, len(get_journal(connection).before.items))
+        self.waiting = max(self.waiting, len(get_journal(connections["default"]).before.items))
 
     def flush(self, items: list[str]) -> None:
         self.sizes.append(len(items))

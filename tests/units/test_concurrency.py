@@ -17,7 +17,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import User
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.handlers.asgi import ASGIHandler
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.http import HttpResponse
 from django.test import AsyncClient
 from django.urls import path
@@ -105,7 +105,7 @@ class Writer:
             for _ in range(OPERATIONS):
                 operation = self.random.choice([self.write, self.write, *self.compounds])
                 self.retry(operation)
-            journal = get_journal(connection)
+            journal = get_journal(connections["default"])
             assert (journal.unit, journal.before.items, journal.after.items) == (None, [], [])
             assert not connection.in_atomic_block
         finally:

@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.db.models.signals import post_save, pre_save
 from django.test import TestCase, TransactionTestCase
 
@@ -760,7 +760,7 @@ class UnderTestCase(TestCase):
 
 class UnderTransactionTestCase(TransactionTestCase):
     def test_nothing_waits_from_another_test(self) -> None:
-        journal = get_journal(connection)
+        journal = get_journal(connections["default"])
         assert journal.before.items == []
 
 

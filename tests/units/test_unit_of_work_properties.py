@@ -1,22 +1,31 @@
-"""Whatever is done and undone, what was flushed is exactly what was committed."""
+"""Whatever is done and undone, what was flushed is exactly what was committed.
+
+Beside writes, blocks and savepoints: commit hooks that raise, dry runs, autocommit turned off,
+connections that are closed, interrupts in a flush, receivers that fail and are only logged, and
+items that are changed inside savepoints.
+"""
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import Error, connection, connections, transaction
+from django.db.models.signals import post_save
 from django.test import override_settings
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from django_signal_kit import ModelReceiver, batch
-from django_signal_kit.units.journal import get_journal
+from django_signal_kit.units.journal import get_journal, is_in_transaction
 from django_signal_kit.wiring.registry import registry
-from tests.apps.testapp.models import Club, Product, Tag
+from tests.apps.testapp.models import Category, Club, Product, Tag
 from tests.conftest import as_entry
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,16 +69,106 @@ class Messenger(Ledger):
         self.told.update(map(repr, items))
 
 
+class Sums(ModelReceiver):
+    """Adds up, in an item that waits under a key, how often each row was saved."""
+
+    models = ["testapp.Tag", "testapp.Product"]
+    bulk = "all"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.total: Counter[tuple[int, str]] = Counter()
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        item = self.collect({"saves": [Counter()]}, key="all")
+        item["saves"][0][instance.pk, instance.name] += 1
+
+    def flush(self, items: list[Any]) -> None:
+        for item in items:
+            self.total.update(item["saves"][0])
+
+
+class SumsBefore(Sums):
+    """The same, in the transaction: as rows that nobody covers."""
+
+    flush_on = "before_commit"
+
+    def flush(self, items: list[Any]) -> None:
+        for item in items:
+            found = item["saves"][0]
+            Category.objects.bulk_create(
+                Category(name=repr(saved)) for saved, count in found.items() for _ in range(count)
+            )
+
+
+class Failing(ModelReceiver):
+    """Makes a product for each tag of some names, and fails; it is only logged."""
+
+    models = ["testapp.Tag"]
+    on_error = "log"
+    made: list[Any]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.made = []
+
+    def post_save(self, instance: Any, created: bool, **kwargs: Any) -> None:
+        if created and instance.name == "fails":
+            product = Product.objects.create(name="of a receiver that fails")
+            if not is_in_transaction(connection):
+                self.made.append(product)
+            raise ValueError
+
+
+class Interrupting(ModelReceiver):
+    """Is stopped in its flush, now and then."""
+
+    models = ["testapp.Tag"]
+    stops = False
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        self.collect(instance.pk)
+
+    def flush(self, items: list[Any]) -> None:
+        if Interrupting.stops:
+            Interrupting.stops = False
+            raise KeyboardInterrupt
+
+
+class HookError(Exception):
+    pass
+
+
+def fail_in_hook() -> None:
+    raise HookError
+
+
 class UnitOfWorkMachine(RuleBasedStateMachine):
     """The model in plain Python: a stack of frames, each a list of what happened in it."""
 
     @initialize()
     def start(self) -> None:
         call_command("flush", interactive=False, verbosity=0)
-        self.messenger = next(r for r in registry.receivers if type(r) is Messenger)
+        found = {type(receiver): receiver for receiver in registry.receivers}
+        self.messenger: Any = found[Messenger]
+        self.sums: Any = found[Sums]
+        self.failing: Any = found[Failing]
+        self.is_strict = Ledger in found
         self.messenger.told.clear()
+        self.sums.total.clear()
+        Interrupting.stops = False
         self.committed: Counter[str] = Counter()
         self.frames: list[tuple[str, Any, list[str]]] = []
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Around what may commit: hooks of others and interrupts undo nothing."""
+        with suppress(HookError, KeyboardInterrupt):
+            yield
+        Interrupting.stops = False
+
+    def is_manual(self) -> bool:
+        return bool(self.frames) and self.frames[0][0] == "manual"
 
     def note(self, *item: Any) -> None:
         if self.frames:
@@ -81,8 +180,41 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
 
     @rule(name=names)
     def create(self, name: str) -> None:
-        tag = Tag.objects.create(name=name)
+        tag = Tag(name=name)
+        with self.told():
+            tag.save()
         self.note("create", tag.pk, name)
+
+    @rule()
+    def create_with_a_receiver_that_fails(self) -> None:
+        self.failing.made.clear()
+        tag = Tag(name="fails")
+        with self.told():
+            tag.save()
+        self.note("create", tag.pk, "fails")
+        for product in self.failing.made:
+            self.note("create", product.pk, product.name)
+
+    @rule(name=names)
+    def create_and_be_interrupted(self, name: str) -> None:
+        """In the flush after the commit, if this write is committed at once."""
+        Interrupting.stops = True
+        self.create(name)
+
+    @rule(name=names, error=st.sampled_from([HookError, KeyboardInterrupt]))
+    def create_with_a_hook_that_raises(self, name: str, error: Any) -> None:
+        def hook() -> None:
+            raise error
+
+        def register(**kwargs: Any) -> None:
+            if connection.in_atomic_block or connection.get_autocommit():
+                transaction.on_commit(hook)
+
+        post_save.connect(register, sender=Tag)
+        try:
+            self.create(name)
+        finally:
+            post_save.disconnect(register, sender=Tag)
 
     @rule(name=names, partly=st.booleans())
     def update(self, name: str, partly: bool) -> None:
@@ -151,6 +283,27 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
             manager.__enter__()
             self.frames.append((kind, manager, []))
 
+    @precondition(lambda self: not self.frames)
+    @rule()
+    def turn_autocommit_off(self) -> None:
+        transaction.set_autocommit(False)
+        self.frames.append(("manual", None, []))
+
+    @precondition(lambda self: self.frames and self.frames[-1][0] == "manual")
+    @rule(keep=st.booleans(), stay=st.booleans(), stop=st.booleans())
+    def end_by_hand(self, keep: bool, stay: bool, stop: bool) -> None:
+        _, _, items = self.frames.pop()
+        Interrupting.stops = stop
+        with self.told():
+            (transaction.commit if keep else transaction.rollback)()
+        if keep:
+            self._keep(items)
+        if stay:
+            self.frames.append(("manual", None, []))
+        else:
+            with self.told():
+                transaction.set_autocommit(True)
+
     @precondition(lambda self: self.frames and self.frames[-1][0] == "savepoint")
     @rule(keep=st.booleans())
     def end_savepoint(self, keep: bool) -> None:
@@ -161,30 +314,59 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
         else:
             transaction.savepoint_rollback(sid)
 
-    @precondition(lambda self: self.frames)
+    @precondition(lambda self: self.frames and connection.in_atomic_block)
     @rule()
     def make_savepoint(self) -> None:
         if len(self.frames) < 5:
             self.frames.append(("savepoint", create_savepoint(), []))
 
-    @precondition(lambda self: self.frames and self.frames[-1][0] != "savepoint")
-    @rule(succeed=st.booleans())
-    def leave(self, succeed: bool) -> None:
+    @precondition(lambda self: self.frames and connection.in_atomic_block)
+    @rule(robust=st.booleans())
+    def register_a_hook_that_raises(self, robust: bool) -> None:
+        transaction.on_commit(fail_in_hook, robust=robust)
+
+    @precondition(lambda self: self.frames and self.frames[-1][0] in ("atomic", "batch"))
+    @rule(how=st.sampled_from(["succeed", "succeed", "fail", "dry"]), stop=st.booleans())
+    def leave(self, how: str, stop: bool) -> None:
         kind, manager, items = self.frames.pop()
-        if succeed:
-            manager.__exit__(None, None, None)
+        Interrupting.stops = stop
+        if how == "succeed":
+            with self.told():
+                manager.__exit__(None, None, None)
             self._keep(items)
             return
-        error = ZeroDivisionError()
-        manager.__exit__(ZeroDivisionError, error, None)
-        if kind == "batch" and self.frames and items and connection.needs_rollback:
-            # As atomic(savepoint=False) does: the enclosing block has to go, too.
-            while self.frames:
-                kind, manager, _ = self.frames.pop()
-                if kind != "savepoint":
-                    manager.__exit__(ZeroDivisionError, error, None)
-                    if not connection.needs_rollback:
-                        return
+        if how == "dry":
+            transaction.set_rollback(True)
+            manager.__exit__(None, None, None)
+            is_marked = kind == "batch"
+        else:
+            error = ZeroDivisionError()
+            manager.__exit__(ZeroDivisionError, error, None)
+            is_marked = kind == "batch" and bool(items)
+        Interrupting.stops = False
+        if is_marked and self.frames and connection.needs_rollback:
+            self._leave_all_that_is_marked()
+
+    def _leave_all_that_is_marked(self) -> None:
+        """As atomic(savepoint=False) does: the enclosing block has to go, too."""
+        while self.frames and self.frames[-1][0] != "manual":
+            kind, manager, _ = self.frames.pop()
+            if kind != "savepoint":
+                manager.__exit__(None, None, None)
+                if not connection.needs_rollback:
+                    return
+
+    # Django cannot open a connection again that was lost in atomic() with autocommit off.
+    @precondition(lambda self: self.frames and not (self.is_manual() and len(self.frames) > 1))
+    @rule()
+    def lose_the_connection(self) -> None:
+        connection.close()
+        while self.frames:
+            kind, manager, _ = self.frames.pop()
+            if kind in ("atomic", "batch"):
+                with suppress(Error):
+                    manager.__exit__(None, None, None)
+        connection.close()
 
     def _keep(self, items: list[str]) -> None:
         if self.frames:
@@ -197,9 +379,9 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
             self.finish()
         finally:
             # What failed in a transaction must not fail the next example as well.
-            if connection.in_atomic_block:
+            if connection.in_atomic_block or not connection.get_autocommit():
                 connection.close()
-                connection.__dict__.pop("_signal_kit_journal", None)
+                connections["default"].__dict__.pop("_signal_kit_journal", None)
                 connection.in_atomic_block = connection.needs_rollback = False
                 connection.atomic_blocks.clear()
                 connection.savepoint_ids.clear()
@@ -209,17 +391,36 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
         while self.frames:
             if self.frames[-1][0] == "savepoint":
                 self.end_savepoint(keep=True)
+            elif self.frames[-1][0] == "manual":
+                self.end_by_hand(keep=True, stay=False, stop=False)
             else:
-                self.leave(succeed=True)
+                self.leave(how="succeed", stop=False)
         assert self.messenger.told == self.committed
-        assert Counter(Club.objects.values_list("name", flat=True)) == self.committed
-        journal = get_journal(connection)
+        saved: Counter[tuple[int, str]] = Counter()
+        for text, count in self.committed.items():
+            action, pk, name = literal_eval(text)
+            if action in ("create", "update"):
+                saved[pk, name] += count
+        assert self.sums.total == saved
+        if self.is_strict:
+            assert Counter(Club.objects.values_list("name", flat=True)) == self.committed
+            texts = Counter({repr(item): count for item, count in saved.items()})
+            assert Counter(Category.objects.values_list("name", flat=True)) == texts
+        journal = get_journal(connections["default"])
         assert (journal.unit, journal.before.items, journal.after.items) == (None, [], [])
+        assert (journal.due, journal.marks, len(journal.undo)) == ({}, {}, 0)
         assert not connection.in_atomic_block
+        assert connection.get_autocommit()
 
 
-def test_what_is_flushed_is_what_is_committed() -> None:
-    with override_settings(SIGNAL_KIT={"RECEIVERS": [as_entry(Ledger), as_entry(Messenger)]}):
+BEFORE = [Ledger, SumsBefore]
+AFTER = [Failing, Messenger, Sums, Interrupting]
+
+
+@pytest.mark.parametrize("receivers", [[*BEFORE, *AFTER], AFTER], ids=["both", "after"])
+def test_what_is_flushed_is_what_is_committed(receivers: list[Any]) -> None:
+    entries = [as_entry(receiver) for receiver in receivers]
+    with override_settings(SIGNAL_KIT={"RECEIVERS": entries}):
         run = settings(
             max_examples=settings.default.max_examples,  # type: ignore[union-attr]
             stateful_step_count=25,
