@@ -187,6 +187,9 @@ class CacheInvalidation(ModelReceiver):
         relations = [rel for rel in model._meta.related_objects if rel.many_to_many]
         return [*super().get_m2m_fields(model), *relations]
 
+    def _forget_models(self) -> None:
+        self._columns.clear()
+
     @cached_property
     def _columns(self) -> dict[type[Model], list[Field[Any, Any]]]:
         return {}

@@ -27,19 +27,21 @@ kept: dict[type[Model], tuple[str, ...]] = {}
 
 _KEY = "signal_kit_loaded"
 _NOTE = "loaded"
-_originals: list[tuple[type[Model], str, Any]] = []
+# Model -> name and what it had itself under it.
+_originals: dict[type[Model], list[tuple[str, Any]]] = {}
 
 
 def keep(models: Iterable[type[Model]]) -> None:
     """Keep what is loaded into instances of these models, and of no others."""
-    for model, name, original in reversed(_originals):
-        if original is None:
-            delattr(model, name)
-        else:
-            setattr(model, name, original)
-    _originals.clear()
-    kept.clear()
+    for model in reversed(list(kept)):
+        _let_go(model)
+    keep_also(models)
+
+
+def keep_also(models: Iterable[type[Model]]) -> None:
+    """Keep what is loaded into instances of these models too, with the fields they have now."""
     for model in models:
+        _let_go(model)
         columns = get_columns(model).values()
         kept[model] = tuple(column.attname for column in columns if column.is_mutable)
         from_db: Any = model.from_db
@@ -47,8 +49,17 @@ def keep(models: Iterable[type[Model]]) -> None:
         _replace(model, "refresh_from_db", _wrap_refresh(model.refresh_from_db))
 
 
+def _let_go(model: type[Model]) -> None:
+    kept.pop(model, None)
+    for name, original in _originals.pop(model, ()):
+        if original is None:
+            delattr(model, name)
+        else:
+            setattr(model, name, original)
+
+
 def _replace(model: type[Model], name: str, function: Any) -> None:
-    _originals.append((model, name, vars(model).get(name)))
+    _originals.setdefault(model, []).append((name, vars(model).get(name)))
     setattr(model, name, function)
 
 

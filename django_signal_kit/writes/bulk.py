@@ -23,6 +23,7 @@ from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.units.journal import CHUNK
 from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import UnitOfWork
+from django_signal_kit.writes import late
 from django_signal_kit.writes.instances import UpdateFields, remember
 from django_signal_kit.writes.locality import is_row_by_row
 
@@ -47,6 +48,8 @@ def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
         unique_fields: Iterable[str] | None = None,
     ) -> Any:
         conflicts = (ignore_conflicts, update_conflicts, update_fields, unique_fields)
+        if late.waiting:
+            late.settle()
         if self.model not in covered:
             return original(self, objs, batch_size, *conflicts)
         objs = list(objs)
@@ -88,6 +91,8 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
         fields: Iterable[str],
         batch_size: int | None = None,
     ) -> Any:
+        if late.waiting:
+            late.settle()
         if self.model not in covered:
             return original(self, objs, fields, batch_size)
         objs, fields = list(objs), list(fields)
@@ -120,6 +125,8 @@ def wrap_update(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def update(self: QuerySet[Any], **kwargs: Any) -> Any:
         model = self.model
+        if late.waiting:
+            late.settle()
         if model not in covered or _hushed.get() is model or self.query.is_sliced:
             return original(self, **kwargs)
         self._not_support_combined_queries("update")  # type: ignore[attr-defined]
@@ -140,6 +147,8 @@ def wrap_update_batch(original: Callable[..., Any]) -> Callable[..., Any]:
         self: UpdateQuery, pk_list: list[Any], values: dict[str, Any], using: str
     ) -> Any:
         model = self.model
+        if late.waiting:
+            late.settle()
         if model not in covered:
             return original(self, pk_list, values, using)
         queryset: QuerySet[Any] = QuerySet(model, using=using)
