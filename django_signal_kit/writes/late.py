@@ -42,10 +42,14 @@ def wrap_add_field(original: Callable[..., None]) -> Callable[..., None]:
     @wraps(original)
     def add_field(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        model = getattr(self, "model", None)
+        made = apps.all_models[self.app_label].get(self.model_name)
         # Not while the model itself is being made.
-        if model and apps.all_models[self.app_label].get(self.model_name) is model:
+        if made is not None and made is getattr(self, "model", self):
             get_columns.cache_clear()
-            waiting.add(model)
+            waiting.add(made)
+            # Who has wired the models has made them list their fields, too early now.
+            for child in apps.get_models() if apps.models_ready else ():
+                if issubclass(child, made) and child is not made:
+                    child._meta._expire_cache()  # type: ignore[attr-defined]
 
     return add_field
