@@ -168,7 +168,8 @@ class CacheInvalidation(ModelReceiver):
         for model in Coverage(self).get_models():
             columns = [field.name for field in model._meta.concrete_fields]
             for name in names:
-                if not hasattr(model, name):
+                # Of the class, a composite key is no attribute.
+                if name != "pk" and not hasattr(model, name):
                     raise self._wrong_name(name, model, "attribute", columns)
             known = [*columns, *(f.attname for f in model._meta.concrete_fields)]
             known += [_get_accessor(relation) for relation in self.get_m2m_fields(model)]
@@ -304,13 +305,13 @@ def _update(instance: Model, row: Row) -> Model:
 
 
 def _make_instance(model: type[Model], pk: Any, row: Row, using: str) -> Model:
-    """An instance with the values of ``row``; other columns are deferred."""
-    fields = [f for f in model._meta.concrete_fields if f.attname in row]
-    instance = model.from_db(
-        using, [field.attname for field in fields], [row[field.attname] for field in fields]
-    )
-    instance.pk = pk
-    return instance
+    """An instance with the key ``pk`` and the values of ``row``; other columns are deferred."""
+    fields = model._meta.pk_fields
+    key = zip((f.attname for f in fields), pk if len(fields) > 1 else (pk,), strict=True)
+    values = {**row, **dict(key)}
+    # In the order of the columns, and with the key: a model may have a from_db() of its own.
+    names = [f.attname for f in model._meta.concrete_fields if f.attname in values]
+    return model.from_db(using, names, [values[name] for name in names])
 
 
 def _get_accessor(relation: Any) -> Any:

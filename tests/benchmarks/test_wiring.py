@@ -14,7 +14,7 @@ from django_signal_kit.apps import wire
 from django_signal_kit.receivers import AuditLog, CacheInvalidation
 from django_signal_kit.wiring.registry import registry
 
-ALL = {"models": ["__all__"]}
+ALL = {"models": ["testapp.*"]}
 SIZES = (50, 100, 200, 400, 1000)
 
 
