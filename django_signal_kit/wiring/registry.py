@@ -24,7 +24,7 @@ from django_signal_kit.rows.database import forget_statements
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.dispatch import make_function
 from django_signal_kit.wiring.senders import Coverage
-from django_signal_kit.writes import hooks, late, rowwise
+from django_signal_kit.writes import hooks, late, migrating, rowwise
 
 R = TypeVar("R", bound=type[Receiver])
 
@@ -89,6 +89,7 @@ class Registry:
 
     def __init__(self) -> None:
         late.watch(self.refresh)
+        migrating.watch(self._get_names_of_models)
         self._start([], {}, {})
 
     def _start(
@@ -201,6 +202,9 @@ class Registry:
         snapshots.old_columns.update(self._get_columns(heard))
         memory.keep_also(self._get_kept(heard))
         self._cover(connections)
+
+    def _get_names_of_models(self) -> frozenset[str]:
+        return frozenset(receiver.name for receiver in self._coverages)
 
     @staticmethod
     def _is_per_model(receiver: Receiver, signal_name: str) -> bool:

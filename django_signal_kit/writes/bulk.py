@@ -26,6 +26,7 @@ from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes import late
 from django_signal_kit.writes.instances import UpdateFields, remember
 from django_signal_kit.writes.locality import is_row_by_row
+from django_signal_kit.writes.migrating import is_silent
 
 #: Model -> does a receiver that hears bulk writes of it flush before the commit?
 covered: dict[type[Model], bool] = {}
@@ -50,7 +51,7 @@ def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
         conflicts = (ignore_conflicts, update_conflicts, update_fields, unique_fields)
         if late.waiting:
             late.settle()
-        if self.model not in covered:
+        if self.model not in covered or is_silent((self.model,)):
             return original(self, objs, batch_size, *conflicts)
         objs = list(objs)
         if not objs:
@@ -93,7 +94,7 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if late.waiting:
             late.settle()
-        if self.model not in covered:
+        if self.model not in covered or is_silent((self.model,)):
             return original(self, objs, fields, batch_size)
         objs, fields = list(objs), list(fields)
         if not objs or not fields:
@@ -129,6 +130,8 @@ def wrap_update(original: Callable[..., Any]) -> Callable[..., Any]:
             late.settle()
         if model not in covered or _hushed.get() is model or self.query.is_sliced:
             return original(self, **kwargs)
+        if is_silent((model,)):
+            return original(self, **kwargs)
         self._not_support_combined_queries("update")  # type: ignore[attr-defined]
         self._for_write = True  # type: ignore[attr-defined]
 
@@ -149,7 +152,7 @@ def wrap_update_batch(original: Callable[..., Any]) -> Callable[..., Any]:
         model = self.model
         if late.waiting:
             late.settle()
-        if model not in covered:
+        if model not in covered or is_silent((model,)):
             return original(self, pk_list, values, using)
         queryset: QuerySet[Any] = QuerySet(model, using=using)
 

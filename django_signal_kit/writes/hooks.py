@@ -17,8 +17,10 @@ from functools import wraps
 from typing import Any
 
 from django.apps import apps
+from django.core.management import sql as management_sql
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.fields import related_descriptors
@@ -28,9 +30,10 @@ from django.db.models.sql import UpdateQuery
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.units import journal
 from django_signal_kit.units.unit import UnitOfWork, relieve
-from django_signal_kit.writes import bulk, late
+from django_signal_kit.writes import bulk, late, migrating
 from django_signal_kit.writes.captured import leads_to, mark
 from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
+from django_signal_kit.writes.migrating import is_silent
 from django_signal_kit.writes.recursion import check_recursion
 
 # Model, or through model for m2m -> does a receiver of it flush before the commit?
@@ -122,7 +125,7 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
         model = type(self)
         if late.waiting:
             late.settle()
-        if model not in saved:
+        if model not in saved or is_silent((model,)):
             return original(self, raw, force_insert, force_update, using, update_fields)
         using = using or router.db_for_write(model, instance=self)
         with UnitOfWork(using, atomic=saved[model], undo=remember(self)) as unit:
@@ -153,7 +156,7 @@ def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
     def delete(self: Collector) -> Any:
         if late.waiting:
             late.settle()
-        if deleted.keys().isdisjoint(self.data):
+        if deleted.keys().isdisjoint(self.data) or is_silent(self.data):
             return original(self)
         is_atomic = any(deleted.get(model) for model in self.data)
         keys = [
@@ -194,7 +197,7 @@ def _link(original: Callable[..., Any]) -> Callable[..., Any]:
         through = self.through
         if late.waiting:
             late.settle()
-        if through not in linked:
+        if through not in linked or is_silent((through,)):
             return original(self, *args, **kwargs)
         using = router.db_for_write(through, instance=self.instance)
         with UnitOfWork(using, atomic=linked[through]) as unit:
@@ -270,6 +273,9 @@ _METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (Collector, "delete", _delete),
     (related_descriptors, "create_forward_many_to_many_manager", _create_manager),
     (Options, "add_field", late.wrap_add_field),
+    (MigrationExecutor, "migrate", migrating.wrap_migrate),
+    (management_sql, "emit_pre_migrate_signal", migrating.wrap_emit),
+    (management_sql, "emit_post_migrate_signal", migrating.wrap_emit),
     (BaseDatabaseWrapper, "savepoint", _savepoint),
     (BaseDatabaseWrapper, "savepoint_commit", _savepoint_commit),
     (BaseDatabaseWrapper, "savepoint_rollback", _savepoint_rollback),
