@@ -22,11 +22,14 @@ from django_signal_kit.extension.early import extensions
 from django_signal_kit.extension.model_extension import ModelExtension
 from django_signal_kit.wiring.configured import discovered, load
 from django_signal_kit.wiring.registry import registry
+from django_signal_kit.writes import hooks
 
 #: The settings that say which models stand in the place of others.
 SWAPPING = ("SIGNAL_KIT_AUDIT_ENTRY_MODEL", "AUTH_USER_MODEL")
 #: All that say what is wired.
 WIRING = ("SIGNAL_KIT", "INSTALLED_APPS", *SWAPPING)
+
+_NOT_SAID: Any = object()
 
 
 class SimpleSignalKitConfig(AppConfig):
@@ -40,6 +43,8 @@ class SimpleSignalKitConfig(AppConfig):
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
         super().__init__(app_name, app_module)
+        # Before any model is made: others take Django's methods then.
+        hooks.install()
         extensions.connect(self.discovers)
 
     def ready(self) -> None:
@@ -97,10 +102,13 @@ def wire() -> None:
             receiver.extend_late()
 
 
-def rewire(*, setting: str, value: Any, **kwargs: Any) -> None:
-    """Follow ``override_settings()`` of what the wiring depends on in tests, and back."""
+def rewire(*, setting: str, value: Any = _NOT_SAID, **kwargs: Any) -> None:
+    """Follow ``override_settings()`` of what the wiring depends on in tests, and back.
+
+    Others send the signal too, and some do not say what the value is: the settings do.
+    """
     # The apps of TestCase.available_apps are announced too, but never become the setting.
-    is_setting = setting != "INSTALLED_APPS" or value == settings.INSTALLED_APPS
+    is_setting = setting != "INSTALLED_APPS" or value in (_NOT_SAID, settings.INSTALLED_APPS)
     if setting not in WIRING or not is_setting:
         return
     if setting in SWAPPING:

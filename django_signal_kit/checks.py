@@ -16,6 +16,7 @@ from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.wiring.configured import load
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.wiring.unheard import check_foreign_keys
+from django_signal_kit.writes import bulk, captured, hooks
 
 
 def check_signal_kit(
@@ -32,6 +33,7 @@ def check_signal_kit(
         *(warning for receiver in loaded for warning in receiver.get_warnings()),
         # What will be wired is known only if nothing is wrong.
         *([] if problems else check_foreign_keys(receivers)),
+        *check_hooks(),
     ]
 
 
@@ -95,6 +97,20 @@ def check_log(
                 hint=f"Let routers allow the log there, and run: migrate --database {alias}",
                 id="signal_kit.W006",
             )
+
+
+def check_hooks() -> Iterator[Warning]:
+    """One warning for each covered model, or relation, whose writes go past the hooks."""
+    for found, how in captured.list_past(hooks.saved, bulk.covered, hooks.linked):
+        yield Warning(
+            f"{found} goes past the kit: it calls Django's own {how}, which was taken before the "
+            f"kit was there. Receivers do not hear all that is written by it.",
+            hint=(
+                "Take it in a models module or later, not while the settings or the modules "
+                "named in INSTALLED_APPS are imported; or look it up when it is called."
+            ),
+            id="signal_kit.W007",
+        )
 
 
 def check_retention() -> list[Warning]:

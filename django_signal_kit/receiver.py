@@ -146,6 +146,9 @@ class ModelReceiver(Receiver):
         nothing else is no change worth recording."""
         return ()
 
+    def _forget_models(self) -> None:
+        """Models have come, or have got fields: drop what was worked out from those there were."""
+
 
 MODEL_RECEIVER_NAMES = frozenset(name for name in dir(ModelReceiver) if not name.startswith("_"))
 

@@ -248,6 +248,9 @@ class AuditLog(ModelReceiver):
     def get_loaded_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
         return self.list_fields(model) if self.old_values == "snapshot" else ()
 
+    def _forget_models(self) -> None:
+        self._recorder.forget_plans()
+
     def list_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
         """The concrete fields of ``model`` that go into the log."""
         return [field for field in model._meta.concrete_fields if self._records(field.name)]

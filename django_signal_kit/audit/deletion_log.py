@@ -144,6 +144,9 @@ class DeletionLog(ModelReceiver):
             return self.level
         return logging.getLevelNamesMapping()[self.level]
 
+    def _forget_models(self) -> None:
+        self._recorder.forget_plans()
+
     def _list_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
         return [
             field

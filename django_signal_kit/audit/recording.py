@@ -69,6 +69,10 @@ class Recorder:
         """Parts of names, beside those that the kit knows."""
         return (*conf.REDACT, *self.receiver.redact)
 
+    def forget_plans(self) -> None:
+        """Make each anew when it is asked for: models have got fields."""
+        self._plans.clear()
+
     def get_plan(self, model: type[Model]) -> Plan:
         plan = self._plans.get(model)
         if plan is None:

@@ -161,7 +161,8 @@ class CacheInvalidation(ModelReceiver):
         for model in Coverage(self).get_models():
             columns = [field.name for field in model._meta.concrete_fields]
             for name in names:
-                if not hasattr(model, name):
+                # Of the class, a composite key is no attribute.
+                if name != "pk" and not hasattr(model, name):
                     raise self._wrong_name(name, model, "attribute", columns)
             known = [*columns, *(f.attname for f in model._meta.concrete_fields)]
             known += [_get_accessor(relation) for relation in self.get_m2m_fields(model)]
@@ -179,6 +180,9 @@ class CacheInvalidation(ModelReceiver):
         """Both sides: a page of either may show the other."""
         relations = [rel for rel in model._meta.related_objects if rel.many_to_many]
         return [*super().get_m2m_fields(model), *relations]
+
+    def _forget_models(self) -> None:
+        self._columns.clear()
 
     @cached_property
     def _columns(self) -> dict[type[Model], list[Field[Any, Any]]]:

@@ -103,6 +103,9 @@ class Normalize(ModelReceiver):
             for step in self._get_steps(model):
                 _check_null(self.name, model, step)
 
+    def _forget_models(self) -> None:
+        self._steps.clear()
+
     def _get_steps(self, model: type[Model]) -> tuple[Step, ...]:
         steps = self._steps.get(model)
         if steps is None:

@@ -142,6 +142,9 @@ class Validate(ModelReceiver):
             validation.collect(row, lambda: self.clean(row.instance))  # noqa: B023
         return {row.position: ValidationError(row.errors) for row in rows if row.errors}
 
+    def _forget_models(self) -> None:
+        self._validators.clear()
+
     def _get_validators(self, model: type[Model]) -> tuple[tuple[Any, tuple[Validator, ...]], ...]:
         found = self._validators.get(model)
         if found is None:

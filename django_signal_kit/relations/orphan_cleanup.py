@@ -253,6 +253,9 @@ class OrphanCleanup(ModelReceiver):
         covered = Coverage(self).get_models()
         return [model for spec in self.models if (model := _find_model(spec)) in covered and model]
 
+    def _forget_models(self) -> None:
+        self._pointers = {model: self.get_pointers(model) for model in self._pointers}
+
     def _note(self, model: type[Model]) -> None:
         if model not in self._pointers and model in self._get_named():
             self._pointers[model] = self.get_pointers(model)

@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db import connections
 from django.db.models import Field, Model
+from django.db.models.query_utils import DeferredAttribute
 
 from django_signal_kit.rows.canonical import Column, canonical, get_columns
 from django_signal_kit.rows.values import UNKNOWN
@@ -28,28 +29,52 @@ MISSING = object()
 
 _KEY = "signal_kit_loaded"
 _NOTE = "loaded"
-_originals: list[tuple[type[Model], str, Any]] = []
+# Model -> name and what it had itself under it.
+_originals: dict[type[Model], list[tuple[str, Any]]] = {}
+# Django's own method, while another is in its place.
+_fetch_many: list[Callable[..., None]] = []
 
 
 def keep(models: Iterable[type[Model]]) -> None:
     """Keep what is loaded into instances of these models, and of no others."""
-    for model, name, original in reversed(_originals):
-        if original is None:
-            delattr(model, name)
-        else:
-            setattr(model, name, original)
-    _originals.clear()
-    kept.clear()
+    for model in reversed(list(kept)):
+        _let_go(model)
+    keep_also(models)
+
+
+def keep_also(models: Iterable[type[Model]]) -> None:
+    """Keep what is loaded into instances of these models too, with the fields they have now."""
     for model in models:
+        _let_go(model)
         columns = get_columns(model).values()
         kept[model] = tuple(column.attname for column in columns if column.is_mutable)
         from_db: Any = model.from_db
         _replace(model, "from_db", classmethod(_wrap_from_db(model, from_db.__func__)))
         _replace(model, "refresh_from_db", _wrap_refresh(model.refresh_from_db))
+    _watch_peers()
+
+
+def _watch_peers() -> None:
+    """Since Django 6.1 a deferred attribute may be loaded for all rows of a query at once."""
+    attribute: Any = DeferredAttribute
+    if kept and not _fetch_many and hasattr(attribute, "fetch_many"):
+        _fetch_many.append(attribute.fetch_many)
+        attribute.fetch_many = _wrap_fetch_many(attribute.fetch_many)
+    elif not kept and _fetch_many:
+        attribute.fetch_many = _fetch_many.pop()
+
+
+def _let_go(model: type[Model]) -> None:
+    kept.pop(model, None)
+    for name, original in _originals.pop(model, ()):
+        if original is None:
+            delattr(model, name)
+        else:
+            setattr(model, name, original)
 
 
 def _replace(model: type[Model], name: str, function: Any) -> None:
-    _originals.append((model, name, vars(model).get(name)))
+    _originals.setdefault(model, []).append((name, vars(model).get(name)))
     setattr(model, name, function)
 
 
@@ -77,20 +102,52 @@ def _wrap_from_db(model: type[Model], original: Callable[..., Model]) -> Callabl
 
 def _wrap_refresh(original: Callable[..., None]) -> Callable[..., None]:
     @wraps(original)
-    def refresh_from_db(
-        self: Model, using: str | None = None, fields: Any = None, from_queryset: Any = None
-    ) -> None:
-        fields = None if fields is None else list(fields)
-        original(self, using, fields, from_queryset)
-        before = _thaw(self) or {}
-        values = self.__dict__
-        for attname, column in get_columns(type(self)).items():
-            names = (attname, column.field.name)
-            if attname in values and (fields is None or not set(fields).isdisjoint(names)):
-                before[attname] = _thaw_value(_freeze(values[attname]))
-        self._state.signal_kit_loaded = before  # type: ignore[attr-defined]
+    def refresh_from_db(self: Model, *args: Any, **kwargs: Any) -> None:
+        # Handed on as they are given: a model may have a method of its own, which takes less.
+        fields = args[1] if len(args) > 1 else kwargs.get("fields")
+        if fields is not None:
+            fields = list(fields)
+            if len(args) > 1:
+                args = (args[0], fields, *args[2:])
+            else:
+                kwargs["fields"] = fields
+        columns, before = get_columns(type(self)), set(self.__dict__)
+        original(self, *args, **kwargs)
+        # What was deferred may have come along.
+        _note_loaded(
+            self,
+            [
+                attname
+                for attname, column in columns.items()
+                if fields is None
+                or attname not in before
+                or not {attname, column.field.name}.isdisjoint(fields)
+            ],
+        )
 
     return refresh_from_db
+
+
+def _wrap_fetch_many(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def fetch_many(self: Any, instances: Iterable[Model]) -> None:
+        attname = self.field.attname
+        instances = list(instances)
+        given = [i for i in instances if type(i) in kept and attname not in i.__dict__]
+        original(self, instances)
+        for instance in given:
+            _note_loaded(instance, (attname,))
+
+    return fetch_many
+
+
+def _note_loaded(instance: Model, attnames: Iterable[str]) -> None:
+    """The database has just given ``instance`` these values, as far as it has them now."""
+    found, values = _thaw(instance) or {}, instance.__dict__
+    for attname in attnames:
+        if attname in values:
+            found[attname] = _thaw_value(_freeze(values[attname]))
+    instance._state.signal_kit_loaded = found  # type: ignore[attr-defined]
 
 
 def get_loaded_row(instance: Model, columns: Sequence[Column]) -> dict[str, Any] | None:

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 from django.apps import apps
 from django.db.models import Model
+from django.db.models.fields.related import resolve_relation
 from django.db.models.signals import class_prepared
+from django.db.models.utils import make_model_tuple
 from django.dispatch import Signal
 
 from django_signal_kit.conf import conf
@@ -17,12 +19,12 @@ from django_signal_kit.current import Muting
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.rows import memory, snapshots
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.canonical import Column, get_columns
 from django_signal_kit.rows.database import forget_statements
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.dispatch import make_function
 from django_signal_kit.wiring.senders import Coverage
-from django_signal_kit.writes import hooks, rowwise
+from django_signal_kit.writes import hooks, late, migrating, rowwise
 
 R = TypeVar("R", bound=type[Receiver])
 
@@ -86,15 +88,30 @@ class Registry:
     """The receivers that are connected now, in their order."""
 
     def __init__(self) -> None:
-        self.receivers: list[Receiver] = []
+        late.watch(self.refresh)
+        migrating.watch(self._get_names_of_models)
+        self._start([], {}, {})
+
+    def _start(
+        self,
+        receivers: list[Receiver],
+        coverages: dict[ModelReceiver, Coverage],
+        functions: dict[Receiver, dict[str, Callable[..., Any]]],
+    ) -> None:
+        self.receivers = receivers
         self.connections: list[Connection] = []
         self._connected: set[tuple[str, Any]] = set()
-        self._coverages: dict[ModelReceiver, Coverage] = {}
-        self._functions: dict[Receiver, dict[str, Callable[..., Any]]] = {}
+        self._coverages = coverages
+        self._functions = functions
+        self._signals = {
+            name: catalog.get_signal(name) for found in functions.values() for name in found
+        }
+        # Model -> the receivers that are told of its rows.
+        self._hearing: dict[type[Model], dict[ModelReceiver, None]] = {}
         self._stamp_fields: dict[type[Model], frozenset[str]] = {}
 
     def connect(self, receivers: Iterable[Receiver]) -> None:
-        """Connect these receivers and no others. Raises Misconfigured before anything changes."""
+        """Connect these receivers and no others. Raises before anything changes."""
         receivers = list(receivers)
         coverages = {
             receiver: Coverage(receiver)
@@ -102,32 +119,46 @@ class Registry:
             if isinstance(receiver, ModelReceiver)
         }
         functions = {receiver: make_functions(receiver) for receiver in receivers}
-        self.disconnect()
-        self.receivers = receivers
-        self._coverages = coverages
-        self._functions = functions
-        # Receiver by receiver: Django calls in the order of connecting.
-        for receiver in receivers:
-            for signal_name in self._functions[receiver]:
-                if not self._is_per_model(receiver, signal_name):
-                    self._connect(receiver, signal_name, None)
-            if isinstance(receiver, ModelReceiver):
-                for model in self.get_models(receiver):
-                    self._connect_model(receiver, model)
-        self._update_coverage()
+        before = vars(self).copy()
+        get_columns.cache_clear()
+        try:
+            self._start(receivers, coverages, functions)
+            # Receiver by receiver: Django calls in the order of connecting.
+            for receiver in receivers:
+                for signal_name in functions[receiver]:
+                    if not self._is_per_model(receiver, signal_name):
+                        self._note(receiver, signal_name, None)
+                if isinstance(receiver, ModelReceiver):
+                    for model in coverages[receiver].get_models():
+                        self._note_model(receiver, model)
+            columns = self._get_columns(self._hearing)
+        except BaseException:
+            vars(self).update(before)
+            raise
+        self._disconnect(before["connections"])
+        late.waiting.clear()
+        connect_all(self.connections)
+        snapshots.old_columns.update(columns)
+        memory.keep(self._get_kept(self._hearing))
+        self._cover(self.connections)
         class_prepared.connect(self._on_class_prepared, dispatch_uid="signal_kit:registry")
 
     def disconnect(self) -> None:
         """Disconnect everything that the kit has connected."""
         class_prepared.disconnect(dispatch_uid="signal_kit:registry")
-        for connection in self.connections:
-            connection.signal.disconnect(sender=connection.sender, dispatch_uid=connection.uid)
-        self.receivers = []
-        self.connections = []
-        self._connected = set()
-        self._coverages = {}
-        self._functions = {}
-        self._update_coverage()
+        self._disconnect(self.connections)
+        self._start([], {}, {})
+        late.waiting.clear()
+        memory.keep(())
+        hooks.settle(is_heard=False)
+
+    def refresh(self, models: Iterable[type[Model]]) -> None:
+        """Models have come, or have got fields, since the wiring: connect what they ask for now,
+        and what those ask for that they point to."""
+        for receiver in self._coverages:
+            receiver._forget_models()
+        self._stamp_fields.clear()
+        self._extend(_get_family(models))
 
     def get_models(self, receiver: Receiver) -> list[type[Model]]:
         """The models that a receiver covers, as the app registry stands now."""
@@ -156,83 +187,171 @@ class Registry:
             self._stamp_fields[model] = names
             return names
 
+    def _extend(self, models: Iterable[type[Model]]) -> None:
+        """Connect what these ask for beside what is connected already."""
+        models = list(models)
+        before = len(self.connections)
+        for receiver, coverage in self._coverages.items():
+            for model in models:
+                if model in coverage:
+                    self._note_model(receiver, model)
+        connections = self.connections[before:]
+        connect_all(connections)
+        heard = [model for model in models if model in self._hearing]
+        heard += [c.sender for c in connections if c.sender in self._hearing]
+        snapshots.old_columns.update(self._get_columns(heard))
+        memory.keep_also(self._get_kept(heard))
+        self._cover(connections)
+
+    def _get_names_of_models(self) -> frozenset[str]:
+        return frozenset(receiver.name for receiver in self._coverages)
+
     @staticmethod
     def _is_per_model(receiver: Receiver, signal_name: str) -> bool:
         return isinstance(receiver, ModelReceiver) and (
             signal_name in catalog.MODEL_SIGNALS or signal_name == "m2m_changed"
         )
 
-    def _connect(self, receiver: Receiver, signal_name: str, sender: Any) -> None:
-        function = self._functions[receiver][signal_name]
-        signal = catalog.get_signal(signal_name)
+    def _note(self, receiver: Receiver, signal_name: str, sender: Any) -> None:
+        """``receiver`` is to be connected to that, unless it is already."""
         uid = f"signal_kit:{receiver.name}:{signal_name}"
         if (uid, sender) in self._connected:
             # A through model that several covered models lead to.
             return
         self._connected.add((uid, sender))
-        connection = Connection(receiver, signal_name, signal, function, sender, uid)
-        signal.connect(function, sender=sender, weak=False, dispatch_uid=uid)
-        self.connections.append(connection)
+        function = self._functions[receiver][signal_name]
+        signal = self._signals[signal_name]
+        self.connections.append(Connection(receiver, signal_name, signal, function, sender, uid))
+        if signal_name in _ROW_SIGNALS and isinstance(receiver, ModelReceiver):
+            self._hearing.setdefault(sender, {})[receiver] = None
 
-    def _connect_model(self, receiver: ModelReceiver, model: type[Model]) -> None:
+    def _note_model(self, receiver: ModelReceiver, model: type[Model]) -> None:
         for signal_name in self._functions[receiver]:
             if signal_name in catalog.MODEL_SIGNALS:
                 for sender in receiver.get_senders(signal_name, model):
-                    self._connect(receiver, signal_name, sender)
+                    self._note(receiver, signal_name, sender)
             elif signal_name == "m2m_changed":
                 for through in get_throughs(receiver, model):
-                    self._connect(receiver, signal_name, through)
+                    self._note(receiver, signal_name, through)
+
+    def _disconnect(self, connections: Iterable[Connection]) -> None:
+        for connection in connections:
+            connection.signal.disconnect(sender=connection.sender, dispatch_uid=connection.uid)
+        snapshots.old_columns.clear()
+        forget_statements()
+        hooks.uncover()
 
     def _on_class_prepared(self, sender: type[Model], **kwargs: Any) -> None:
-        if sender._meta.apps is not apps or sender._meta.abstract:
+        meta = sender._meta
+        if meta.apps is not apps or meta.abstract or meta.auto_created:
             return
+        # The signal is sent before the model enters the app registry, and before the models that
+        # it names by text do; until then nobody knows what it is related to.
+        keys = [(meta.app_label, str(meta.model_name)), *_get_named(sender)]
+        apps.lazy_model_operation(lambda model, *named: self._on_made(model), *keys)
 
-        def connect_model(model: type[Model]) -> None:
-            covering = list(self.get_covering(model))
-            for receiver in covering:
-                self._connect_model(receiver, model)
-            if covering:
-                self._update_coverage()
+    def _on_made(self, model: type[Model]) -> None:
+        if apps.models_ready:
+            self._extend([model])
+        # The others do not know yet that it is there, and points to them.
+        late.waiting.add(model)
 
-        # The signal is sent before the model enters the app registry.
-        apps.lazy_model_operation(
-            connect_model, (sender._meta.app_label, str(sender._meta.model_name))
-        )
+    def _get_columns(self, models: Iterable[type[Model]]) -> dict[type[Model], list[Column]]:
+        """Model -> the columns whose old values its receivers ask for."""
+        found = {}
+        for model in models:
+            known = get_columns(model)
+            names = [
+                field.attname
+                for receiver in self._hearing[model]
+                for field in receiver.get_old_fields(model)
+            ]
+            found[model] = [known[name] for name in dict.fromkeys(names)]
+        return found
 
-    def _update_coverage(self) -> None:
-        """Tell writes and snapshots which models are covered, and by what."""
-        saves: dict[type[Model], bool] = {}
-        deletes: dict[type[Model], bool] = {}
-        links: dict[type[Model], bool] = {}
-        covered_by = {"pre_save": saves, "post_save": saves}
-        covered_by |= {"pre_delete": deletes, "post_delete": deletes, "m2m_changed": links}
-        self._stamp_fields.clear()
-        bulk_writes: dict[type[Model], bool] = {}
-        bulk_reads: set[type[Model]] = set()
-        covered_by |= dict.fromkeys(catalog.BULK_SIGNALS, bulk_writes)
-        snapshots.old_columns.clear()
-        loaded_models: list[type[Model]] = []
-        for connection in self.connections:
-            covered = covered_by.get(connection.signal_name)
-            receiver = connection.receiver
-            if covered is None or not isinstance(receiver, ModelReceiver):
-                continue
-            model = connection.sender
-            is_atomic = receiver.atomic and receiver.flush_on == "before_commit"
-            covered[model] = covered.get(model, False) or is_atomic
-            if connection.signal_name != "m2m_changed":
-                columns = snapshots.old_columns.setdefault(model, [])
-                known = get_columns(model)
-                asked = [known[field.attname] for field in receiver.get_old_fields(model)]
-                columns += [column for column in asked if column not in columns]
-                if model not in loaded_models and any(receiver.get_loaded_fields(model)):
-                    loaded_models.append(model)
-            if connection.signal_name.endswith("queryset_update") and receiver.bulk == "all":
-                bulk_reads.add(model)
-        memory.keep(loaded_models)
-        forget_statements()
-        is_heard = bool(self.connections)
-        hooks.cover(saves, deletes, links, bulk_writes, bulk_reads, is_heard=is_heard)
+    def _get_kept(self, models: Iterable[type[Model]]) -> list[type[Model]]:
+        """Those of which a receiver asks for what was loaded."""
+        return [
+            model
+            for model in models
+            if any(any(receiver.get_loaded_fields(model)) for receiver in self._hearing[model])
+        ]
+
+    def _cover(self, connections: Iterable[Connection]) -> None:
+        """Tell the hooks which models are covered, and by what."""
+        for connection in connections:
+            receiver, name, model = connection.receiver, connection.signal_name, connection.sender
+            if isinstance(receiver, ModelReceiver) and (
+                name in _ROW_SIGNALS or name == "m2m_changed"
+            ):
+                is_atomic = receiver.atomic and receiver.flush_on == "before_commit"
+                is_read = name.endswith("queryset_update") and receiver.bulk == "all"
+                hooks.cover(name, model, is_atomic, is_read)
+        hooks.settle(is_heard=bool(self.connections))
+
+
+# Those by which a receiver is told of rows of the sender that are written.
+_ROW_SIGNALS = catalog.MODEL_SIGNALS - {"pre_init", "post_init"}
+
+
+def connect_all(connections: Iterable[Connection]) -> None:
+    """Connect each of them, knowing that none is connected yet.
+
+    ``Signal.connect()`` compares with all that are there, which for all models of a project takes
+    the square of their number.
+    """
+    groups: dict[Signal, list[Connection]] = {}
+    for connection in connections:
+        signal, sender = connection.signal, connection.sender
+        if sender is None:
+            signal.connect(connection.function, weak=False, dispatch_uid=connection.uid)
+        else:
+            groups.setdefault(signal, []).append(connection)
+    for signal, group in groups.items():
+        alone: Any = Signal()
+        if hasattr(signal, "_flag_dead_receivers"):
+            # Whose sender is gone is said to the signal itself.
+            alone._flag_dead_receivers = signal._flag_dead_receivers
+        items = []
+        for connection in group:
+            alone.connect(
+                connection.function,
+                sender=connection.sender,
+                weak=False,
+                dispatch_uid=connection.uid,
+            )
+            items.append(alone.receivers.pop())
+        with signal.lock:
+            signal.receivers.extend(items)
+            signal.sender_receivers_cache.clear()
+
+
+def _get_named(model: type[Model]) -> list[tuple[str, str]]:
+    """The models that the relations of ``model`` name by text, as keys of the app registry."""
+    fields: list[Any] = [
+        *model._meta.local_fields,
+        *model._meta.local_many_to_many,
+        *model._meta.private_fields,
+    ]
+    relations = [field.remote_field for field in fields if getattr(field, "remote_field", None)]
+    named = [relation.model for relation in relations]
+    named += [getattr(relation, "through", None) for relation in relations]
+    return [
+        make_model_tuple(resolve_relation(model, name)) for name in named if isinstance(name, str)
+    ]
+
+
+def _get_family(models: Iterable[type[Model]]) -> list[type[Model]]:
+    """``models``, what inherits from them, and what all of these point to."""
+    models = tuple(models)
+    family = [*models, *(model for model in apps.get_models() if issubclass(model, models))]
+    family += [
+        field.related_model
+        for model in family
+        for field in model._meta.get_fields()
+        if isinstance(field.related_model, type)
+    ]
+    return list(dict.fromkeys(family))
 
 
 def make_functions(receiver: Receiver) -> dict[str, Callable[..., Any]]:

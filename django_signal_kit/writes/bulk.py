@@ -23,8 +23,10 @@ from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.units.journal import CHUNK
 from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import UnitOfWork
+from django_signal_kit.writes import late
 from django_signal_kit.writes.instances import UpdateFields, remember
 from django_signal_kit.writes.locality import is_row_by_row
+from django_signal_kit.writes.migrating import is_silent
 
 #: Model -> does a receiver that hears bulk writes of it flush before the commit?
 covered: dict[type[Model], bool] = {}
@@ -47,7 +49,9 @@ def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
         unique_fields: Iterable[str] | None = None,
     ) -> Any:
         conflicts = (ignore_conflicts, update_conflicts, update_fields, unique_fields)
-        if self.model not in covered:
+        if late.waiting:
+            late.settle()
+        if self.model not in covered or is_silent((self.model,)):
             return original(self, objs, batch_size, *conflicts)
         objs = list(objs)
         if not objs:
@@ -88,7 +92,9 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
         fields: Iterable[str],
         batch_size: int | None = None,
     ) -> Any:
-        if self.model not in covered:
+        if late.waiting:
+            late.settle()
+        if self.model not in covered or is_silent((self.model,)):
             return original(self, objs, fields, batch_size)
         objs, fields = list(objs), list(fields)
         if not objs or not fields:
@@ -120,7 +126,11 @@ def wrap_update(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def update(self: QuerySet[Any], **kwargs: Any) -> Any:
         model = self.model
+        if late.waiting:
+            late.settle()
         if model not in covered or _hushed.get() is model or self.query.is_sliced:
+            return original(self, **kwargs)
+        if is_silent((model,)):
             return original(self, **kwargs)
         self._not_support_combined_queries("update")  # type: ignore[attr-defined]
         self._for_write = True  # type: ignore[attr-defined]
@@ -140,7 +150,9 @@ def wrap_update_batch(original: Callable[..., Any]) -> Callable[..., Any]:
         self: UpdateQuery, pk_list: list[Any], values: dict[str, Any], using: str
     ) -> Any:
         model = self.model
-        if model not in covered:
+        if late.waiting:
+            late.settle()
+        if model not in covered or is_silent((model,)):
             return original(self, pk_list, values, using)
         queryset: QuerySet[Any] = QuerySet(model, using=using)
 

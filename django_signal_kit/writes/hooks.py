@@ -6,6 +6,9 @@ many-to-many relations, what begins and ends a connection's transactions and sav
 receiver hears bulk writes, the methods of ``QuerySet`` that write. Nothing is heard of
 ``_raw_delete()``, ``_update()``, raw SQL, the models of migrations, and overrides that do not call
 ``super()``.
+
+They are wrapped before any model is made, as others take Django's methods while models are made.
+A wrapped method that somebody has taken stays what it is: it asks at each call what is covered.
 """
 
 from __future__ import annotations
@@ -15,18 +18,23 @@ from functools import wraps
 from typing import Any
 
 from django.apps import apps
+from django.core.management import sql as management_sql
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.fields import related_descriptors
+from django.db.models.options import Options
 from django.db.models.sql import UpdateQuery
 
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.units import transactions
 from django_signal_kit.units.unit import UnitOfWork
-from django_signal_kit.writes import bulk
+from django_signal_kit.writes import bulk, late, migrating
+from django_signal_kit.writes.captured import leads_to, mark
 from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
+from django_signal_kit.writes.migrating import is_silent
 from django_signal_kit.writes.recursion import check_recursion
 
 # Model, or through model for m2m -> does a receiver of it flush before the commit?
@@ -34,67 +42,87 @@ saved: dict[type[Model], bool] = {}
 deleted: dict[type[Model], bool] = {}
 linked: dict[type[Model], bool] = {}
 
+# Name of a signal -> what it covers; any other is one of a bulk write.
+_COVERED = {
+    "pre_save": saved,
+    "post_save": saved,
+    "pre_delete": deleted,
+    "post_delete": deleted,
+    "m2m_changed": linked,
+}
+
 _SUSPICIOUS_DEPTH = 20
 
-_originals: list[tuple[Any, str, Any]] = []
+#: (Owner, name) -> what was there, and what has been put in its place.
+_hooks: dict[tuple[Any, str], tuple[Any, Any]] = {}
 
 
 def install() -> None:
-    """Wrap Django's methods, unless they are wrapped already."""
-    if _originals:
-        return
-    for name, make in transactions.WRAPPERS.items():
-        _wrap(BaseDatabaseWrapper, name, make)
-    if saved or deleted or linked or bulk.covered:
-        _wrap(Model, "save_base", _save_base)
-        _wrap(Collector, "delete", _delete)
-        _wrap(related_descriptors, "create_forward_many_to_many_manager", _create_manager)
-    if bulk.covered:
-        _wrap(QuerySet, "bulk_create", bulk.wrap_bulk_create)
-        _wrap(QuerySet, "bulk_update", bulk.wrap_bulk_update)
-        _wrap(QuerySet, "update", bulk.wrap_update)
-        _wrap(UpdateQuery, "update_batch", bulk.wrap_update_batch)
-    _forget_managers()
+    """Wrap Django's methods, unless they are wrapped already; nothing is covered by that alone."""
+    for owner, name, make in (*_METHODS, *_BULK_METHODS):
+        _hook(owner, name, make)
 
 
-def uninstall() -> None:
-    """Put Django's own methods back."""
-    if not _originals:
-        return
-    while _originals:
-        owner, name, original = _originals.pop()
-        setattr(owner, name, original)
-    _forget_managers()
+def cover(signal_name: str, model: type[Model], is_atomic: bool, is_read: bool) -> None:
+    """A receiver hears this signal of ``model``, and flushes before the commit if ``is_atomic``;
+    ``is_read``: it asks for the rows. ``settle()`` has to follow."""
+    covered = _COVERED.get(signal_name, bulk.covered)
+    covered[model] = covered.get(model, False) or is_atomic
+    if is_read:
+        bulk.read.add(model)
 
 
-def cover(
-    saves: dict[type[Model], bool],
-    deletes: dict[type[Model], bool],
-    links: dict[type[Model], bool],
-    bulk_writes: dict[type[Model], bool],
-    bulk_reads: set[type[Model]],
-    *,
-    is_heard: bool,
-) -> None:
-    """Say which models are covered. What is not named is left to Django alone, and all of it if
-    no receiver hears anything."""
-    given = ((saved, saves), (deleted, deletes), (linked, links), (bulk.covered, bulk_writes))
-    for covered, models in given:
+def uncover() -> None:
+    """Leave all models to Django alone. ``settle()`` has to follow."""
+    for covered in (saved, deleted, linked, bulk.covered):
         covered.clear()
-        covered.update(models)
     bulk.read.clear()
-    bulk.read.update(bulk_reads)
-    if is_heard and not _originals:
+
+
+def settle(*, is_heard: bool) -> None:
+    """Wrap the methods that are needed for what is covered, and no others; those that tell of
+    transactions if any receiver hears anything."""
+    is_any = bool(saved or deleted or linked or bulk.covered)
+    if is_heard and not is_hooked(*_TRANSACTION_METHODS[0][:2]):
         transactions.forget_journals()
-    uninstall()
-    if is_heard:
-        install()
+    for methods, is_needed in (
+        (_METHODS, is_any),
+        (_BULK_METHODS, bool(bulk.covered)),
+        (_TRANSACTION_METHODS, is_heard),
+    ):
+        for owner, name, make in methods:
+            if is_needed:
+                _hook(owner, name, make)
+            else:
+                _unhook(owner, name)
 
 
-def _wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    original = getattr(owner, name)
-    _originals.append((owner, name, original))
-    setattr(owner, name, make(original))
+def is_hooked(owner: Any, name: str) -> bool:
+    _, hook = _hooks.get((owner, name), (None, None))
+    return hook is not None and leads_to(getattr(owner, name), hook)
+
+
+def _hook(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    # Somebody else may have wrapped it since.
+    if is_hooked(owner, name):
+        return
+    present = getattr(owner, name)
+    original, hook = _hooks.get((owner, name), (None, None))
+    if present is not original:
+        hook = mark(make(present))
+        _hooks[owner, name] = present, hook
+    setattr(owner, name, hook)
+    if owner is related_descriptors:
+        _forget_managers()
+
+
+def _unhook(owner: Any, name: str) -> None:
+    """Put Django's own method back, unless somebody else's is in front of ours."""
+    original, hook = _hooks.get((owner, name), (None, None))
+    if hook is not None and getattr(owner, name) is hook:
+        setattr(owner, name, original)
+        if owner is related_descriptors:
+            _forget_managers()
 
 
 def _save_base(original: Callable[..., None]) -> Callable[..., None]:
@@ -108,7 +136,9 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
         update_fields: Iterable[str] | None = None,
     ) -> None:
         model = type(self)
-        if model not in saved:
+        if late.waiting:
+            late.settle()
+        if model not in saved or is_silent((model,)):
             return original(self, raw, force_insert, force_update, using, update_fields)
         using = using or router.db_for_write(model, instance=self)
         with UnitOfWork(using, atomic=saved[model], undo=remember(self)) as unit:
@@ -137,7 +167,9 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
 def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def delete(self: Collector) -> Any:
-        if deleted.keys().isdisjoint(self.data):
+        if late.waiting:
+            late.settle()
+        if deleted.keys().isdisjoint(self.data) or is_silent(self.data):
             return original(self)
         is_atomic = any(deleted.get(model) for model in self.data)
         keys = [
@@ -166,6 +198,7 @@ def _create_manager(original: Callable[..., Any]) -> Callable[..., Any]:
         manager = original(superclass, rel, reverse)
         for name in ("add", "remove", "clear", "set"):
             setattr(manager, name, _link(getattr(manager, name)))
+        manager.signal_kit_hook = True
         return manager
 
     return create_forward_many_to_many_manager
@@ -175,7 +208,9 @@ def _link(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def link(self: Any, *args: Any, **kwargs: Any) -> Any:
         through = self.through
-        if through not in linked:
+        if late.waiting:
+            late.settle()
+        if through not in linked or is_silent((through,)):
             return original(self, *args, **kwargs)
         using = router.db_for_write(through, instance=self.instance)
         with UnitOfWork(using, atomic=linked[through]) as unit:
@@ -195,3 +230,23 @@ def _forget_managers() -> None:
         for value in list(vars(model).values()):
             if isinstance(value, related_descriptors.ManyToManyDescriptor):
                 value.__dict__.pop("related_manager_cls", None)
+
+
+_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
+    (Model, "save_base", _save_base),
+    (Collector, "delete", _delete),
+    (related_descriptors, "create_forward_many_to_many_manager", _create_manager),
+    (Options, "add_field", late.wrap_add_field),
+    (MigrationExecutor, "migrate", migrating.wrap_migrate),
+    (management_sql, "emit_pre_migrate_signal", migrating.wrap_emit),
+    (management_sql, "emit_post_migrate_signal", migrating.wrap_emit),
+)
+_BULK_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
+    (QuerySet, "bulk_create", bulk.wrap_bulk_create),
+    (QuerySet, "bulk_update", bulk.wrap_bulk_update),
+    (QuerySet, "update", bulk.wrap_update),
+    (UpdateQuery, "update_batch", bulk.wrap_update_batch),
+)
+_TRANSACTION_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = tuple(
+    (BaseDatabaseWrapper, name, make) for name, make in transactions.WRAPPERS.items()
+)

@@ -8,8 +8,9 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
+import django
 import pytest
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from django.db.models import F, Model
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given
@@ -320,6 +321,133 @@ def test_without_the_option_nothing_is_kept(wire: Any) -> None:
     product = load(ProductFactory())
     assert not hasattr(product._state, "signal_kit_loaded")
     assert "from_db" not in vars(Product)
+
+
+# Methods of a model's own
+
+
+class OneByOne(models.Model):
+    """As the manual of Django shows it: all that is deferred is loaded at once."""
+
+    name = models.CharField(max_length=20)
+    text = models.TextField(default="t")
+    data = models.JSONField(default=list)
+    calls: list[Any] = []
+
+    class Meta:
+        abstract = True
+
+    def refresh_from_db(self, using: Any = None, fields: Any = None, **kwargs: Any) -> None:
+        self.calls.append((using, fields, kwargs))
+        if fields is not None:
+            fields = set(fields)
+            deferred = self.get_deferred_fields()
+            if fields.intersection(deferred):
+                fields = fields.union(deferred)
+        super().refresh_from_db(using, fields, **kwargs)
+
+    @classmethod
+    def from_db(cls, db: Any, field_names: Any, values: Any) -> Any:
+        return super().from_db(db, field_names, values)
+
+
+class Narrow(OneByOne):
+    class Meta:
+        abstract = True
+
+    def refresh_from_db(self, using: Any = None, fields: Any = None) -> None:  # type: ignore[override]
+        super().refresh_from_db(using=using, fields=fields)
+
+
+class Keywords(OneByOne):
+    class Meta:
+        abstract = True
+
+    def refresh_from_db(self, *, fields: Any = None, **kwargs: Any) -> None:  # type: ignore[override]
+        super().refresh_from_db(fields=fields, **kwargs)
+
+
+@pytest.fixture(params=[OneByOne, Narrow, Keywords])
+def own(request: Any, audit: Any, make_model: Any) -> Any:
+    OneByOne.calls.clear()
+    return make_model("Own", request.param)
+
+
+# from_db() without "fetch_mode" is deprecated since Django 6.1, and may be so still.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+class TestMethodsOfAModelsOwn:
+    def test_all_that_comes_along_is_an_old_value(self, own: Any) -> None:
+        own.objects.create(name="a")
+        AuditEntry.objects.all().delete()
+        row = own.objects.defer("text", "data").get()
+        assert row.text == "t"
+        assert len(own.calls) == 1
+        row.text, row.data = "u", [1]
+        row.save()
+        assert changes() == [{"text": ["t", "u"], "data": [[], [1]]}]
+
+    def test_it_is_called_with_what_it_was_called_with(self, own: Any) -> None:
+        row = own.objects.create(name="a")
+        own.objects.update(name="b")
+        AuditEntry.objects.all().delete()
+        row.refresh_from_db()
+        row.refresh_from_db(fields=["text"])
+        row.refresh_from_db(fields=(name for name in ["name"]))
+        assert own.calls == [(None, None, {}), (None, ["text"], {}), (None, ["name"], {})]
+        row.name = "c"
+        row.save()
+        assert changes() == [{"name": ["b", "c"]}]
+
+    def test_what_it_does_not_take_is_its_own_error(self, audit: Any, make_model: Any) -> None:
+        row = make_model("Own", Narrow).objects.create(name="a")
+        with pytest.raises(TypeError, match="nonsense"):
+            row.refresh_from_db(nonsense=1)
+
+    def test_fields_may_be_given_by_position(self, audit: Any, make_model: Any) -> None:
+        row = make_model("Own", OneByOne).objects.create(name="a")
+        type(row).objects.update(name="b")
+        AuditEntry.objects.all().delete()
+        row.refresh_from_db(None, iter(["name"]))
+        assert row.name == "b"
+        row.name = "c"
+        row.save()
+        assert changes() == [{"name": ["b", "c"]}]
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="there are no fetch modes before Django 6.1")
+class TestFetchModes:
+    def test_what_is_fetched_for_all_peers_is_their_old_value(self, audit: Any) -> None:
+        ProductFactory.create_batch(3, price=3, stock=1, data=[1])
+        AuditEntry.objects.all().delete()
+        mode: Any = models.FETCH_PEERS  # type: ignore[attr-defined]
+        queryset: Any = Product.objects.order_by("pk")
+        first, second, third = queryset.fetch_mode(mode).defer("price", "data", "stock")
+        third.stock = 5
+        with CaptureQueriesContext(connection) as queries:
+            assert (first.price, first.data) == (3, [1])
+            assert (second.price, second.data) == (3, [1])
+        assert len(queries) == 2
+        first.save()
+        second.name = "bb"
+        second.data.append(2)
+        second.save()
+        third.price = 4
+        third.save()
+        told = [(entry.object_pk, entry.changes) for entry in AuditEntry.objects.order_by("pk")]
+        assert [pk for pk, _ in told] == [str(second.pk), str(third.pk)]
+        assert told[0][1]["data"] == [[1], [1, 2]]
+        assert set(told[0][1]) == {"name", "data"}
+        # Of what was set before it was ever fetched nobody knows what it was.
+        assert told[1][1] == {"price": ["3.00", "4.00"], "stock": ["[unknown]", 5]}
+
+    def test_instances_of_models_that_are_not_kept_are_fetched_as_ever(self, wire: Any) -> None:
+        wire((AuditLog, {"models": ["testapp.Tag"], "old_values": "snapshot"}))
+        ProductFactory.create_batch(2, stock=1)
+        mode: Any = models.FETCH_PEERS  # type: ignore[attr-defined]
+        queryset: Any = Product.objects.all()
+        first, second = queryset.fetch_mode(mode).defer("stock")
+        assert first.stock == second.__dict__["stock"] == 1
+        assert not hasattr(second._state, "signal_kit_loaded")
 
 
 class FromDatabase(AuditLog):

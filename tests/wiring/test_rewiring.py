@@ -26,6 +26,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.fields import related_descriptors
+from django.db.models.query_utils import DeferredAttribute
 from django.db.models.sql import UpdateQuery
 from django.dispatch import Signal
 from django.test import RequestFactory, SimpleTestCase, TransactionTestCase
@@ -96,6 +97,7 @@ WRAPPED: list[tuple[Any, str]] = [
     (BaseDatabaseWrapper, "rollback"),
     *((QuerySet, name) for name in ("bulk_create", "bulk_update", "update")),
     (UpdateQuery, "update_batch"),
+    (DeferredAttribute, "fetch_many"),
     *((model, name) for model in (Product, Tag, User) for name in ("from_db", "refresh_from_db")),
 ]
 
