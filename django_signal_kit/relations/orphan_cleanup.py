@@ -254,13 +254,20 @@ class OrphanCleanup(ModelReceiver):
         return [model for spec in self.models if (model := _find_model(spec)) in covered and model]
 
     def _forget_models(self) -> None:
-        self._pointers = {model: self.get_pointers(model) for model in self._pointers}
+        models = list(self._pointers)
+        self._pointers.clear()
+        self._watched.clear()
+        for model in models:
+            self._watch(model)
 
     def _note(self, model: type[Model]) -> None:
         if model not in self._pointers and model in self._get_named():
-            self._pointers[model] = self.get_pointers(model)
-            for pointer in self._pointers[model]:
-                self._watched.add(model, pointer)
+            self._watch(model)
+
+    def _watch(self, model: type[Model]) -> None:
+        self._pointers[model] = self.get_pointers(model)
+        for pointer in self._pointers[model]:
+            self._watched.add(model, pointer)
 
     def _list_generic(self) -> list[tuple[type[Model], Any, type[Model]]]:
         return [

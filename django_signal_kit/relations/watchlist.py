@@ -23,6 +23,9 @@ class Watchlist(Generic[T]):
         """``through``: the model of the links, if the foreign key may be one that it inherits."""
         self._watched.append((through or pointer.holder, what, pointer))
 
+    def clear(self) -> None:
+        self._watched.clear()
+
     def __iter__(self) -> Iterator[tuple[T, Pointer]]:
         return ((what, pointer) for _, what, pointer in self._watched)
 
