@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from functools import cache, partial
+from inspect import getattr_static
 from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import BinaryField, DecimalField, Field, FileField, JSONField, Model
 from django.db.models.fields import NOT_PROVIDED
+from django.db.models.query_utils import DeferredAttribute
 
 #: Class of field -> the class whose very instances are what reading them back gives.
 _PLAIN: dict[type, type] = {
@@ -49,9 +51,9 @@ _NOTHING = type("Nothing", (), {})
 class Column:
     """A concrete field, and what is known of its values beforehand."""
 
-    __slots__ = ("attname", "canonical", "field", "is_mutable", "plain")
+    __slots__ = ("attname", "canonical", "field", "is_mutable", "is_replaced", "plain")
 
-    def __init__(self, field: Field[Any, Any]) -> None:
+    def __init__(self, field: Field[Any, Any], model: type[Model]) -> None:
         self.field = field
         self.attname = field.attname
         target = field
@@ -65,12 +67,21 @@ class Column:
         self.is_mutable = self.plain is _NOTHING and not isinstance(
             target, BinaryField | DecimalField | FileField | models.DateTimeField
         )
+        #: Has another app put an attribute in the place of Django's? Then that says what is
+        #: written, not what the instance keeps. A field of its own kind knows its attribute.
+        self.is_replaced = type(field).contribute_to_class.__module__.startswith(
+            "django."
+        ) and not isinstance(
+            getattr_static(model, self.attname, None), DeferredAttribute | field.descriptor_class
+        )
+        if self.is_replaced:
+            self.plain = _NOTHING
 
 
 @cache
 def get_columns(model: type[Model]) -> Mapping[str, Column]:
     """The columns of a model by attname."""
-    return {field.attname: Column(field) for field in model._meta.concrete_fields}
+    return {field.attname: Column(field, model) for field in model._meta.concrete_fields}
 
 
 def canonical(field: Field[Any, Any], value: Any) -> Any:

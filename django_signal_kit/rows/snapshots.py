@@ -132,6 +132,8 @@ def get_new_values(instance: Model, columns: Sequence[Column], using: str) -> Ro
         if value.__class__ is column.plain:
             row[name] = value
             continue
+        if column.is_replaced and name in values:
+            value = getattr(instance, name)
         try:
             row[name] = column.canonical(value)
         except ValueError:

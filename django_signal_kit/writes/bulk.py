@@ -25,6 +25,7 @@ from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes import late
 from django_signal_kit.writes.instances import UpdateFields, remember
+from django_signal_kit.writes.late import waiting
 from django_signal_kit.writes.locality import is_row_by_row
 from django_signal_kit.writes.migrating import is_silent
 
@@ -49,7 +50,7 @@ def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
         unique_fields: Iterable[str] | None = None,
     ) -> Any:
         conflicts = (ignore_conflicts, update_conflicts, update_fields, unique_fields)
-        if late.waiting:
+        if waiting:
             late.settle()
         if self.model not in covered or is_silent((self.model,)):
             return original(self, objs, batch_size, *conflicts)
@@ -92,7 +93,7 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
         fields: Iterable[str],
         batch_size: int | None = None,
     ) -> Any:
-        if late.waiting:
+        if waiting:
             late.settle()
         if self.model not in covered or is_silent((self.model,)):
             return original(self, objs, fields, batch_size)
@@ -126,7 +127,7 @@ def wrap_update(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def update(self: QuerySet[Any], **kwargs: Any) -> Any:
         model = self.model
-        if late.waiting:
+        if waiting:
             late.settle()
         if model not in covered or _hushed.get() is model or self.query.is_sliced:
             return original(self, **kwargs)
@@ -150,7 +151,7 @@ def wrap_update_batch(original: Callable[..., Any]) -> Callable[..., Any]:
         self: UpdateQuery, pk_list: list[Any], values: dict[str, Any], using: str
     ) -> Any:
         model = self.model
-        if late.waiting:
+        if waiting:
             late.settle()
         if model not in covered or is_silent((model,)):
             return original(self, pk_list, values, using)

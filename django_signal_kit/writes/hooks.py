@@ -34,6 +34,7 @@ from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes import bulk, late, migrating
 from django_signal_kit.writes.captured import leads_to, mark
 from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
+from django_signal_kit.writes.late import waiting
 from django_signal_kit.writes.migrating import is_silent
 from django_signal_kit.writes.recursion import check_recursion
 
@@ -136,7 +137,7 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
         update_fields: Iterable[str] | None = None,
     ) -> None:
         model = type(self)
-        if late.waiting:
+        if waiting:
             late.settle()
         if model not in saved or is_silent((model,)):
             return original(self, raw, force_insert, force_update, using, update_fields)
@@ -167,7 +168,7 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
 def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def delete(self: Collector) -> Any:
-        if late.waiting:
+        if waiting:
             late.settle()
         if deleted.keys().isdisjoint(self.data) or is_silent(self.data):
             return original(self)
@@ -208,7 +209,7 @@ def _link(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def link(self: Any, *args: Any, **kwargs: Any) -> Any:
         through = self.through
-        if late.waiting:
+        if waiting:
             late.settle()
         if through not in linked or is_silent((through,)):
             return original(self, *args, **kwargs)

@@ -16,7 +16,7 @@ from django.db.models import Model
 
 from django_signal_kit.rows.canonical import get_columns
 
-#: Models whose wiring is out of date.
+#: Models whose wiring is out of date. Always this very set: it is looked at before each write.
 waiting: set[type[Model]] = set()
 
 _lock = RLock()

@@ -214,6 +214,35 @@ def test_a_field_added_while_nothing_is_wired_is_known_to_the_next_wiring(
     assert get_changes("zip") == [None, [None, "1"]]
 
 
+class InTwoLanguages:
+    """Reads and writes another column, as an app for translations has it."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else instance.name_de
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__["name"] = value
+        if "name_de" in instance.__dict__ and value:
+            instance.name_de = value
+
+
+@pytest.mark.parametrize("old_values", ["database", "snapshot"])
+def test_an_attribute_that_is_put_in_the_place_of_a_column(
+    wire: Any, place: Any, old_values: str
+) -> None:
+    wire((AuditLog, {"models": ["testapp.*"], "old_values": old_values}))
+    add(place, "name_de", models.CharField(max_length=9, default=""))
+    place.name = InTwoLanguages()
+    row = place.objects.create(name_de="Tee")
+    row.name_de = "Grüner Tee"
+    row.save()
+    row = place.objects.get()
+    row.name_de = "Tee"
+    row.save()
+    assert get_changes("name") == [[None, "Tee"], ["Tee", "Grüner Tee"], ["Grüner Tee", "Tee"]]
+    assert get_changes("name") == get_changes("name_de")
+
+
 def test_threads_that_write_at_once_wire_a_later_field_once(wire: Any, place: Any) -> None:
     wire(LOG)
     place.objects.create()
