@@ -46,16 +46,28 @@ def note_read(
 
     ``columns``: those that will be asked for; by default what receivers of the model ask for.
     """
-    note_together(unit, model, rows)
     if columns is None:
         columns = old_columns.get(model, ())
     known = [(column, column.attname, column.plain) for column in columns]
-    for row in rows:
-        values = row.__dict__
-        unit.notes["old", id(row)] = {
-            name: value if (value := values[name]).__class__ is plain else _detach(column, value)
+    old = [
+        {
+            name: value
+            if (value := row.__dict__[name]).__class__ is plain
+            else detach(column, value)
             for column, name, plain in known
         }
+        for row in rows
+    ]
+    note_old(unit, model, rows, old)
+
+
+def note_old(
+    unit: UnitOfWork, model: type[Model], rows: Iterable[Model], old: Iterable[Row]
+) -> None:
+    """What is known of each of ``rows``, which are written together, before the write."""
+    note_together(unit, model, rows)
+    for row, values in zip(rows, old, strict=True):
+        unit.notes["old", id(row)] = values
 
 
 def get_old_row(instance: Model, using: str) -> Row | None:
@@ -153,8 +165,10 @@ def _read_back(instance: Model, columns: Sequence[Column], using: str) -> Row:
     return cache.get(instance.pk) or dict.fromkeys(names)
 
 
-def _detach(column: Column, value: Any) -> Any:
+def detach(column: Column, value: Any) -> Any:
     """What an instance has just been given by the database, apart from the instance."""
+    if value.__class__ is column.plain:
+        return value
     if isinstance(column.field, FileField | JSONField):
         return column.canonical(value)
     return bytes(value) if isinstance(value, memoryview) else value

@@ -24,7 +24,7 @@ from django.db.models.sql import UpdateQuery
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.units import journal
 from django_signal_kit.units.unit import UnitOfWork, relieve
-from django_signal_kit.writes import bulk
+from django_signal_kit.writes import bulk, updates
 from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
 from django_signal_kit.writes.recursion import check_recursion
 
@@ -53,8 +53,8 @@ def install() -> None:
     if bulk.covered:
         _wrap(QuerySet, "bulk_create", bulk.wrap_bulk_create)
         _wrap(QuerySet, "bulk_update", bulk.wrap_bulk_update)
-        _wrap(QuerySet, "update", bulk.wrap_update)
-        _wrap(UpdateQuery, "update_batch", bulk.wrap_update_batch)
+        _wrap(QuerySet, "update", updates.wrap_update)
+        _wrap(UpdateQuery, "update_batch", updates.wrap_update_batch)
     _forget_managers()
 
 
@@ -80,8 +80,8 @@ def cover(
     for covered, models in given:
         covered.clear()
         covered.update(models)
-    bulk.read.clear()
-    bulk.read.update(bulk_reads)
+    updates.read.clear()
+    updates.read.update(bulk_reads)
     uninstall()
     if saved or deleted or linked or bulk.covered:
         install()
