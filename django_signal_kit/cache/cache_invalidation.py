@@ -16,6 +16,7 @@ from django.db.models import Field, ManyToManyField, Model, QuerySet
 
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.rows.canonical import canonical_key
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.snapshots import get_new_row, get_old_row
 from django_signal_kit.units.failures import report_failure
@@ -306,7 +307,8 @@ def _make_instance(model: type[Model], pk: Any, row: Row, using: str) -> Model:
     instance = model.from_db(
         using, [field.attname for field in fields], [row[field.attname] for field in fields]
     )
-    instance.pk = pk
+    if not all(field in fields for field in model._meta.pk_fields):
+        instance.pk = canonical_key(model, pk)
     return instance
 
 

@@ -104,7 +104,7 @@ class FileCleanup(ModelReceiver):
     def flush(self, items: list[StoredFile]) -> None:
         """Delete those of the collected files that no row names now."""
         for storage, using, names in _by_storage(items):
-            used = self._find_used(storage, names)
+            used = self._find_used(storage, names, using)
             for name in names:
                 if name not in used:
                     self._delete(StoredFile(storage, name, using))
@@ -140,8 +140,8 @@ class FileCleanup(ModelReceiver):
             file = StoredFile(field.storage, name, using)
             self.collect(file, key=(identify(field.storage), name), using=using)
 
-    def _find_used(self, storage: Storage, names: Sequence[str]) -> set[str]:
-        """Those of ``names`` that must stay."""
+    def _find_used(self, storage: Storage, names: Sequence[str], using: str) -> set[str]:
+        """Those of ``names``, which rows in ``using`` held, that must stay."""
         # Two names of one file, "a/b" and "a/./b": a row may have been given the second to have
         # the first deleted.
         spellings = {name: {name, normalize(storage, name)} for name in names}
@@ -151,7 +151,7 @@ class FileCleanup(ModelReceiver):
             if isinstance(field, FileField):
                 used |= _get_defaults(field)
             for alias in connections:
-                if router.allow_migrate_model(alias, model):
+                if alias == using or _has_rows(alias, model):
                     used |= _find(self.name, model, field, candidates, alias)
         return {name for name in names if not used.isdisjoint(spellings[name])}
 
@@ -203,6 +203,15 @@ def normalize(storage: Storage, name: str) -> str:
             return name
         name = os.path.relpath(path, os.path.realpath(storage.location)).replace("\\", "/")
     return posixpath.normpath(name)
+
+
+def _has_rows(alias: str, model: type[Model]) -> bool:
+    """Is there a table of ``model``, made by its migrations or, as the router says, by others?"""
+    return (
+        router.allow_migrate_model(alias, model)
+        or alias == router.db_for_read(model)
+        or alias == router.db_for_write(model)
+    )
 
 
 def _get_defaults(field: FileField) -> set[str]:

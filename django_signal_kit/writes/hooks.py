@@ -113,6 +113,8 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
                 check_recursion(unit)
             if force_insert:
                 snapshots.note_insert(unit)
+            elif force_update or raw:
+                snapshots.note_update(unit)
             if update_fields is not None:
                 update_fields = UpdateFields(update_fields)
             state = self._state

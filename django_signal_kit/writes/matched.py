@@ -23,6 +23,7 @@ from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
 
 from django_signal_kit.rows import snapshots
+from django_signal_kit.rows.canonical import canonical_key
 from django_signal_kit.rows.database import CHUNK as FEW
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.parts import Parts
@@ -52,7 +53,7 @@ def find(
     model, using = queryset.model, unit.using
     new_keys = NewKeys(model, values)
     if pk_list is None or len(pk_list) <= CHUNK:
-        locked = new_keys.ask(_lock(queryset, using))
+        locked = new_keys.ask(lock(queryset, using))
         rows = list(locked[: CHUNK + 1])
         if len(rows) <= CHUNK:
             return FewRows(unit, model, rows, new_keys)
@@ -60,10 +61,10 @@ def find(
     else:
         keys = {}
         for some in _split(pk_list, CHUNK):
-            keys |= new_keys.read(new_keys.ask(_lock(_get_rows(model, some, using), using)))
+            keys |= new_keys.read(new_keys.ask(lock(_get_rows(model, some, using), using)))
     if len(keys) <= CHUNK:
         # Those that a join gave more than once.
-        locked = new_keys.ask(_lock(_get_rows(model, list(keys), using), using))
+        locked = new_keys.ask(lock(_get_rows(model, list(keys), using), using))
         return FewRows(unit, model, list(locked), new_keys)
     return ManyRows(unit, model, keys)
 
@@ -75,7 +76,7 @@ class NewKeys:
         self.fields: list[Field[Any, Any]] = [
             field for field in model._meta.pk_fields if field.name in values
         ]
-        self._given = {field.attname: values[field.name] for field in self.fields}
+        self._given = {field.attname: _plain(field, values[field.name]) for field in self.fields}
         self._asked: list[Field[Any, Any]] = []
 
     def ask(self, rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -99,7 +100,7 @@ class NewKeys:
     def take(self, row: Model) -> dict[str, Any]:
         """Attname -> new value, of the key of ``row``, which has been asked for it."""
         found = {
-            attname: getattr(value, "pk", value)
+            attname: value
             for attname, value in self._given.items()
             if not hasattr(value, "resolve_expression")
         }
@@ -117,7 +118,8 @@ class NewKeys:
             key = row.pk
             changed = self.take(row)
             new = tuple(changed.get(name, getattr(row, name)) for name in names)
-            keys[key] = new if isinstance(key, tuple) else new[0]
+            new_key = new if isinstance(key, tuple) else new[0]
+            keys[key] = canonical_key(rows.model, new_key)
         return keys
 
 
@@ -198,7 +200,7 @@ class ManyRows:
         self._parts.close()
 
     def _read(self, keys: list[Any]) -> dict[Any, tuple[Any, ...]]:
-        rows = _lock(_get_rows(self.model, keys, self.unit.using), self.unit.using)
+        rows = lock(_get_rows(self.model, keys, self.unit.using), self.unit.using)
         return {
             pk: tuple(bytes(value) if value.__class__ is memoryview else value for value in values)
             for pk, *values in rows.values_list("pk", *self._names)
@@ -263,6 +265,10 @@ def is_alone(query: Query) -> bool:
     return query.count_active_tables() == 1 and not query.get_meta().parents
 
 
+def _plain(field: Field[Any, Any], value: Any) -> Any:
+    return value.prepare_database_save(field) if isinstance(value, Model) else value
+
+
 def _get_rows(model: type[Model], keys: list[Any], using: str) -> QuerySet[Any]:
     return QuerySet(model, using=using).filter(pk__in=keys)
 
@@ -271,7 +277,7 @@ def _split(items: list[Any], size: int) -> Iterator[list[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _lock(queryset: QuerySet[Any], using: str) -> QuerySet[Any]:
+def lock(queryset: QuerySet[Any], using: str) -> QuerySet[Any]:
     """The rows as they are, to be read and locked where the database can, so that what is read is
     what is updated."""
     rows = queryset._chain()  # type: ignore[attr-defined]

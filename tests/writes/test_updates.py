@@ -159,7 +159,8 @@ def test_what_is_written_is_what_django_alone_writes(wire: Any, size: str, name:
     wire((AuditLog, {"models": [Product]}))
     *same, heard = run(WAYS[name])
     assert same == [result, before, after]
-    assert len(heard) == len(updates) <= 1
+    # None at all if nothing matches, where the keys are in the statement.
+    assert len(heard) <= len(updates) <= 1
     if connection.vendor == "sqlite":
         assert heard == updates
     # And all of it is told, once.
@@ -298,8 +299,7 @@ class Meanwhile(ModelReceiver):
     def pre_queryset_update(self, **kwargs: Any) -> None:
         act, self.act = self.act, None
         if act is not None:
-            with only():
-                write_elsewhere(act)
+            write_elsewhere(only()(act))
 
 
 @pytest.mark.parametrize("receiver", [AuditLog, CacheInvalidation])
