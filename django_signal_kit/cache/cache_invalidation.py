@@ -79,6 +79,9 @@ class CacheInvalidation(ModelReceiver):
         self, instance: Model, created: bool, update_fields: Any, using: str, **kwargs: Any
     ) -> None:
         old = None if created else self._get_old(instance, using)
+        if old is None and _names_key(type(instance), update_fields):
+            # An update() has given the row another key.
+            old = get_old_row(instance, using)
         new = self._get_new(instance, old, update_fields, using)
         if self.fields and not created and not self._matters(type(instance), old, new):
             return
@@ -299,6 +302,10 @@ def _update(instance: Model, row: Row) -> Model:
     for name, value in row.items():
         setattr(instance, name, value)
     return instance
+
+
+def _names_key(model: type[Model], names: Any) -> bool:
+    return bool(names) and any(field.name in names for field in model._meta.pk_fields)
 
 
 def _make_instance(model: type[Model], pk: Any, row: Row, using: str) -> Model:

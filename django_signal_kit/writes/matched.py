@@ -23,7 +23,7 @@ from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
 
 from django_signal_kit.rows import snapshots
-from django_signal_kit.rows.canonical import canonical_key
+from django_signal_kit.rows.canonical import Column, canonical_key, get_columns
 from django_signal_kit.rows.database import CHUNK as FEW
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.parts import Parts
@@ -136,7 +136,7 @@ class FewRows:
         self.rows: Any = list(found.values())
         self._moved = [new_keys.take(row) for row in self.rows] if new_keys.fields else []
         self._key_names = {field.name for field in new_keys.fields}
-        snapshots.note_read(unit, model, self.rows)
+        snapshots.note_read(unit, model, self.rows, _get_columns(model, self._moved))
 
     def move_on(self, values: Mapping[str, Any]) -> None:
         """Expressions stay, and are read back if they are asked for."""
@@ -164,6 +164,7 @@ class ManyRows:
         self.model = model
         self.keys = list(keys)
         self._new_keys = list(keys.values())
+        self._has_moved = self.keys != self._new_keys
         self._names = [field.attname for field in model._meta.concrete_fields]
         self._parts = Parts()
         size = FEW if isinstance(model._meta.pk, CompositePrimaryKey) else CHUNK
@@ -217,7 +218,7 @@ class ManyRows:
             rows.append(row)
         columns = [
             (column, self._names.index(column.attname))
-            for column in snapshots.old_columns.get(self.model, ())
+            for column in _get_columns(self.model, self._has_moved)
         ]
         snapshots.note_old(
             self.unit,
@@ -263,6 +264,16 @@ def is_alone(query: Query) -> bool:
     query = query.clone()
     query.get_initial_alias()
     return query.count_active_tables() == 1 and not query.get_meta().parents
+
+
+def _get_columns(model: type[Model], has_moved: object) -> list[Column]:
+    """What is asked for of the old rows; their keys too, if they will have others."""
+    known = get_columns(model)
+    keys = [known[field.attname] for field in model._meta.pk_fields] if has_moved else []
+    return [
+        *keys,
+        *(column for column in snapshots.old_columns.get(model, ()) if column not in keys),
+    ]
 
 
 def _plain(field: Field[Any, Any], value: Any) -> Any:

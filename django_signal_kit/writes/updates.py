@@ -1,7 +1,7 @@
 """QuerySet.update(), which stays the one statement that Django makes of it.
 
 If a receiver asks for the rows, they are read and locked before the statement and told of before
-and after it. The statement then writes the rows that were read and no others: see ``_confine``.
+and after it. The statement then writes the rows that were read and no others: see ``confined``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from django_signal_kit import signals
 from django_signal_kit.units.locking import begin
 from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes.bulk import covered, is_hushed
-from django_signal_kit.writes.matched import find, is_alone, is_of_sets
+from django_signal_kit.writes.confined import confine
+from django_signal_kit.writes.matched import find
 
 #: Models of which a receiver asks for the rows of QuerySet.update().
 read: set[type[Model]] = set()
@@ -41,7 +42,7 @@ def wrap_update(original: Callable[..., Any]) -> Callable[..., Any]:
         using = self.db
 
         def write(values: dict[str, Any], keys: list[Any] | None) -> Any:
-            confined = self if keys is None else _confine(self, keys, using)
+            confined = self if keys is None else confine(self, keys, using)
             count = original(confined, **values)
             self._result_cache = None
             return count
@@ -122,28 +123,3 @@ def _by_name(model: type[Model], values: dict[str, Any]) -> dict[str, Any]:
     """``values`` by the names of fields, as receivers know them: Django takes attnames, too."""
     named = {model._meta.get_field(name).name: value for name, value in values.items()}
     return named if len(named) == len(values) else values
-
-
-def _confine(queryset: QuerySet[Any], keys: list[Any], using: str) -> QuerySet[Any]:
-    """What updates the rows that were read, and no others that match by now.
-
-    The condition has been looked at when the rows were read and locked; now the keys stand for it,
-    as Django itself lets them where an update is of several tables. On SQLite nobody else writes
-    in between, and the statement is the user's own.
-    """
-    if connections[using].vendor == "sqlite":
-        return queryset
-    query = queryset.query
-    if is_of_sets(query) and is_alone(query):
-        # No database takes it; it is refused in its own words.
-        return queryset
-    if query.annotations:
-        # The new values may speak of them.
-        confined = queryset._chain()  # type: ignore[attr-defined]
-        confined.query.clear_where()
-    else:
-        confined = QuerySet(queryset.model, using=using)
-        confined.query.order_by = query.order_by
-        confined.query.standard_ordering = query.standard_ordering
-    confined.query.add_filter("pk__in", keys)
-    return confined  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
+from django.core.cache import cache
 from django.core.exceptions import FieldError
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Case, Count, Exists, F, OuterRef, Subquery, Value, When, Window
@@ -381,6 +382,15 @@ def test_a_part_of_a_key_of_two_columns(audit: Any, size: str) -> None:
     assert sorted(told()) == sorted((f"[1, {n + 10}]", {"number": [n, n + 10]}) for n in range(5))
     OrderLine.objects.update(order=2)
     assert sorted(told()) == sorted((f"[2, {n + 10}]", {"order": [1, 2]}) for n in range(5))
+
+
+def test_pages_of_the_old_and_the_new_key_go(wire: Any, size: str) -> None:
+    wire((CacheInvalidation, {"models": [Tag], "keys": ["tag:{pk}"]}))
+    tags = TagFactory.create_batch(5)
+    names = [f"tag:{tag.pk + more}" for tag in tags for more in (0, 100)]
+    cache.set_many(dict.fromkeys(names, "page"))
+    Tag.objects.order_by("-pk").update(id=F("id") + 100)
+    assert cache.get_many(names) == {}
 
 
 def test_an_expression_that_django_refuses_is_refused_by_django(audit: Any) -> None:
