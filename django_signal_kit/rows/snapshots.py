@@ -15,6 +15,7 @@ from django_signal_kit.units.unit import UnitOfWork, get_unit
 
 _FORCE_INSERT = "force_insert"
 _UPSERT = "upsert"
+_NEW = "new"
 _FORCE_UPDATE = "force_update"
 _TOGETHER = "together"
 
@@ -87,6 +88,11 @@ def note_old(
     note_together(unit, model, rows)
     for row, values in zip(rows, old, strict=True):
         unit.notes["old", id(row)] = values
+
+
+def note_new(unit: UnitOfWork, row: Model, values: Row) -> None:
+    """What these columns of ``row`` are after the write, whatever the instance holds."""
+    unit.notes.setdefault(_NEW, {})[id(row)] = values
 
 
 def get_old_row(instance: Model, using: str) -> Row | None:
@@ -168,19 +174,17 @@ def get_new_row(instance: Model, fields: Iterable[Field[Any, Any]], using: str) 
 def get_new_values(instance: Model, columns: Sequence[Column], using: str) -> Row:
     """:func:`get_new_row` for columns."""
     unit = get_unit()
-    if unit is not None and _UPSERT in unit.notes:
-        old = unit.notes.get(("old", id(instance)))
-        if old is not None:
-            # Of a row that was there an upsert leaves the other columns as they were.
-            kept = [
-                column
-                for column in columns
-                if column.attname in old and not unit.notes[_UPSERT].writes(column)
-            ]
-            written = [column for column in columns if column not in kept]
-            row = {column.attname: old[column.attname] for column in kept}
-            return row | _get_new_values(instance, written, using)
-    return _get_new_values(instance, columns, using)
+    if unit is None or not (_UPSERT in unit.notes or _NEW in unit.notes):
+        return _get_new_values(instance, columns, using)
+    known: Row = unit.notes.get(_NEW, {}).get(id(instance), {})
+    if _UPSERT in unit.notes:
+        # Of a row that was there it leaves the other columns as they were.
+        upsert, old = unit.notes[_UPSERT], unit.notes.get(("old", id(instance))) or {}
+        kept = [column.attname for column in columns if not upsert.writes(column)]
+        known = {name: old[name] for name in kept if name in old}
+    unknown = [column for column in columns if column.attname not in known]
+    row = {column.attname: known[column.attname] for column in columns if column not in unknown}
+    return row | _get_new_values(instance, unknown, using)
 
 
 def _get_new_values(instance: Model, columns: Sequence[Column], using: str) -> dict[str, Any]:

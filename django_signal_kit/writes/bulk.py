@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.models import Model, QuerySet
@@ -26,13 +26,27 @@ from django_signal_kit.writes.matched import lock
 #: Model -> does a receiver that hears bulk writes of it flush before the commit?
 covered: dict[type[Model], bool] = {}
 
-# bulk_update() calls update() for each batch, which is not to be heard again.
-_hushed: ContextVar[type[Model] | None] = ContextVar("signal_kit_hushed", default=None)
+
+class _Statements(NamedTuple):
+    """Those of a bulk_update(): it calls update() for each batch, which is not heard again."""
+
+    model: type[Model]
+    #: What each of them finds, by its keys; None if they find all that is there.
+    found: list[set[Any]] | None
 
 
-def is_hushed(model: type[Model]) -> bool:
-    """Is this an update() of a bulk_update() that is heard as such?"""
-    return _hushed.get() is model
+_hushed: ContextVar[_Statements | None] = ContextVar("signal_kit_hushed", default=None)
+
+
+def is_hushed(queryset: QuerySet[Any]) -> bool:
+    """Is this the update() of a bulk_update() that is heard as such?"""
+    statements = _hushed.get()
+    if statements is None or statements.model is not queryset.model:
+        return False
+    if statements.found is not None:
+        # Before it: afterwards the rows may not match any more.
+        statements.found.append(_find_keys(queryset, queryset.db))
+    return True
 
 
 def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,20 +122,20 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
         undo = _remember_all(objs) if is_atomic else None
         with UnitOfWork(self.db, atomic=is_atomic, undo=undo) as unit:
             snapshots.note_together(unit, model, objs)
-            # Afterwards the rows that matched may not do so any more.
-            matched = _find_keys(self, objs) if query.where else None
             sent = {"sender": model, "fields": names, "using": self.db}
             each = list({id(obj): obj for obj in objs}.values())
             signals.pre_bulk_update.send(**sent, objs=each)
             fields = [*fields, *sorted(names.difference(_get_names(model, fields)))]
-            token = _hushed.set(model)
+            statements = _Statements(model, [] if query.where else None)
+            token = _hushed.set(statements)
             try:
                 count = original(self, objs, fields, batch_size)
             finally:
                 _hushed.reset(token)
             if count:
                 unit.note_write()
-            written = _find_written(self, objs, fields, batch_size, count, matched)
+            batches = _cut(self, objs, fields, batch_size)
+            written = _find_written(self, batches, count, statements.found)
             snapshots.note_together(unit, model, written)
             signals.post_bulk_update.send(**sent, objs=written, count=count)
             memory.move_forward(unit)
@@ -135,46 +149,49 @@ def _get_names(model: type[Model], fields: Iterable[str]) -> list[str]:
     return [model._meta.get_field(name).name for name in fields]
 
 
-def _find_written(
-    queryset: QuerySet[Any],
-    objs: list[Any],
-    fields: list[str],
-    batch_size: int | None,
-    count: int,
-    matched: set[Any] | None,
-) -> list[Any]:
-    """Of a bulk_update() that has been done: one instance for each row that was there, the one
-    whose values it has got."""
-    model = queryset.model
-    meta = model._meta
+def _cut(
+    queryset: QuerySet[Any], objs: list[Any], fields: list[str], batch_size: int | None
+) -> list[dict[Any, Any]]:
+    """The objects by their keys, a dict for each statement; in a statement the first prevails."""
+    meta = queryset.model._meta
     columns: list[Any] = [meta.pk, meta.pk, *map(meta.get_field, fields)]
     # As Django cuts them.
     most = max(connections[queryset.db].ops.bulk_batch_size(columns, objs), 1)
     size = min(batch_size or most, most)
-    written: dict[Any, Any] = {}
-    expected = 0
+    batches = []
     for start in range(0, len(objs), size):
-        # The first in a statement prevails, and the last statement.
         batch: dict[Any, Any] = {}
         for obj in objs[start : start + size]:
-            batch.setdefault(canonical_key(model, obj.pk), obj)
-        expected += len(batch)
-        written |= batch
-    if matched is None and count != expected:
-        rows: QuerySet[Any] = QuerySet(model, using=queryset.db)
-        matched = _find_keys(rows, objs)
-    return [obj for key, obj in written.items() if matched is None or key in matched]
+            batch.setdefault(canonical_key(queryset.model, obj.pk), obj)
+        batches.append(batch)
+    return batches
 
 
-def _find_keys(queryset: QuerySet[Any], objs: list[Any]) -> set[Any]:
-    """The keys of those of ``objs`` whose rows ``queryset`` finds, and locks."""
-    model, using = queryset.model, queryset.db
-    keys = [canonical_key(model, obj.pk) for obj in objs if obj.pk is not None]
-    found: set[Any] = set()
-    for start in range(0, len(keys), CHUNK):
-        some = lock(queryset.filter(pk__in=keys[start : start + CHUNK]), using)
-        found |= {canonical_key(model, pk) for pk in some.values_list("pk", flat=True)}
-    return found
+def _find_written(
+    queryset: QuerySet[Any],
+    batches: list[dict[Any, Any]],
+    count: int,
+    found: list[set[Any]] | None,
+) -> list[Any]:
+    """One object for each row that was written: the one whose values it has got."""
+    if found is None:
+        if count != sum(map(len, batches)):
+            rows: QuerySet[Any] = QuerySet(queryset.model, using=queryset.db)
+            every = list(set().union(*batches))
+            parts = [every[start : start + CHUNK] for start in range(0, len(every), CHUNK)]
+            there = [_find_keys(rows.filter(pk__in=part), queryset.db) for part in parts]
+            found = [set().union(*there)] * len(batches)
+        else:
+            found = [set(batch) for batch in batches]
+    written: dict[Any, Any] = {}
+    for batch, keys in zip(batches, found, strict=True):
+        written |= {key: obj for key, obj in batch.items() if key in keys}
+    return list(written.values())
+
+
+def _find_keys(queryset: QuerySet[Any], using: str) -> set[Any]:
+    rows = lock(queryset, using).values_list("pk", flat=True)
+    return {canonical_key(queryset.model, pk) for pk in rows}
 
 
 def _remember_all(objs: list[Any]) -> Callable[[], None]:

@@ -27,6 +27,7 @@ from django_signal_kit.rows.canonical import Column, canonical_key, get_columns
 from django_signal_kit.rows.database import CHUNK as FEW
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.parts import Parts
+from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.journal import CHUNK
 from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import UnitOfWork
@@ -93,9 +94,14 @@ class NewKeys:
         try:
             return rows.annotate(**expressions) if expressions else rows
         except FieldError:
-            # One that only the statement itself can say, or refuse.
+            # One that only the statement itself can refuse.
             self._asked = []
             return rows
+
+    @property
+    def are_guessed(self) -> bool:
+        """Are there expressions? They may come to something else in the statement."""
+        return bool(self._asked)
 
     def take(self, row: Model) -> dict[str, Any]:
         """Attname -> new value, of the key of ``row``, which has been asked for it."""
@@ -131,7 +137,9 @@ class FewRows:
     ) -> None:
         # A join gives a row as often as it joins.
         found = {row.pk: row for row in rows}
+        self.unit = unit
         self.model = model
+        self._are_guessed = new_keys.are_guessed
         self.keys = list(found)
         self.rows: Any = list(found.values())
         self._moved = [new_keys.take(row) for row in self.rows] if new_keys.fields else []
@@ -151,6 +159,14 @@ class FewRows:
         for row, changed in zip(self.rows, self._moved, strict=False):
             for name, value in changed.items():
                 setattr(row, name, value)
+        if self._are_guessed:
+            keys = [row.pk for row in self.rows]
+            rows = _get_rows(self.model, keys, self.unit.using)
+            found = set(rows.values_list("pk", flat=True))
+            for row, old_key in zip(self.rows, self.keys, strict=True):
+                if canonical_key(self.model, row.pk) not in found:
+                    row.pk = old_key
+                    _note_lost(self.unit, row, values)
 
     def close(self) -> None:
         pass
@@ -164,6 +180,7 @@ class ManyRows:
         self.model = model
         self.keys = list(keys)
         self._new_keys = list(keys.values())
+        self._values: Mapping[str, Any] = {}
         self._has_moved = self.keys != self._new_keys
         self._names = [field.attname for field in model._meta.concrete_fields]
         self._parts = Parts()
@@ -176,6 +193,7 @@ class ManyRows:
 
     def move_on(self, values: Mapping[str, Any]) -> None:
         parts = Parts()
+        self._values = values
         key_names = [field.attname for field in self.model._meta.pk_fields]
         positions = [self._names.index(name) for name in key_names]
         new_keys = dict(zip(self.keys, self._new_keys, strict=True))
@@ -188,9 +206,9 @@ class ManyRows:
             found = self._read([new_keys[key] for key in old_keys])
             parts.add(
                 [
-                    (old, found[new])
+                    (old, found.get(new))
                     for (old, _), key in zip(part, old_keys, strict=True)
-                    if (new := new_keys[key]) in found
+                    if (new := new_keys[key]) in found or self._has_moved
                 ]
             )
         self._parts.close()
@@ -207,12 +225,14 @@ class ManyRows:
             for pk, *values in rows.values_list("pk", *self._names)
         }
 
-    def make(self, part: list[tuple[tuple[Any, ...], tuple[Any, ...]]]) -> list[Model]:
+    def make(self, part: list[tuple[tuple[Any, ...], tuple[Any, ...] | None]]) -> list[Model]:
         """Instances that were loaded before the update, and hold what they have become."""
         rows = []
         for old, now in part:
             row = self.model.from_db(self.unit.using, self._names, old)
-            if now is not old:
+            if now is None:
+                _note_lost(self.unit, row, self._values)
+            elif now is not old:
                 for name, value in zip(self._names, now, strict=True):
                     setattr(row, name, value)
             rows.append(row)
@@ -274,6 +294,20 @@ def _get_columns(model: type[Model], has_moved: object) -> list[Column]:
         *keys,
         *(column for column in snapshots.old_columns.get(model, ()) if column not in keys),
     ]
+
+
+def _note_lost(unit: UnitOfWork, row: Model, values: Mapping[str, Any]) -> None:
+    """The key that the update has given to ``row`` is another one than was asked for beforehand,
+    and nobody finds the row again."""
+    keys = row._meta.pk_fields
+    unknown: dict[str, Any] = {}
+    for name, value in values.items():
+        field: Any = row._meta.get_field(name)
+        if field in keys or hasattr(value, "resolve_expression"):
+            unknown[field.attname] = UNKNOWN
+        else:
+            setattr(row, field.name if isinstance(value, Model) else field.attname, value)
+    snapshots.note_new(unit, row, unknown)
 
 
 def _plain(field: Field[Any, Any], value: Any) -> Any:

@@ -34,7 +34,7 @@ def wrap_update(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def update(self: QuerySet[Any], **kwargs: Any) -> Any:
         model, query = self.model, self.query
-        if model not in covered or is_hushed(model):
+        if model not in covered or is_hushed(self):
             return original(self, **kwargs)
         if query.combinator or query.is_sliced or (query.distinct_fields and _REFUSES_DISTINCT):
             return original(self, **kwargs)

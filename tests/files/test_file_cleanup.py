@@ -229,6 +229,53 @@ def test_a_file_that_a_row_of_another_database_names_stays(cleanup: Any) -> None
     assert exist(name) == []
 
 
+class Legacy:
+    """The tables of galleries are made by others, in a database of theirs."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "other" if model is Gallery else None
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if db == "other" else None
+
+
+def test_a_file_that_a_row_of_a_legacy_database_names_stays(cleanup: Any, settings: Any) -> None:
+    product, name = with_image()
+    settings.DATABASE_ROUTERS = [Legacy()]
+    galleries = [Gallery.objects.create(cover=name) for _ in range(2)]
+    assert {gallery._state.db for gallery in galleries} == {"other"}
+    product.delete()
+    assert exist(name) == [name]
+    galleries[0].delete()
+    assert exist(name) == [name]
+    galleries[1].delete()
+    assert exist(name) == []
+
+
+def test_a_row_that_is_kept_where_no_router_sends_it_keeps_its_file(
+    cleanup: Any, settings: Any
+) -> None:
+    settings.DATABASE_ROUTERS = [NotThere()]
+    one, other = (Gallery(cover=ContentFile(b"x", "tea.png")), Gallery())
+    one.save(using="other")
+    other.cover = one.cover.name
+    other.save(using="other")
+    name = other.cover.name
+    one.delete()
+    assert exist(name) == [name]
+    other.delete()
+    assert exist(name) == []
+
+
+class NotThere:
+    """Migrates nothing in the other database, and sends nothing there."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if db == "other" else None
+
+
 def test_the_same_name_in_another_storage_is_another_file(cleanup: Any) -> None:
     name = put("documents/a.txt")
     assert put("documents/a.txt", VAULT) == name

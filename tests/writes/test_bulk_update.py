@@ -104,6 +104,18 @@ def test_a_manager_that_filters_tells_what_it_finds(audit: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize(("batch_size", "stored"), [(1, "b"), (2, "b"), (None, "b")])
+def test_a_row_that_its_first_values_hide_keeps_them(
+    audit: Any, batch_size: int | None, stored: str
+) -> None:
+    tag = TagFactory(name="a")
+    tell()
+    copies = [Tag(pk=tag.pk, name="b"), Tag(pk=tag.pk, name="c")]
+    assert Tag.objects.filter(name="a").bulk_update(copies, ["name"], batch_size) == 1
+    assert Tag.objects.get().name == stored
+    assert told() == [(str(tag.pk), {"name": ["a", stored]})]
+
+
 def test_a_queryset_that_filters_tells_what_it_finds(audit: Any) -> None:
     products = ProductFactory.create_batch(3, category=CategoryFactory(name="hot"), stock=1)
     products[1].category = None

@@ -10,7 +10,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
 from django.core.exceptions import FieldError
 from django.db import IntegrityError, connection, models, transaction
-from django.db.models import Case, Count, Exists, F, OuterRef, Subquery, Value, When, Window
+from django.db.models import Case, Count, Exists, F, Func, OuterRef, Subquery, Value, When, Window
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Concat, Rank
 from django.test.utils import CaptureQueriesContext
@@ -382,6 +382,35 @@ def test_a_part_of_a_key_of_two_columns(audit: Any, size: str) -> None:
     assert sorted(told()) == sorted((f"[1, {n + 10}]", {"number": [n, n + 10]}) for n in range(5))
     OrderLine.objects.update(order=2)
     assert sorted(told()) == sorted((f"[2, {n + 10}]", {"order": [1, 2]}) for n in range(5))
+
+
+class RandomKey(Func):
+    """Something else each time."""
+
+    template = "%(expressions)s + ABS(RANDOM() / 9223372037)"
+    output_field = models.IntegerField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "%(expressions)s + 1 + (RANDOM() * 1000000007)::bigint"
+        return super().as_sql(compiler, connection, template=template, **context)
+
+    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "%(expressions)s + 1 + FLOOR(RAND() * 1000000007)"
+        return super().as_sql(compiler, connection, template=template, **context)
+
+
+def test_a_key_that_nobody_can_know_is_said_to_be_unknown(audit: Any, size: str) -> None:
+    products = ProductFactory.create_batch(5, stock=1, name="a")
+    tell()
+    assert Product.objects.update(id=RandomKey("id"), stock=F("stock") + 1, name="b") == 5
+    unknown = "[unknown]"
+    assert told() == [
+        (
+            str(product.pk),
+            {"id": [product.pk, unknown], "stock": [1, unknown], "name": ["a", "b"]},
+        )
+        for product in products
+    ]
 
 
 def test_pages_of_the_old_and_the_new_key_go(wire: Any, size: str) -> None:
