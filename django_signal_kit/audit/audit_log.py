@@ -16,13 +16,14 @@ from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.canonical import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.memory import get_loaded_row, note_saved
-from django_signal_kit.rows.snapshots import get_new_values, get_old_row
+from django_signal_kit.rows.snapshots import get_new_values, get_old_row, is_upsert
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.unit import FlushOn, get_unit
 from django_signal_kit.wiring.catalog import BULK_SIGNALS
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import bulk
+from django_signal_kit.writes.instances import is_sent_by_hand, was_created_in_bulk
 from django_signal_kit.writes.m2m import M2MChange
 
 
@@ -97,7 +98,7 @@ class AuditLog(ModelReceiver):
         return not self._recorder.get_plan(type(instance)).stamps.issuperset(changes)
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
-        if self.old_values == "database":
+        if self.old_values == "database" and not is_upsert():
             get_old_row(instance, using)
 
     def post_save(
@@ -108,13 +109,17 @@ class AuditLog(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
+        if is_sent_by_hand(instance) and (
+            was_created_in_bulk(instance)
+            if created
+            else created is False and self.old_values == "database"
+        ):
+            # It has been told, or there is nothing to tell: the row is what it was before.
+            return
         columns: Sequence[Column] = self._recorder.get_plan(type(instance)).columns
-        old = None if created else self._get_old_row(instance, columns, created, using)
+        # None after an upsert: whether the row was there is not known for certain.
+        old = self._get_old_row(instance, columns, using) if created is False else None
         if old is None and created is False:
-            unit = get_unit()
-            if unit is None or unit.instance is not instance:
-                # bulk_update() did not find the row.
-                return
             # Somebody else has made the row between our SELECT and our UPDATE.
             old = dict.fromkeys((column.attname for column in columns), UNKNOWN)
         if old is not None:
@@ -135,7 +140,7 @@ class AuditLog(ModelReceiver):
 
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         columns = self._recorder.get_plan(type(instance)).columns
-        old = self._get_old_row(instance, columns, False, using)
+        old = self._get_old_row(instance, columns, using)
         if old is None or is_told_by_child(self, instance):
             return
         changes = self.get_changes(instance, old, None)
@@ -263,15 +268,11 @@ class AuditLog(ModelReceiver):
     def _records(self, name: str) -> bool:
         return (not self.fields or name in self.fields) and name not in self.exclude_fields
 
-    def _get_old_row(
-        self, instance: Model, columns: Sequence[Column], created: bool | None, using: str
-    ) -> Row | None:
+    def _get_old_row(self, instance: Model, columns: Sequence[Column], using: str) -> Row | None:
         if self.old_values == "database":
             return get_old_row(instance, using)
-        if created or created is None:
-            return None
         unknown = {column.attname: UNKNOWN for column in columns}
-        return get_loaded_row(instance, columns) or unknown
+        return get_loaded_row(instance, columns, using) or unknown
 
     def _record_statement(
         self,

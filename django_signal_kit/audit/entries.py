@@ -23,6 +23,7 @@ from django.db.models import Model
 from django.utils import timezone
 
 from django_signal_kit.exceptions import Misconfigured
+from django_signal_kit.rows.canonical import canonical_key
 from django_signal_kit.rows.inserting import insert
 from django_signal_kit.rows.values import say, to_json, to_text
 from django_signal_kit.signals import audit_entries_created
@@ -104,11 +105,13 @@ def get_circumstances(actor: Any, context: str, unit: UUID | None, using: str) -
     return Circumstances(timezone.now(), actor_id, actor_text, context, unit, using)
 
 
-def to_key(pk: Any) -> str:
+def to_key(model: type[Model], pk: Any) -> str:
     """A primary key as text; a composite one as a JSON list.
 
-    One that is longer than the column ends with its SHA-256, so that it is still one of its own.
+    It is one text for all forms in which a key may be given: "5", or a UUID in capitals. One that
+    is longer than the column ends with its SHA-256, so that it is still one of its own.
     """
+    pk = canonical_key(model, pk)
     if pk.__class__ is int:
         return str(pk)
     text = json.dumps(to_json(pk)) if isinstance(pk, tuple) else to_text(str(pk))

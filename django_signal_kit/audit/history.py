@@ -89,7 +89,7 @@ class AuditHistoryMixin(ModelAdmin):
         """None if there is no such row, nor ever was; or if this admin hides it."""
         row = self.get_object(request, unquote(object_id))
         if row is not None:
-            return Parent(self.model, to_key(row.pk), row)
+            return Parent(self.model, to_key(self.model, row.pk), row)
         try:
             key = self.model._meta.pk.to_python(unquote(object_id))
             rows = self.model._base_manager.using(self.get_queryset(request).db)
@@ -97,7 +97,7 @@ class AuditHistoryMixin(ModelAdmin):
                 return None
         except (ValidationError, ValueError):
             return None
-        return Parent(self.model, to_key(key), None)
+        return Parent(self.model, to_key(self.model, key), None)
 
     def _get_audit_history(
         self, request: HttpRequest, parent: Parent, cursor: Cursor

@@ -195,7 +195,7 @@ def _undo_since(log: QuerySet[Any], past: Past, target: Target, moment: datetime
     entries = log.filter(
         content_type__in=list(kinds.values()),
         # Bulk writes that were recorded as statements name no row.
-        object_pk__in=[to_key(target.pk), ""],
+        object_pk__in=[to_key(target.model, target.pk), ""],
         using=target.using,
         at__gt=moment,
         action__in=("create", "update", "delete"),

@@ -27,7 +27,7 @@ class AuditEntryQuerySet(models.QuerySet[Any]):
         ValueError for an instance that was never saved."""
         target = _get_target(obj)
         return self.filter(
-            content_type=get_kind(target.model, self.db), object_pk=to_key(target.pk)
+            content_type=get_kind(target.model, self.db), object_pk=to_key(target.model, target.pk)
         )
 
     def by(self, user: Any) -> Self:

@@ -84,7 +84,7 @@ class Recorder:
         self, instance: Model, action: str, changes: Any, using: str, more: Mapping[str, Any]
     ) -> Entry:
         """An entry about a row; ``more`` goes into its context."""
-        key = "" if instance.pk is None else to_key(instance.pk)
+        key = "" if instance.pk is None else to_key(type(instance), instance.pk)
         text = self.describe(instance)
         return self._make(type(instance), action, key, text, changes, using, more)
 

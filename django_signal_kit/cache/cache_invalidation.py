@@ -71,6 +71,9 @@ class CacheInvalidation(ModelReceiver):
         self, instance: Model, created: bool, update_fields: Any, using: str, **kwargs: Any
     ) -> None:
         old = None if created else self._get_old(instance, using)
+        if old is None and _names_key(type(instance), update_fields):
+            # An update() has given the row another key.
+            old = get_old_row(instance, using)
         new = self._get_new(instance, old, update_fields, using)
         if self.fields and not created and not self._matters(type(instance), old, new):
             return
@@ -255,6 +258,10 @@ class _Early(NamedTuple):
 
     key: str
     using: str
+
+
+def _names_key(model: type[Model], names: Any) -> bool:
+    return bool(names) and any(field.name in names for field in model._meta.pk_fields)
 
 
 def _get_accessor(relation: Any) -> Any:

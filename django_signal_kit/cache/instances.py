@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Model
 
+from django_signal_kit.rows.canonical import canonical_key
 from django_signal_kit.rows.database import Row
 
 
@@ -23,7 +24,7 @@ def update(instance: Model, row: Row) -> Model:
 
 def make_instance(model: type[Model], pk: Any, row: Row, using: str) -> Model:
     """An instance with the key ``pk`` and the values of ``row``; other columns are deferred."""
-    fields = model._meta.pk_fields
+    fields, pk = model._meta.pk_fields, canonical_key(model, pk)
     key = zip((f.attname for f in fields), pk if len(fields) > 1 else (pk,), strict=True)
     values = {**row, **dict(key)}
     # In the order of the columns, and with the key: a model may have a from_db() of its own.

@@ -10,6 +10,7 @@ import datetime
 import json
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from functools import cache, partial
@@ -82,6 +83,41 @@ class Column:
 def get_columns(model: type[Model]) -> Mapping[str, Column]:
     """The columns of a model by attname."""
     return {field.attname: Column(field, model) for field in model._meta.concrete_fields}
+
+
+@cache
+def _get_key_columns(model: type[Model]) -> tuple[Column, ...]:
+    columns = get_columns(model)
+    return tuple(columns[field.attname] for field in model._meta.pk_fields)
+
+
+def canonical_key(model: type[Model], pk: Any) -> Any:
+    """The key as the database gives it back: 5 for "5", one UUID for all its spellings.
+
+    What is no key of the model, or what only the database knows, is left as it is.
+    """
+    columns = _get_key_columns(model)
+    if len(columns) == 1:
+        column = columns[0]
+        return pk if pk.__class__ is column.plain else canonical_value(column, pk)
+    if not isinstance(pk, tuple | list) or len(pk) != len(columns):
+        return pk
+    return tuple(canonical_value(column, value) for column, value in zip(columns, pk, strict=True))
+
+
+def canonical_value(column: Column, value: Any) -> Any:
+    """``value`` as the database gives it back, where that can be said; else as it is."""
+    if value is None or value.__class__ is column.plain:
+        return value
+    try:
+        value = column.canonical(value)
+    except ValueError:
+        field: Any = column.field
+        with suppress(Exception):
+            value = field.to_python(field.get_prep_value(value))
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        return value.astimezone(datetime.UTC)
+    return value
 
 
 def canonical(field: Field[Any, Any], value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BinaryField, CompositePrimaryKey, Model, QuerySet
@@ -19,6 +20,8 @@ Row = Mapping[str, Any]
 
 #: The most keys in one query.
 CHUNK = 500
+
+_LEAST = -(2**63)
 
 
 class Statement(NamedTuple):
@@ -41,6 +44,8 @@ def forget_statements() -> None:
 
 def read_row(model: type[Model], pk: Any, columns: Sequence[Column], using: str) -> Row | None:
     """The row with this key by attname, or None. One query, which locks the row if it can."""
+    if not _is_storable(pk):
+        return None
     connection = connections[using]
     lock_before_reading(connection, model)
     names = tuple([column.attname for column in columns])
@@ -48,7 +53,11 @@ def read_row(model: type[Model], pk: Any, columns: Sequence[Column], using: str)
     try:
         statement = _statements[key]
     except KeyError:
-        statement = _statements[key] = _compile(model, pk, names, connection)
+        try:
+            statement = _statements[key] = _compile(model, pk, names, connection)
+        except EmptyResultSet:
+            # A number that the column cannot hold: the write says so itself.
+            return None
     if statement is None:
         return _read_by_queryset(model, [pk], columns, using).get(pk)
     with connection.cursor() as cursor:
@@ -67,6 +76,7 @@ def read_rows(
     model: type[Model], keys: Sequence[Any], columns: Sequence[Column], using: str
 ) -> dict[Any, Row]:
     """Key -> row by attname, of those that are there; a query for each 500, locked if it can."""
+    keys = [key for key in keys if _is_storable(key)]
     if len(keys) == 1:
         row = read_row(model, keys[0], columns, using)
         return {} if row is None else {keys[0]: row}
@@ -120,6 +130,13 @@ def _read_by_queryset(
             row[name] = None if row[name] is None else bytes(row[name])
         found[pk] = row
     return found
+
+
+def _is_storable(pk: Any) -> bool:
+    """False for a number that no column holds: SQLite does not even look for it."""
+    if pk.__class__ is int:
+        return _LEAST <= pk < -_LEAST
+    return not isinstance(pk, tuple) or all(map(_is_storable, pk))
 
 
 def _prepare(model: type[Model], pk: Any, connection: BaseDatabaseWrapper) -> Any:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-from django.db import connections
+from django.db import connections, router
 from django.db.models import Field, Model
+from django.db.models.base import ModelState
 from django.db.models.query_utils import DeferredAttribute
 
 from django_signal_kit.rows.canonical import Column, canonical, get_columns
@@ -94,7 +95,7 @@ def _wrap_from_db(model: type[Model], original: Callable[..., Model]) -> Callabl
             given = dict(zip(field_names, values, strict=True))
             frozen = {name: _freeze(given[name]) for name, _ in mutable if name in given}
         instance = original(cls, db, field_names, values, **kwargs)
-        instance._state.signal_kit_loaded = (field_names, values, frozen)  # type: ignore[attr-defined]
+        instance._state.signal_kit_loaded = (db, field_names, values, frozen)  # type: ignore[attr-defined]
         return instance
 
     return from_db
@@ -143,20 +144,24 @@ def _wrap_fetch_many(original: Callable[..., None]) -> Callable[..., None]:
 
 def _note_loaded(instance: Model, attnames: Iterable[str]) -> None:
     """The database has just given ``instance`` these values, as far as it has them now."""
-    found, values = _thaw(instance) or {}, instance.__dict__
+    using = instance._state.db
+    found, values = _thaw(instance, using) or {}, instance.__dict__
     for attname in attnames:
         if attname in values:
             found[attname] = _thaw_value(_freeze(values[attname]))
-    instance._state.signal_kit_loaded = found  # type: ignore[attr-defined]
+    instance._state.signal_kit_loaded = using, found  # type: ignore[attr-defined]
 
 
-def get_loaded_row(instance: Model, columns: Sequence[Column]) -> dict[str, Any] | None:
+def get_loaded_row(
+    instance: Model, columns: Sequence[Column], using: str
+) -> dict[str, Any] | None:
     """What was loaded into ``instance``, or last saved from it, by attname; no query.
 
     ``UNKNOWN`` stands for what was not loaded. None if nothing was, or another row: an instance
-    that was made by hand, or that has been given another key since.
+    that was made by hand, that has been given another key since, or that is written into another
+    database than the one it was loaded from and no replica of it.
     """
-    found = _thaw(instance)
+    found = _thaw(instance, using)
     if found is None or not _is_same_row(instance, found):
         return None
     return {column.attname: found.get(column.attname, UNKNOWN) for column in columns}
@@ -189,12 +194,12 @@ def move_forward(unit: UnitOfWork) -> None:
         state: Any = instance._state
         before = state.__dict__.get(_KEY)
         journal.remember_instance(instance, _KEY, before)
-        found = _thaw(instance)
+        found = _thaw(instance, unit.using)
         if found is None or not _is_same_row(instance, found):
             found = {}
         for field in instance._meta.pk_fields:
             found[field.attname] = _get_key(instance, field)
-        state.signal_kit_loaded = found | row
+        state.signal_kit_loaded = unit.using, found | row
 
 
 def _freeze(value: Any) -> Any:
@@ -208,11 +213,21 @@ def _thaw_value(frozen: Any) -> Any:
     return marshal.loads(frozen) if isinstance(frozen, bytes) else copy.deepcopy(frozen)
 
 
-def _thaw(instance: Model) -> dict[str, Any] | None:
+def _holds_same(model: type[Model], alias: str, using: str | None) -> bool:
+    """Is one of the two a replica of the other? A router says so by allowing relations."""
+    one, other = model.__new__(model), model.__new__(model)
+    one._state, other._state = ModelState(), ModelState()
+    one._state.db, other._state.db = alias, using
+    return router.allow_relation(one, other)
+
+
+def _thaw(instance: Model, using: str | None) -> dict[str, Any] | None:
     loaded = instance._state.__dict__.get(_KEY)
-    if loaded is None or isinstance(loaded, dict):
-        return None if loaded is None else dict(loaded)
-    names, values, frozen = loaded
+    if loaded is None or not (loaded[0] == using or _holds_same(type(instance), loaded[0], using)):
+        return None
+    if len(loaded) == 2:
+        return dict(loaded[1])
+    _, names, values, frozen = loaded
     found = dict(zip(names, values, strict=True))
     for name in frozen:
         found[name] = _thaw_value(frozen[name])

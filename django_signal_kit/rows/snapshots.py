@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Field, FileField, JSONField, Model
 from django.db.models.fields import NOT_PROVIDED
 
-from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.canonical import Column, canonical_key, get_columns
+from django_signal_kit.rows.conflicts import Upsert, read_conflicting
 from django_signal_kit.rows.database import Row, read_row, read_rows
 from django_signal_kit.units.unit import UnitOfWork, get_unit
 
 _FORCE_INSERT = "force_insert"
+_UPSERT = "upsert"
+_NEW = "new"
+_FORCE_UPDATE = "force_update"
 _TOGETHER = "together"
 
 #: What is read before a write: model -> its columns. Filled by the registry.
@@ -22,6 +26,22 @@ old_columns: dict[type[Model], list[Column]] = {}
 def note_insert(unit: UnitOfWork) -> None:
     """The write is an INSERT by the caller's word; there is no old row to look for."""
     unit.notes[_FORCE_INSERT] = True
+
+
+def note_upsert(unit: UnitOfWork, upsert: Upsert) -> None:
+    """The write inserts rows, or changes those that stand in their way."""
+    unit.notes[_UPSERT] = upsert
+
+
+def is_upsert() -> bool:
+    """Is an upsert in progress? It knows of no row whether it is new."""
+    unit = get_unit()
+    return unit is not None and _UPSERT in unit.notes
+
+
+def note_update(unit: UnitOfWork) -> None:
+    """The write is an UPDATE by the caller's word, though the instance may have been made anew."""
+    unit.notes[_FORCE_UPDATE] = True
 
 
 def note_together(unit: UnitOfWork, model: type[Model], instances: Iterable[Model]) -> None:
@@ -46,16 +66,33 @@ def note_read(
 
     ``columns``: those that will be asked for; by default what receivers of the model ask for.
     """
-    note_together(unit, model, rows)
     if columns is None:
         columns = old_columns.get(model, ())
     known = [(column, column.attname, column.plain) for column in columns]
-    for row in rows:
-        values = row.__dict__
-        unit.notes["old", id(row)] = {
-            name: value if (value := values[name]).__class__ is plain else _detach(column, value)
+    old = [
+        {
+            name: value
+            if (value := row.__dict__[name]).__class__ is plain
+            else detach(column, value)
             for column, name, plain in known
         }
+        for row in rows
+    ]
+    note_old(unit, model, rows, old)
+
+
+def note_old(
+    unit: UnitOfWork, model: type[Model], rows: Iterable[Model], old: Iterable[Row]
+) -> None:
+    """What is known of each of ``rows``, which are written together, before the write."""
+    note_together(unit, model, rows)
+    for row, values in zip(rows, old, strict=True):
+        unit.notes["old", id(row)] = values
+
+
+def note_new(unit: UnitOfWork, row: Model, values: Row) -> None:
+    """What these columns of ``row`` are after the write, whatever the instance holds."""
+    unit.notes.setdefault(_NEW, {})[id(row)] = values
 
 
 def get_old_row(instance: Model, using: str) -> Row | None:
@@ -74,21 +111,25 @@ def get_old_row(instance: Model, using: str) -> Row | None:
     if key not in notes:
         if _FORCE_INSERT in notes:
             notes[key] = None
+        elif _UPSERT in notes:
+            _read_conflicting(unit, model, using)
         elif model in notes.get(_TOGETHER, ()):
             _read_together(unit, model, using)
         else:
-            notes[key] = _read(instance, using) if _may_exist(instance) else None
+            may_exist = _may_exist(instance, is_update=_FORCE_UPDATE in notes)
+            notes[key] = _read(instance, using) if may_exist else None
     return notes.get(key)
 
 
-def _may_exist(instance: Model) -> bool:
+def _may_exist(instance: Model, *, is_update: bool = False) -> bool:
     if not instance._is_pk_set():  # type: ignore[attr-defined]
         return False
-    if not instance._state.adding:
+    if is_update or not instance._state.adding:
         return True
     # Like Model.save(): a key that has a default is never looked up for a new instance.
-    pk = instance._meta.pk
-    return pk.default is NOT_PROVIDED and pk.db_default is NOT_PROVIDED
+    return not all(
+        field.has_default() or field.has_db_default() for field in instance._meta.pk_fields
+    )
 
 
 def _get_old_columns(model: type[Model]) -> Sequence[Column]:
@@ -97,18 +138,27 @@ def _get_old_columns(model: type[Model]) -> Sequence[Column]:
 
 def _read(instance: Model, using: str) -> Row | None:
     model = type(instance)
-    return read_row(model, instance.pk, _get_old_columns(model), using)
+    return read_row(model, canonical_key(model, instance.pk), _get_old_columns(model), using)
 
 
 def _read_together(unit: UnitOfWork, model: type[Model], using: str) -> None:
     instances: dict[Any, list[Model]] = {}
     for instance in unit.notes[_TOGETHER][model]:
-        instances.setdefault(instance.pk, []).append(instance)
+        instances.setdefault(canonical_key(model, instance.pk), []).append(instance)
         unit.notes["old", id(instance)] = None
     rows = read_rows(model, list(instances), _get_old_columns(model), using)
     for pk, row in rows.items():
-        for instance in instances[pk]:
+        for instance in instances.get(canonical_key(model, pk), ()):
             unit.notes["old", id(instance)] = row
+
+
+def _read_conflicting(unit: UnitOfWork, model: type[Model], using: str) -> None:
+    upsert: Upsert = unit.notes[_UPSERT]
+    found: Mapping[int, Row] = {}
+    if not unit.done:
+        found = read_conflicting(model, upsert, _get_old_columns(model), using)
+    for obj in upsert.objs:
+        unit.notes["old", id(obj)] = found.get(id(obj))
 
 
 def get_new_row(instance: Model, fields: Iterable[Field[Any, Any]], using: str) -> Row:
@@ -123,6 +173,21 @@ def get_new_row(instance: Model, fields: Iterable[Field[Any, Any]], using: str) 
 
 def get_new_values(instance: Model, columns: Sequence[Column], using: str) -> Row:
     """:func:`get_new_row` for columns."""
+    unit = get_unit()
+    if unit is None or not (_UPSERT in unit.notes or _NEW in unit.notes):
+        return _get_new_values(instance, columns, using)
+    known: Row = unit.notes.get(_NEW, {}).get(id(instance), {})
+    if _UPSERT in unit.notes:
+        # Of a row that was there it leaves the other columns as they were.
+        upsert, old = unit.notes[_UPSERT], unit.notes.get(("old", id(instance))) or {}
+        kept = [column.attname for column in columns if not upsert.writes(column)]
+        known = {name: old[name] for name in kept if name in old}
+    unknown = [column for column in columns if column.attname not in known]
+    row = {column.attname: known[column.attname] for column in columns if column not in unknown}
+    return row | _get_new_values(instance, unknown, using)
+
+
+def _get_new_values(instance: Model, columns: Sequence[Column], using: str) -> dict[str, Any]:
     row: dict[str, Any] = {}
     unsure: list[Column] = []
     values = instance.__dict__
@@ -149,14 +214,18 @@ def _read_back(instance: Model, columns: Sequence[Column], using: str) -> Row:
     together = () if unit is None else unit.notes.get(_TOGETHER, {}).get(model, ())
     names = tuple(column.attname for column in columns)
     cache: dict[Any, Row] = {} if unit is None else unit.notes.setdefault((model, names), {})
-    if instance.pk not in cache:
-        keys = [other.pk for other in together] or [instance.pk]
-        cache.update(read_rows(model, keys, columns, using))
-    return cache.get(instance.pk) or dict.fromkeys(names)
+    key = canonical_key(model, instance.pk)
+    if key not in cache:
+        keys = [canonical_key(model, other.pk) for other in together] or [key]
+        rows = read_rows(model, keys, columns, using)
+        cache.update({canonical_key(model, pk): row for pk, row in rows.items()})
+    return cache.get(key) or dict.fromkeys(names)
 
 
-def _detach(column: Column, value: Any) -> Any:
+def detach(column: Column, value: Any) -> Any:
     """What an instance has just been given by the database, apart from the instance."""
+    if value.__class__ is column.plain:
+        return value
     if isinstance(column.field, FileField | JSONField):
         return column.canonical(value)
     return bytes(value) if isinstance(value, memoryview) else value

@@ -88,6 +88,22 @@ class LastModified(ModelReceiver):
             stamps = (self.field, self.by_field)
             update_fields += [name for name in stamps if name and name not in update_fields]
 
+    def pre_bulk_update(
+        self,
+        sender: type[Model],
+        objs: Sequence[Model],
+        fields: MutableSet[str],
+        using: str,
+        **kwargs: Any,
+    ) -> None:
+        # What the caller names himself is written as he has set it.
+        given = [name for name in self.get_stamp_fields(sender) if name in fields]
+        for instance in objs:
+            values = [_get(instance, name) for name in given]
+            self.pre_save(instance=instance, using=using, update_fields=fields)
+            for name, value in values:
+                setattr(instance, name, value)
+
     def pre_queryset_update(
         self, sender: type[Model], values: dict[str, Any], using: str, **kwargs: Any
     ) -> None:
@@ -122,6 +138,14 @@ class LastModified(ModelReceiver):
         if update_fields is not None:
             # The very set that the save hands on to its SQL.
             update_fields.add(name)
+
+
+def _get(instance: Model, name: str) -> tuple[str, Any]:
+    """A value, and the name by which it is set: a row that is pointed to is not loaded for it."""
+    field: Any = instance._meta.get_field(name)
+    if field.is_relation and not field.is_cached(instance):
+        name = field.attname
+    return name, getattr(instance, name)
 
 
 def _can_point(instance: Model, editor: Any) -> bool:

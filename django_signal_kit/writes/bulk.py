@@ -1,8 +1,7 @@
-"""The writes about which Django is silent: bulk_create, bulk_update and QuerySet.update().
+"""The writes about which Django is silent: bulk_create() and bulk_update().
 
-Their async twins, ``update_or_create`` and related managers come through here too, and so does the
-SET_NULL or SET_DEFAULT of a deletion. A covered one is a unit of work with a signal before and one
-after it; of what it writes nothing else is read, unless a receiver of the model asks for the rows.
+Their async twins and related managers come through here, too. A covered one is a unit of work with
+a signal before and one after it.
 """
 
 from __future__ import annotations
@@ -10,32 +9,47 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections
-from django.db.models import CompositePrimaryKey, Model, QuerySet
-from django.db.models.query import ModelIterable
-from django.db.models.sql import UpdateQuery
+from django.db.models import Model, QuerySet
 
 from django_signal_kit import signals
 from django_signal_kit.rows import memory, snapshots
-from django_signal_kit.rows.database import lock_rows
-from django_signal_kit.units.journal import CHUNK
-from django_signal_kit.units.locking import lock_before_reading
+from django_signal_kit.rows.canonical import canonical_key
+from django_signal_kit.rows.conflicts import Upsert
+from django_signal_kit.rows.database import CHUNK
 from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes import late
 from django_signal_kit.writes.instances import UpdateFields, remember
 from django_signal_kit.writes.late import waiting
-from django_signal_kit.writes.locality import is_row_by_row
+from django_signal_kit.writes.matched import lock
 from django_signal_kit.writes.migrating import is_silent
 
 #: Model -> does a receiver that hears bulk writes of it flush before the commit?
 covered: dict[type[Model], bool] = {}
-#: Models of which a receiver asks for the rows of QuerySet.update().
-read: set[type[Model]] = set()
 
-# bulk_update() calls update() for each batch, which is not to be heard again.
-_hushed: ContextVar[type[Model] | None] = ContextVar("signal_kit_hushed", default=None)
+
+class _Statements(NamedTuple):
+    """Those of a bulk_update(): it calls update() for each batch, which is not heard again."""
+
+    model: type[Model]
+    #: What each of them finds, by its keys; None if they find all that is there.
+    found: list[set[Any]] | None
+
+
+_hushed: ContextVar[_Statements | None] = ContextVar("signal_kit_hushed", default=None)
+
+
+def is_hushed(queryset: QuerySet[Any]) -> bool:
+    """Is this the update() of a bulk_update() that is heard as such?"""
+    statements = _hushed.get()
+    if statements is None or statements.model is not queryset.model:
+        return False
+    if statements.found is not None:
+        # Before it: afterwards the rows may not match any more.
+        statements.found.append(_find_keys(queryset, queryset.db))
+    return True
 
 
 def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,13 +71,21 @@ def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
         objs = list(objs)
         if not objs:
             return original(self, objs, batch_size, *conflicts)
-        update_fields = None if update_fields is None else list(update_fields)
+        model = self.model
+        if update_fields is not None:
+            update_fields = list(dict.fromkeys(_get_names(model, update_fields)))
         unique_fields = None if unique_fields is None else list(unique_fields)
         self._for_write = True  # type: ignore[attr-defined]
         is_atomic = covered[self.model]
         undo = _remember_all(objs) if is_atomic else None
         with UnitOfWork(self.db, atomic=is_atomic, undo=undo) as unit:
-            snapshots.note_insert(unit)
+            if update_conflicts:
+                upsert = Upsert(
+                    objs, [] if update_fields is None else update_fields, unique_fields
+                )
+                snapshots.note_upsert(unit, upsert)
+            else:
+                snapshots.note_insert(unit)
             snapshots.note_together(unit, self.model, objs)
             sent = {
                 "sender": self.model,
@@ -93,167 +115,90 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
         fields: Iterable[str],
         batch_size: int | None = None,
     ) -> Any:
+        model, query = self.model, self.query
         if waiting:
             late.settle()
-        if self.model not in covered or is_silent((self.model,)):
+        if model not in covered or query.is_sliced or query.combinator or is_silent((model,)):
             return original(self, objs, fields, batch_size)
         objs, fields = list(objs), list(fields)
-        if not objs or not fields:
+        if not objs or not fields or (batch_size is not None and batch_size <= 0):
             return original(self, objs, fields, batch_size)
         self._for_write = True  # type: ignore[attr-defined]
-        is_atomic = covered[self.model]
+        names = UpdateFields(_get_names(model, fields))
+        is_atomic = covered[model]
         undo = _remember_all(objs) if is_atomic else None
         with UnitOfWork(self.db, atomic=is_atomic, undo=undo) as unit:
-            snapshots.note_together(unit, self.model, objs)
-            names = UpdateFields(fields)
-            sent = {"sender": self.model, "objs": objs, "fields": names, "using": self.db}
-            signals.pre_bulk_update.send(**sent)
-            fields += sorted(names.difference(fields))
-            token = _hushed.set(self.model)
+            snapshots.note_together(unit, model, objs)
+            sent = {"sender": model, "fields": names, "using": self.db}
+            each = list({id(obj): obj for obj in objs}.values())
+            signals.pre_bulk_update.send(**sent, objs=each)
+            fields = [*fields, *sorted(names.difference(_get_names(model, fields)))]
+            statements = _Statements(model, [] if query.where else None)
+            token = _hushed.set(statements)
             try:
                 count = original(self, objs, fields, batch_size)
             finally:
                 _hushed.reset(token)
             if count:
                 unit.note_write()
-            signals.post_bulk_update.send(**sent, count=count)
+            batches = _cut(self, objs, fields, batch_size)
+            written = _find_written(self, batches, count, statements.found)
+            snapshots.note_together(unit, model, written)
+            signals.post_bulk_update.send(**sent, objs=written, count=count)
             memory.move_forward(unit)
             return count
 
     return bulk_update
 
 
-def wrap_update(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def update(self: QuerySet[Any], **kwargs: Any) -> Any:
-        model = self.model
-        if waiting:
-            late.settle()
-        if model not in covered or _hushed.get() is model or self.query.is_sliced:
-            return original(self, **kwargs)
-        if is_silent((model,)):
-            return original(self, **kwargs)
-        self._not_support_combined_queries("update")  # type: ignore[attr-defined]
-        self._for_write = True  # type: ignore[attr-defined]
-
-        def write(values: dict[str, Any], keys: list[Any] | None) -> Any:
-            queryset = self if keys is None else _confine(self, keys)
-            return original(queryset, **values)
-
-        return _update(self, self.db, kwargs, write)
-
-    return update
+def _get_names(model: type[Model], fields: Iterable[str]) -> list[str]:
+    """The names of fields: Django takes attnames, too."""
+    return [model._meta.get_field(name).name for name in fields]
 
 
-def wrap_update_batch(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def update_batch(
-        self: UpdateQuery, pk_list: list[Any], values: dict[str, Any], using: str
-    ) -> Any:
-        model = self.model
-        if waiting:
-            late.settle()
-        if model not in covered or is_silent((model,)):
-            return original(self, pk_list, values, using)
-        queryset: QuerySet[Any] = QuerySet(model, using=using)
-
-        def write(values: dict[str, Any], keys: list[Any] | None) -> Any:
-            original(self, pk_list if keys is None else keys, values, using)
-            return len(pk_list)
-
-        return _update(queryset.filter(pk__in=pk_list), using, values, write)
-
-    return update_batch
+def _cut(
+    queryset: QuerySet[Any], objs: list[Any], fields: list[str], batch_size: int | None
+) -> list[dict[Any, Any]]:
+    """The objects by their keys, a dict for each statement; in a statement the first prevails."""
+    meta = queryset.model._meta
+    columns: list[Any] = [meta.pk, meta.pk, *map(meta.get_field, fields)]
+    # As Django cuts them.
+    most = max(connections[queryset.db].ops.bulk_batch_size(columns, objs), 1)
+    size = min(batch_size or most, most)
+    batches = []
+    for start in range(0, len(objs), size):
+        batch: dict[Any, Any] = {}
+        for obj in objs[start : start + size]:
+            batch.setdefault(canonical_key(queryset.model, obj.pk), obj)
+        batches.append(batch)
+    return batches
 
 
-def _update(
+def _find_written(
     queryset: QuerySet[Any],
-    using: str,
-    values: dict[str, Any],
-    write: Callable[[dict[str, Any], list[Any] | None], Any],
-) -> Any:
-    model = queryset.model
-    with UnitOfWork(using, atomic=covered[model]) as unit:
-        values = dict(values)
-        if model not in read:
-            return _update_rows(unit, queryset, values, write, None)
-        rows = list(_read_and_lock(queryset, using)[: CHUNK + 1])
-        if len(rows) <= CHUNK or not is_row_by_row(queryset.query, values.values()):
-            if len(rows) > CHUNK:
-                rows = list(_read_and_lock(queryset, using))
-            return _update_rows(unit, queryset, values, write, rows)
-        # So many that they are told of, and written, part by part.
-        keys = list(_read_and_lock(queryset, using).order_by("pk").values_list("pk", flat=True))
-        del rows
-        count = 0
-        for start in range(0, len(keys), CHUNK):
-            some: QuerySet[Any] = QuerySet(model, using=using).filter(
-                pk__in=keys[start : start + CHUNK]
-            )
-            rows = list(_read_and_lock(some, using))
-            count += _update_rows(unit, queryset, values, write, rows)
-        return count
+    batches: list[dict[Any, Any]],
+    count: int,
+    found: list[set[Any]] | None,
+) -> list[Any]:
+    """One object for each row that was written: the one whose values it has got."""
+    if found is None:
+        if count != sum(map(len, batches)):
+            rows: QuerySet[Any] = QuerySet(queryset.model, using=queryset.db)
+            every = list(set().union(*batches))
+            parts = [every[start : start + CHUNK] for start in range(0, len(every), CHUNK)]
+            there = [_find_keys(rows.filter(pk__in=part), queryset.db) for part in parts]
+            found = [set().union(*there)] * len(batches)
+        else:
+            found = [set(batch) for batch in batches]
+    written: dict[Any, Any] = {}
+    for batch, keys in zip(batches, found, strict=True):
+        written |= {key: obj for key, obj in batch.items() if key in keys}
+    return list(written.values())
 
 
-def _update_rows(
-    unit: UnitOfWork,
-    queryset: QuerySet[Any],
-    values: dict[str, Any],
-    write: Callable[[dict[str, Any], list[Any] | None], Any],
-    rows: list[Any] | None,
-) -> Any:
-    """Update ``rows`` and no others; all that match, and nobody has read, if it is None."""
-    model = queryset.model
-    keys = None
-    unit.notes.clear()
-    if rows is not None:
-        snapshots.note_read(unit, model, rows)
-        keys = [row.pk for row in rows]
-    sent = {"sender": model, "queryset": queryset, "values": values, "using": unit.using}
-    signals.pre_queryset_update.send(**sent, rows=rows)
-    count = write(values, keys)
-    if count:
-        unit.note_write()
-    _assign(rows or (), model, values)
-    signals.post_queryset_update.send(**sent, rows=rows, count=count)
-    return count
-
-
-def _read_and_lock(queryset: QuerySet[Any], using: str) -> QuerySet[Any]:
-    """The rows as they are, to be read and locked where the database can, so that what is read is
-    what is updated."""
-    rows = queryset._chain()  # type: ignore[attr-defined]
-    query = rows.query
-    is_composite = isinstance(queryset.model._meta.pk, CompositePrimaryKey)
-    if query.group_by is not None or query.distinct or query.values_select or is_composite:
-        # What is grouped cannot be locked, nor can Django name the table of a composite key; the
-        # keys are found by a subquery.
-        plain: QuerySet[Any] = QuerySet(queryset.model, using=using)
-        rows = plain.filter(pk__in=rows.order_by().values("pk"))
-        query = rows.query
-    rows._iterable_class = ModelIterable
-    rows._prefetch_related_lookups = ()
-    query.select_related = False
-    query.clear_ordering(force=True)
-    query.clear_deferred_loading()
-    rows = rows.using(using)
-    lock_before_reading(connections[using], queryset.model)
-    return lock_rows(rows, connections[using])
-
-
-def _confine(queryset: QuerySet[Any], keys: list[Any]) -> QuerySet[Any]:
-    return queryset.filter(pk__in=keys)
-
-
-def _assign(rows: Iterable[Model], model: type[Model], values: dict[str, Any]) -> None:
-    """Give instances the new values; expressions stay, and are read back if asked for."""
-    assigned: dict[str, Any] = {}
-    for name, value in values.items():
-        field: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
-        assigned[field.name if isinstance(value, Model) else field.attname] = value
-    for row in rows:
-        for name, value in assigned.items():
-            setattr(row, name, value)
+def _find_keys(queryset: QuerySet[Any], using: str) -> set[Any]:
+    rows = lock(queryset, using).values_list("pk", flat=True)
+    return {canonical_key(queryset.model, pk) for pk in rows}
 
 
 def _remember_all(objs: list[Any]) -> Callable[[], None]:

@@ -31,7 +31,7 @@ from django.db.models.sql import UpdateQuery
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.units import transactions
 from django_signal_kit.units.unit import UnitOfWork
-from django_signal_kit.writes import bulk, late, migrating
+from django_signal_kit.writes import bulk, late, migrating, updates
 from django_signal_kit.writes.captured import leads_to, mark
 from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
 from django_signal_kit.writes.late import waiting
@@ -70,14 +70,14 @@ def cover(signal_name: str, model: type[Model], is_atomic: bool, is_read: bool) 
     covered = _COVERED.get(signal_name, bulk.covered)
     covered[model] = covered.get(model, False) or is_atomic
     if is_read:
-        bulk.read.add(model)
+        updates.read.add(model)
 
 
 def uncover() -> None:
     """Leave all models to Django alone. ``settle()`` has to follow."""
     for covered in (saved, deleted, linked, bulk.covered):
         covered.clear()
-    bulk.read.clear()
+    updates.read.clear()
 
 
 def settle(*, is_heard: bool) -> None:
@@ -148,6 +148,8 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
                 check_recursion(unit)
             if force_insert:
                 snapshots.note_insert(unit)
+            elif force_update or raw:
+                snapshots.note_update(unit)
             if update_fields is not None:
                 update_fields = UpdateFields(update_fields)
             state = self._state
@@ -245,8 +247,8 @@ _METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
 _BULK_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (QuerySet, "bulk_create", bulk.wrap_bulk_create),
     (QuerySet, "bulk_update", bulk.wrap_bulk_update),
-    (QuerySet, "update", bulk.wrap_update),
-    (UpdateQuery, "update_batch", bulk.wrap_update_batch),
+    (QuerySet, "update", updates.wrap_update),
+    (UpdateQuery, "update_batch", updates.wrap_update_batch),
 )
 _TRANSACTION_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = tuple(
     (BaseDatabaseWrapper, name, make) for name, make in transactions.WRAPPERS.items()

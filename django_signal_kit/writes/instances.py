@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from django.db.models import Model
 
+from django_signal_kit.units.unit import get_unit
+
 _MISSING = object()
 
 
@@ -39,3 +41,21 @@ def remember(instance: Model) -> Callable[[], None]:
                 instance.__dict__.pop(field.attname, None)
 
     return restore
+
+
+def note_created(instance: Model) -> None:
+    """A bulk write has made the row of ``instance``, and receivers are told of it."""
+    instance._state.signal_kit_created = True  # type: ignore[attr-defined]
+
+
+def is_sent_by_hand(instance: Model) -> bool:
+    """Is the post_save that is heard of ``instance`` none of the write that is in progress?
+
+    Projects send one for each row after a bulk write, for receivers of their own.
+    """
+    unit = get_unit()
+    return unit is None or unit.instance is not instance
+
+
+def was_created_in_bulk(instance: Model) -> bool:
+    return "signal_kit_created" in instance._state.__dict__

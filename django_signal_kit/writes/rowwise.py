@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 from django.db.models import Model
 
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.units.unit import get_unit
+from django_signal_kit.writes.instances import note_created
 
 Function: TypeAlias = Callable[..., Any]
 #: An instance, and the arguments of its pre_save or post_save.
@@ -46,7 +48,7 @@ def _spread(function: Function, split: Callable[..., Iterable[Call]]) -> Functio
 
         @wraps(function)
         async def receive(signal: Any, sender: Any, using: str, **arguments: Any) -> None:
-            for instance, more in split(**arguments):
+            for instance, more in _in_progress(split(**arguments)):
                 await function(
                     signal=signal, sender=sender, instance=instance, using=using, **more
                 )
@@ -55,10 +57,23 @@ def _spread(function: Function, split: Callable[..., Iterable[Call]]) -> Functio
 
         @wraps(function)
         def receive(signal: Any, sender: Any, using: str, **arguments: Any) -> None:
-            for instance, more in split(**arguments):
+            for instance, more in _in_progress(split(**arguments)):
                 function(signal=signal, sender=sender, instance=instance, using=using, **more)
 
     return receive
+
+
+def _in_progress(calls: Iterable[Call]) -> Iterator[Call]:
+    """``calls``; while one is made, its instance is what the unit of work writes."""
+    unit = get_unit()
+    for instance, more in calls:
+        if unit is not None:
+            unit.instance = instance
+        if more.get("created"):
+            note_created(instance)
+        yield instance, more
+    if unit is not None:
+        unit.instance = None
 
 
 def _split_pre_create(objs: Iterable[Model], **arguments: Any) -> Iterable[Call]:

@@ -58,7 +58,7 @@ def test_loading_costs_no_query_and_keeps_the_very_values(audit: Any) -> None:
     with CaptureQueriesContext(connection) as queries:
         tags = list(Tag.objects.all())
     assert len(queries) == 1
-    names, values, frozen = tags[0]._state.signal_kit_loaded  # type: ignore[attr-defined]
+    _, names, values, frozen = tags[0]._state.signal_kit_loaded  # type: ignore[attr-defined]
     assert dict(zip(names, values, strict=True)) == {"id": tags[0].pk, "name": tags[0].name}
     assert not frozen
 
@@ -558,3 +558,39 @@ def test_restaurants_keep_their_own_fields(audit: Any) -> None:
     restaurant.save(update_fields=["stars"])
     assert changes() == [{"stars": [1, 2]}]
     assert Restaurant.objects.get().stars == 2
+
+
+class OneData:
+    """Both databases hold the same."""
+
+    def allow_relation(self, one: Any, other: Any, **hints: Any) -> bool:
+        return True
+
+
+class TestSeveralDatabases:
+    pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+    def save_elsewhere(self) -> list[Any]:
+        tag = Tag.objects.create(name="here")
+        Tag.objects.using("other").create(pk=tag.pk, name="there")
+        AuditEntry.objects.all().delete()
+        tag = Tag.objects.get()
+        tag.name = "new"
+        tag.save(using="other", update_fields=["name"])
+        tag.name = "newer"
+        tag.save(using="other")
+        tag.save(using="default")
+        return [
+            (entry.using, entry.changes["name"]) for entry in AuditEntry.objects.order_by("pk")
+        ]
+
+    def test_what_was_loaded_from_one_is_not_known_of_another(self, audit: Any) -> None:
+        assert self.save_elsewhere() == [
+            ("other", ["[unknown]", "new"]),
+            ("other", ["new", "newer"]),
+            ("default", ["[unknown]", "newer"]),
+        ]
+
+    def test_what_was_loaded_from_a_replica_is_known(self, audit: Any, settings: Any) -> None:
+        settings.DATABASE_ROUTERS = [OneData()]
+        assert self.save_elsewhere()[0] == ("other", ["here", "new"])

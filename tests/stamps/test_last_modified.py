@@ -502,3 +502,85 @@ def test_a_model_that_lacks_a_field_is_an_error_by_name_and_skipped_by_pattern(
     receiver = wire((LastModified, {"models": ["testapp.*"], **options}))
     assert Product not in registry.get_models(receiver)
     ProductFactory()
+
+
+# Stamps that the caller gives to bulk writes
+
+
+@pytest.mark.parametrize("names", [["updated_at"], ["name", "updated_at"]], ids=str)
+def test_a_stamp_that_a_bulk_update_names_is_kept(stamps: Any, names: list[str]) -> None:
+    products = ProductFactory.create_batch(2)
+    for product in products:
+        product.updated_at = OLD
+    Product.objects.bulk_update(products, names)
+    assert set(Product.objects.values_list("updated_at", flat=True)) == {OLD}
+    assert {product.updated_at for product in products} == {OLD}
+    Product.objects.bulk_update(products, ["stock"])
+    assert not Product.objects.filter(updated_at=OLD).exists()
+
+
+@pytest.mark.parametrize("name", ["editor", "editor_id"])
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_an_editor_that_a_bulk_update_names_is_kept(wire: Any, name: str, is_cached: bool) -> None:
+    wire((LastModified, {"models": [Product], "by_field": "editor"}))
+    ann, bea = UserFactory(), UserFactory()
+    product = ProductFactory()
+    if is_cached:
+        product.editor = bea
+    else:
+        product.editor_id = bea.pk
+    with context(actor=ann), CaptureQueriesContext(connection) as queries:
+        Product.objects.bulk_update([product], [name])
+    assert [query["sql"].split()[0] for query in queries] == ["BEGIN", "UPDATE", "COMMIT"]
+    stored = Product.objects.get()
+    assert stored.editor == product.editor == bea
+    # The one that is not named is stamped.
+    assert stored.updated_at == product.updated_at is not None
+    with context(actor=ann):
+        Product.objects.bulk_update([product], ["updated_at"])
+    assert Product.objects.get().editor == product.editor == ann
+
+
+@pytest.mark.parametrize("name", ["editor", "editor_id"])
+def test_an_editor_that_an_update_names_is_kept(wire: Any, name: str) -> None:
+    wire((LastModified, {"models": [Product], "by_field": "editor"}))
+    ann, bea = UserFactory(), UserFactory()
+    product = ProductFactory()
+    make_old(product)
+    for value in (bea, bea.pk, None):
+        if name == "editor_id" and value is bea:
+            continue
+        with context(actor=ann):
+            Product.objects.update(**{name: value})
+        stored = Product.objects.get()
+        assert stored.editor_id == (None if value is None else bea.pk)
+        assert stored.updated_at > OLD
+    with context(actor=ann):
+        Product.objects.update(updated_at=OLD)
+    assert Product.objects.values_list("editor", "updated_at").get() == (ann.pk, OLD)
+
+
+def test_a_stamp_that_was_not_loaded_is_not_made_up(wire: Any) -> None:
+    wire((LastModified, {"models": [Product]}))
+    make_old(ProductFactory())
+    product = Product.objects.only("name").get()
+    Product.objects.bulk_update([product], ["updated_at"])
+    assert Product.objects.get().updated_at == product.updated_at == OLD
+
+
+class ByHand(LastModified):
+    """Stamps in a way of its own."""
+
+    def pre_save(self, instance: Any, update_fields: Any, **kwargs: Any) -> None:
+        super().pre_save(instance=instance, update_fields=update_fields, **kwargs)
+        instance.slug = "stamped"
+        if update_fields is not None:
+            update_fields.add("slug")
+
+
+def test_a_bulk_update_asks_an_overridden_method(wire: Any) -> None:
+    product = ProductFactory()
+    wire((ByHand, {"models": [Product]}))
+    product.updated_at = OLD
+    Product.objects.bulk_update([product], ["updated_at"])
+    assert Product.objects.values_list("slug", "updated_at").get() == ("stamped", OLD)

@@ -43,7 +43,7 @@ from django_signal_kit.receivers import AuditLog, LastModified, LoginLog, Welcom
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.registry import Declaration, declarations, registry
-from django_signal_kit.writes import bulk, hooks
+from django_signal_kit.writes import bulk, hooks, updates
 from tests.apps.testapp.models import Product, Tag
 from tests.conftest import as_entry
 from tests.factories import UserFactory
@@ -140,7 +140,7 @@ def get_wiring() -> dict[str, Any]:
         "saved": dict(hooks.saved),
         "deleted": dict(hooks.deleted),
         "linked": dict(hooks.linked),
-        "bulk": (dict(bulk.covered), set(bulk.read)),
+        "bulk": (dict(bulk.covered), set(updates.read)),
         "old": {model: len(columns) for model, columns in snapshots.old_columns.items()},
         "loaded": dict(memory.kept),
     }

@@ -131,7 +131,8 @@ def find_family(log: QuerySet[Any], parent: Parent, links: Sequence[Link]) -> Fa
         rows = link.get_rows(parent).order_by("-pk").values_list("pk", flat=True)
         found = list(rows[: MOST_ROWS + 1])
         family.is_cut |= len(found) > MOST_ROWS
-        family.keys[get_kind(link.model, log.db).pk] |= {to_key(pk) for pk in found[:MOST_ROWS]}
+        keys = {to_key(link.model, pk) for pk in found[:MOST_ROWS]}
+        family.keys[get_kind(link.model, log.db).pk] |= keys
     many = []
     for link in links:
         entries = log.filter(content_type=get_kind(link.model, log.db))
@@ -153,7 +154,7 @@ def _add_parents(log: QuerySet[Any], parent: Parent, family: Family) -> None:
     for model in parent.model._meta.get_parent_list():
         key = getattr(parent.row, model._meta.pk.attname, None)
         if key is not None:
-            family.keys[get_kind(model, log.db).pk].add(to_key(key))
+            family.keys[get_kind(model, log.db).pk].add(to_key(model, key))
 
 
 def _find_units(log: QuerySet[Any], parent: Parent, family: Family) -> list[UUID]:

@@ -99,7 +99,9 @@ class Backfill:
             histories = self._read_histories(rows)
             columns = list(get_columns(self.model).values())
             note_read(get_unit(), self.model, rows, columns)  # type: ignore[arg-type]
-            count = sum(self._record(row, histories[to_key(row.pk)], links) for row in rows)
+            count = 0
+            for row in rows:
+                count += self._record(row, histories[to_key(self.model, row.pk)], links)
         self.count += count
 
     def get_rows(self) -> QuerySet[Any, Any]:
@@ -124,7 +126,7 @@ class Backfill:
 
     def _find_missing(self, keys: Sequence[Any]) -> list[Any]:
         """Of these rows those of whose present life the log has no beginning."""
-        texts = [to_key(key) for key in keys]
+        texts = [to_key(self.model, key) for key in keys]
         told = self.entries.filter(object_pk__in=texts, action__in=("create", "delete"))
         last = dict(told.order_by("pk").values_list("object_pk", "action"))
         return [key for key, text in zip(keys, texts, strict=True) if last.get(text) != "create"]
@@ -155,7 +157,7 @@ class Backfill:
 
     def _read_histories(self, rows: Sequence[Model]) -> dict[str, History]:
         histories: dict[str, History] = defaultdict(History)
-        entries = self.entries.filter(object_pk__in=[to_key(row.pk) for row in rows])
+        entries = self.entries.filter(object_pk__in=[to_key(self.model, row.pk) for row in rows])
         fields = entries.order_by("pk").values_list("pk", "object_pk", "action", "changes")
         for id, key, action, changes in fields.iterator(chunk_size=2000):
             if action == "delete":
