@@ -23,10 +23,11 @@ def update(instance: Model, row: Row) -> Model:
 
 
 def make_instance(model: type[Model], pk: Any, row: Row, using: str) -> Model:
-    """An instance with the key ``pk`` and the values of ``row``; other columns are deferred."""
+    """An instance with the values of ``row``, its key among them or ``pk``; other columns are
+    deferred."""
     fields, pk = model._meta.pk_fields, canonical_key(model, pk)
     key = zip((f.attname for f in fields), pk if len(fields) > 1 else (pk,), strict=True)
-    values = {**row, **dict(key)}
+    values = {**dict(key), **row}
     # In the order of the columns, and with the key: a model may have a from_db() of its own.
     names = [f.attname for f in model._meta.concrete_fields if f.attname in values]
     return model.from_db(using, names, [values[name] for name in names])

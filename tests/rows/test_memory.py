@@ -573,7 +573,8 @@ class TestSeveralDatabases:
     def save_elsewhere(self) -> list[Any]:
         tag = Tag.objects.create(name="here")
         Tag.objects.using("other").create(pk=tag.pk, name="there")
-        AuditEntry.objects.all().delete()
+        for alias in ("other", "default"):
+            AuditEntry.objects.using(alias).delete()
         tag = Tag.objects.get()
         tag.name = "new"
         tag.save(using="other", update_fields=["name"])
@@ -581,7 +582,9 @@ class TestSeveralDatabases:
         tag.save(using="other")
         tag.save(using="default")
         return [
-            (entry.using, entry.changes["name"]) for entry in AuditEntry.objects.order_by("pk")
+            (entry.using, entry.changes["name"])
+            for alias in ("other", "default")
+            for entry in AuditEntry.objects.using(alias).order_by("pk")
         ]
 
     def test_what_was_loaded_from_one_is_not_known_of_another(self, audit: Any) -> None:

@@ -137,10 +137,10 @@ def test_an_instance_saved_again_and_again_is_remembered_once_a_savepoint(wire: 
             plain.name = "rolled back"
             plain.save()
             raise KeyError
-        assert plain._state.signal_kit_loaded["name"] == "49"  # type: ignore[attr-defined]
+        assert plain._state.signal_kit_loaded[1]["name"] == "49"  # type: ignore[attr-defined]
         transaction.set_rollback(True)
     loaded = plain._state.signal_kit_loaded  # type: ignore[attr-defined]
-    assert loaded["name"] == "a"
+    assert loaded[1]["name"] == "a"
 
 
 @pytest.mark.parametrize("flush_on", ["before_commit", "after_commit"])
