@@ -7,16 +7,18 @@ from typing import Any, Literal
 
 from django.db.models import Field, Model
 
-from django_signal_kit.audit.entries import Entry, check_entry_model, has_log
+from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.recording import Recorder, is_told_by_child
+from django_signal_kit.conf import conf
 from django_signal_kit.current import get_context
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.canonical import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.memory import get_loaded_row, note_saved
+from django_signal_kit.rows.secrets import is_token_model
 from django_signal_kit.rows.snapshots import get_new_values, get_old_row
-from django_signal_kit.rows.values import UNKNOWN, to_json
+from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.journal import MISSING
 from django_signal_kit.units.unit import FlushOn, get_unit
 from django_signal_kit.wiring.catalog import BULK_SIGNALS
@@ -73,9 +75,9 @@ class AuditLog(ModelReceiver):
         )
 
     def get_actor(self) -> Any:
-        """The user who does this, or None. By default the context's."""
-        actor = get_context()["actor"]
-        return actor if isinstance(actor, Model) and actor.pk is not None else None
+        """The user who does this, or None; of anything else the text is stored. By default the
+        context's."""
+        return get_known(get_context()["actor"])
 
     def get_context(self) -> Mapping[str, Any]:
         """What to store of the context, beside the actor."""
@@ -272,6 +274,9 @@ class AuditLog(ModelReceiver):
             return []
         return [field for field in super().get_m2m_fields(model) if self._records(field.name)]
 
+    def _leaves_out(self, model: type[Model]) -> bool:
+        return is_token_model(model, (*conf.REDACT, *self.redact))
+
     def _records(self, name: str) -> bool:
         return (not self.fields or name in self.fields) and name not in self.exclude_fields
 
@@ -309,7 +314,11 @@ class AuditLog(ModelReceiver):
     ) -> None:
         for instance, keys in change.by_row(set(targets)):
             if keys:
-                changes = {change.field.name: {verb: to_json(sorted(keys, key=_sort_key))}}
+                changes = {
+                    change.field.name: {
+                        verb: self._recorder.to_members(change.field, sorted(keys, key=_sort_key))
+                    }
+                }
                 self.record(instance, action, changes, using=change.using)
 
 

@@ -17,7 +17,8 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from django_signal_kit.audit.entries import get_entry_model, to_key
+from django_signal_kit.audit.entries import get_entry_model
+from django_signal_kit.audit.keys import to_key
 from django_signal_kit.audit.pages.addresses import get_list_url, get_row_url, has_pages
 from django_signal_kit.audit.pages.diff import reveal
 from django_signal_kit.audit.pages.paging import ByKey, Cursor, Page, Pager, Sorted
@@ -89,7 +90,7 @@ class AuditHistoryMixin(ModelAdmin):
         """None if there is no such row, nor ever was; or if this admin hides it."""
         row = self.get_object(request, unquote(object_id))
         if row is not None:
-            return Parent(self.model, to_key(row.pk), row)
+            return Parent(self.model, to_key(self.model, row.pk), row)
         try:
             key = self.model._meta.pk.to_python(unquote(object_id))
             rows = self.model._base_manager.using(self.get_queryset(request).db)
@@ -97,7 +98,7 @@ class AuditHistoryMixin(ModelAdmin):
                 return None
         except (ValidationError, ValueError):
             return None
-        return Parent(self.model, to_key(key), None)
+        return Parent(self.model, to_key(self.model, key), None)
 
     def _get_audit_history(
         self, request: HttpRequest, parent: Parent, cursor: Cursor

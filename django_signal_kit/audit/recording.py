@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from operator import eq
 from typing import Any, NamedTuple, Protocol
 
-from django.db.models import DateField, Field, Model, TimeField
+from django.db.models import DateField, Field, JSONField, Model, TimeField
 
 from django_signal_kit.audit.entries import (
     Circumstances,
@@ -15,16 +15,17 @@ from django_signal_kit.audit.entries import (
     Log,
     encode,
     get_circumstances,
-    to_key,
 )
+from django_signal_kit.audit.keys import get_hider, get_key_hider, get_key_writer
 from django_signal_kit.conf import conf
 from django_signal_kit.current import get_scope
 from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.cleansing import cleanse, find_secrets
+from django_signal_kit.rows.secrets import is_secret_field
 from django_signal_kit.rows.values import (
-    REDACTED,
     UNKNOWN,
+    bounded,
     encode_sorted,
-    is_secret,
     redact,
     redact_with_hash,
     to_json,
@@ -45,6 +46,14 @@ class Plan(NamedTuple):
     secrets: tuple[str, ...]
     #: Names of fields that are written at each change, and are no change by themselves.
     stamps: frozenset[str]
+    #: Attnames of JSON that may have secrets within.
+    documents: tuple[str, ...]
+    #: Name of each foreign key -> the secrets of the row that it leads to.
+    related: tuple[tuple[str, tuple[str, ...]], ...]
+    #: The key of a row as an entry has it.
+    to_key: Callable[[Any], str]
+    #: What takes the secrets out of a key, or None.
+    hide_key: Callable[[Any], Any] | None
 
 
 class Recording(Protocol):
@@ -76,6 +85,7 @@ class Recorder:
         self.is_plain = is_plain
         self.replace: Callable[[Any], str] = redact_with_hash if hash_secrets else redact
         self._plans: dict[type[Model], Plan] = {}
+        self._hiders: dict[Any, Callable[[Any], Any] | None] = {}
 
     @cached_property
     def log(self) -> Log:
@@ -97,7 +107,7 @@ class Recorder:
         self, instance: Model, action: str, changes: Any, using: str, more: Mapping[str, Any]
     ) -> Entry:
         """An entry about a row; ``more`` goes into its context."""
-        key = "" if instance.pk is None else to_key(instance.pk)
+        key = "" if instance.pk is None else self.get_plan(type(instance)).to_key(instance.pk)
         text = self.describe(instance)
         return self._make(type(instance), action, key, text, changes, using, more)
 
@@ -166,7 +176,7 @@ class Recorder:
         told = {**(self.receiver.get_context() if is_told else {}), **more}
         circumstances = get_circumstances(
             self.receiver.get_actor() if is_told else None,
-            encode(to_json(told, self.secrets)) if told else "{}",
+            encode(bounded(told, self.secrets)) if told else "{}",
             None if unit is None else unit.id,
             using,
         )
@@ -182,11 +192,35 @@ class Recorder:
         except Exception:
             # A row that cannot say its name is recorded all the same.
             text = f"{instance._meta.object_name} {instance.pk}"
-        for attname in self.get_plan(type(instance)).secrets:
-            secret = instance.__dict__.get(attname)
-            if isinstance(secret, str) and secret:
-                text = text.replace(secret, REDACTED)
-        return text
+        return cleanse(text, self._find_secrets(instance))
+
+    def get_pk(self, instance: Model) -> Any:
+        """The key of a row as JSON, without secrets."""
+        hide = self.get_plan(type(instance)).hide_key
+        return to_json(instance.pk if hide is None else hide(instance.pk))
+
+    def to_members(self, field: Any, keys: Iterable[Any]) -> list[Any]:
+        """Keys of the rows that a many-to-many field links to, as JSON without secrets."""
+        try:
+            hide = self._hiders[field]
+        except KeyError:
+            hide = self._hiders[field] = get_key_hider(field.related_model)
+        return [to_json(key if hide is None else hide(key)) for key in keys]
+
+    def _find_secrets(self, instance: Model) -> Iterator[Any]:
+        """The values that must not be in a text about the row: its own, and those of rows that it
+        has at hand."""
+        plan, values = self.get_plan(type(instance)), instance.__dict__
+        for attname in plan.secrets:
+            yield values.get(attname)
+        for attname in plan.documents:
+            if values.get(attname).__class__ in (dict, list):
+                yield from find_secrets(values[attname], self.secrets)
+        for name, attnames in plan.related:
+            row = instance._state.fields_cache.get(name)
+            if row is not None:
+                for attname in attnames:
+                    yield row.__dict__.get(attname)
 
 
 def _make_plan(
@@ -209,8 +243,25 @@ def _make_plan(
             )
             for field in fields
         ),
-        tuple(field.attname for field in concrete if is_secret(field.name, extra_secrets)),
+        _list_secrets(model, extra_secrets),
         get_stamps(model),
+        tuple(field.attname for field in concrete if isinstance(field, JSONField)),
+        tuple(
+            (field.name, secrets)
+            for field in concrete
+            if field.remote_field is not None
+            and (secrets := _list_secrets(field.related_model, extra_secrets))
+        ),
+        get_key_writer(model),
+        get_key_hider(model),
+    )
+
+
+def _list_secrets(model: Any, extra_secrets: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        field.attname
+        for field in model._meta.concrete_fields
+        if is_secret_field(field, extra_secrets) or get_hider(field) is not None
     )
 
 
@@ -237,7 +288,10 @@ def get_stamps(model: type[Model]) -> frozenset[str]:
 def _get_store(
     column: Column, extra_secrets: tuple[str, ...], replace: Callable[[Any], str]
 ) -> Callable[[Any], Any]:
-    if is_secret(column.field.name, extra_secrets):
+    hide = get_hider(column.field)
+    if hide is not None:
+        return hide
+    if is_secret_field(column.field, extra_secrets):
         return replace
     if column.plain is str:
         return _store_text
