@@ -192,7 +192,10 @@ class Recorder:
         except Exception:
             # A row that cannot say its name is recorded all the same.
             text = f"{instance._meta.object_name} {instance.pk}"
-        return cleanse(text, self._find_secrets(instance))
+        plan = self.get_plan(type(instance))
+        if not (plan.secrets or plan.documents or plan.related):
+            return text
+        return cleanse(text, self._find_secrets(plan, instance))
 
     def get_pk(self, instance: Model) -> Any:
         """The key of a row as JSON, without secrets."""
@@ -207,20 +210,21 @@ class Recorder:
             hide = self._hiders[field] = get_key_hider(field.related_model)
         return [to_json(key if hide is None else hide(key)) for key in keys]
 
-    def _find_secrets(self, instance: Model) -> Iterator[Any]:
+    def _find_secrets(self, plan: Plan, instance: Model) -> Iterator[Any]:
         """The values that must not be in a text about the row: its own, and those of rows that it
         has at hand."""
-        plan, values = self.get_plan(type(instance)), instance.__dict__
+        values = instance.__dict__
         for attname in plan.secrets:
             yield values.get(attname)
         for attname in plan.documents:
             if values.get(attname).__class__ in (dict, list):
                 yield from find_secrets(values[attname], self.secrets)
-        for name, attnames in plan.related:
-            row = instance._state.fields_cache.get(name)
-            if row is not None:
-                for attname in attnames:
-                    yield row.__dict__.get(attname)
+        at_hand = instance._state.fields_cache
+        if at_hand:
+            for name, attnames in plan.related:
+                if (row := at_hand.get(name)) is not None:
+                    for attname in attnames:
+                        yield row.__dict__.get(attname)
 
 
 def _make_plan(

@@ -34,9 +34,12 @@ def cleanse(text: str, secrets: Iterable[Any]) -> str:
 
     A number is taken out where it stands for itself, not where it is a part of a longer one.
     """
+    likely = [secret for secret in secrets if not _is_absent(secret, text)]
+    if not likely:
+        return text
     spans = [
         span
-        for secret in secrets
+        for secret in likely
         for form, is_number in get_forms(secret, len(text))
         for span in _find(text, form, is_number)
     ]
@@ -49,6 +52,18 @@ def cleanse(text: str, secrets: Iterable[Any]) -> str:
     return "".join([*parts, text[position:]])
 
 
+def _is_absent(secret: Any, text: str) -> bool:
+    """Is it sure at a glance that ``secret`` is not in ``text``?"""
+    if secret.__class__ is not str:
+        return secret is None
+    # A text of letters and digits has no other form, and the other forms are no shorter.
+    return (
+        not secret
+        or len(secret) > len(text)
+        or (secret.isascii() and secret.isalnum() and secret not in text)
+    )
+
+
 def hide_tokens(text: str) -> str:
     """``text``, such as a path, without what looks like a token of Django's or a JWT."""
     # Most have no digit run that long, and no "eyJ".
@@ -59,9 +74,11 @@ def find_secrets(value: Any, extra: tuple[str, ...] = (), depth: int = 0) -> Ite
     """The values in a JSON value whose keys look like secrets."""
     if depth > _DEEPEST:
         return
-    if isinstance(value, Mapping):
+    # Classes of abc are slow to ask.
+    cls = value.__class__
+    if cls is dict or (cls is not list and isinstance(value, Mapping)):
         for key, item in value.items():
-            if is_secret(say(key), extra):
+            if is_secret(key if key.__class__ is str else say(key), extra):
                 yield item
             elif item.__class__ in (dict, list):
                 yield from find_secrets(item, extra, depth + 1)
@@ -121,7 +138,7 @@ def _get_forms_of_text(value: str, longest: int) -> Iterator[str]:
     yield value
     if not (value.isascii() and value.isalnum()):
         value = to_text(value)
-        yield from (value, value.strip(), repr(value)[1:-1], json.dumps(value)[1:-1])
+        yield from (value, repr(value)[1:-1], json.dumps(value)[1:-1])
         yield from (quote(value), quote(value, safe=""), str(escape(value)))
 
 
