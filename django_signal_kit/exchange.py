@@ -7,14 +7,15 @@ middleware takes it; and the response brings it back when it is closed.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextvars import ContextVar
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
+from django_signal_kit.current import Strand, context, get_scope
 from django_signal_kit.units.failures import report_failure
 
 KEY = "signal_kit.exchange"
@@ -117,6 +118,74 @@ def resume(request: HttpRequest) -> Exchange | None:
     if exchange is not None:
         _current.set(exchange)
     return exchange
+
+
+def keep_context(response: HttpResponseBase) -> None:
+    """Let the context that holds here hold whenever a streamed response is asked for its next
+    part, and when it is closed; and in between not."""
+    streamed: Any = response
+    if not (getattr(response, "streaming", False) and hasattr(response, "_iterator")):
+        return
+    strand = Strand(context(**(get_scope() or {})))
+    held = _AsyncParts if streamed.is_async else _Parts
+    streamed._iterator = held(strand, streamed._iterator)
+    closers = streamed._resource_closers
+    closers[:] = [_Closer(strand, closer) for closer in closers]
+    # A server may read the file by itself. Reading one of Python's own runs no code of a project.
+    file = getattr(response, "file_to_stream", None)
+    if file is not None and type(file).__module__ != "_io":
+        streamed.file_to_stream = _File(strand, file)
+
+
+class _Parts:
+    def __init__(self, strand: Strand, parts: Iterator[Any]) -> None:
+        self.strand = strand
+        self.parts = parts
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        with self.strand:
+            return next(self.parts)
+
+
+class _AsyncParts:
+    def __init__(self, strand: Strand, parts: AsyncIterator[Any]) -> None:
+        self.strand = strand
+        self.parts = parts
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        with self.strand:
+            return await anext(self.parts)
+
+
+class _Closer:
+    def __init__(self, strand: Strand, close: Callable[[], Any]) -> None:
+        self.strand = strand
+        self.close = close
+
+    def __call__(self) -> Any:
+        with self.strand:
+            return self.close()
+
+
+class _File:
+    """A file for ``wsgi.file_wrapper``."""
+
+    def __init__(self, strand: Strand, file: Any) -> None:
+        self._strand = strand
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, *args: Any) -> Any:
+        with self._strand:
+            return self._file.read(*args)
 
 
 def get_route(request: HttpRequest | None) -> str:

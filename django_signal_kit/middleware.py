@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -16,23 +23,27 @@ from django.utils.module_loading import import_string
 
 from django_signal_kit.conf import conf
 from django_signal_kit.current import context
-from django_signal_kit.exchange import resume
+from django_signal_kit.exchange import keep_context, resume
+from django_signal_kit.rows.cleansing import hide_tokens
 
 #: How MIDDLEWARE names it.
 MIDDLEWARE = "django_signal_kit.middleware.RequestContextMiddleware"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _PATH_LENGTH = 2048
+_WITH_PORT = re.compile(r"\[(?P<v6>[^][]+)\](?::\d{1,5})?|(?P<v4>[0-9.]+):\d{1,5}", re.ASCII)
+_MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 class RequestContextMiddleware:
     """Gives receivers the request's actor, id, address, method and path through ``get_context()``,
     and those that measure requests the status and the route.
 
-    Works under WSGI and ASGI. The actor is looked up when first asked for, so that it may be
-    authenticated late (by a token, in a view). ``X-Request-ID`` is taken if it has 8 to 128
-    letters, digits, dots, dashes or underscores, else an id is made; ``X-Forwarded-For`` is
-    believed only from ``SIGNAL_KIT["TRUSTED_PROXIES"]``. No header, however forged, raises.
+    Works under WSGI and ASGI, and while a response is streamed. The actor is looked up when first
+    asked for, so that it may be authenticated late (by a token, in a view). ``X-Request-ID`` is
+    taken if it has 8 to 128 letters, digits, dots, dashes or underscores, else an id is made;
+    ``X-Forwarded-For`` is believed only from ``SIGNAL_KIT["TRUSTED_PROXIES"]``. No header, however
+    forged, raises.
     """
 
     sync_capable = True
@@ -54,6 +65,7 @@ class RequestContextMiddleware:
         exchange = resume(request)
         with context(**get_request_context(request)):
             response: Any = self.get_response(request)
+            keep_context(response)
         if exchange is not None:
             exchange.respond(request, response)
         return response
@@ -63,6 +75,7 @@ class RequestContextMiddleware:
         try:
             with context(**get_request_context(request)):
                 response: Any = await self.get_response(request)  # type: ignore[misc]
+                keep_context(response)
         except BaseException:
             # The client has gone, and no response will tell of the end.
             if exchange is not None:
@@ -113,7 +126,8 @@ def get_request_context(request: HttpRequest) -> dict[str, Any]:
         "request_id": get_request_id(request),
         "ip": get_ip(request),
         "method": request.method,
-        "path": request.path[:_PATH_LENGTH],
+        # What resets a password is no place, but a secret.
+        "path": hide_tokens(request.path)[:_PATH_LENGTH],
     }
 
 
@@ -124,8 +138,8 @@ def get_request_id(request: HttpRequest) -> str:
 
 def get_ip(request: HttpRequest) -> str | None:
     """The client's address: the last hop that is not one of the trusted proxies."""
-    address = _parse(request.META.get("REMOTE_ADDR", ""))
-    trusted = [ip_network(proxy, strict=False) for proxy in conf.TRUSTED_PROXIES]
+    address = _parse(request.META.get("REMOTE_ADDR") or "")
+    trusted = [_parse_network(proxy) for proxy in conf.TRUSTED_PROXIES]
     hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if trusted else []
     while hops and address is not None and any(address in network for network in trusted):
         hop = _parse(hops.pop())
@@ -136,8 +150,24 @@ def get_ip(request: HttpRequest) -> str | None:
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    """Of ``address``, ``IPv4:port``, ``[IPv6]`` and ``[IPv6]:port``. None for anything else."""
+    match = _WITH_PORT.fullmatch(text.strip())
+    text = (match["v6"] or match["v4"]) if match is not None else text.strip()
     try:
         # The zone of an IPv6 address may be any text, and names an interface of that host only.
-        return ip_address(text.strip().partition("%")[0])
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
+    if isinstance(address, IPv6Address):
+        # So a socket that listens to both calls who comes by IPv4.
+        return address.ipv4_mapped or address
+    # Brackets are for IPv6.
+    return None if match is not None and match["v6"] else address
+
+
+def _parse_network(text: str) -> IPv4Network | IPv6Network:
+    network = ip_network(text, strict=False)
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        first, length = int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96
+        return IPv4Network((first, length))
+    return network

@@ -120,6 +120,11 @@ class ModelReceiver(Receiver):
         """
         return None
 
+    def _leaves_out(self, model: type[Model]) -> bool:
+        """Does a pattern (``"app.*"``, ``"__all__"``) skip ``model`` here, which is covered if it
+        is named outright?"""
+        return False
+
     def get_m2m_fields(
         self, model: type[Model]
     ) -> list[ManyToManyField[Any, Any] | ManyToManyRel]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from collections.abc import AsyncGenerator, Generator
+from functools import partial
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from hypothesis import given
+from hypothesis import strategies as st
 
-from django_signal_kit import context, get_context
+from django_signal_kit import context, get_context, muted, only
+from django_signal_kit.current import get_muted, get_scope
 
 NOBODY = {"actor": None}
 
@@ -189,3 +194,247 @@ def test_the_bridges_between_sync_and_async_carry_it_over() -> None:
 
     with context(actor="ann"):
         assert async_to_sync(ask)() == {"actor": "ann"}
+
+
+# Blocks that end in another order, or run in parts
+
+
+def say() -> Any:
+    return get_context().get("reason")
+
+
+def test_blocks_that_end_in_the_order_in_which_they_began_leave_the_other_one_open() -> None:
+    a, b, c = context(reason="a", a=1), context(reason="b"), context(reason="c", c=1)
+    a.__enter__()
+    b.__enter__()
+    a.__exit__(None, None, None)
+    assert get_context() == {"actor": None, "reason": "b"}
+    c.__enter__()
+    b.__exit__(None, None, None)
+    assert get_context() == {"actor": None, "reason": "c", "c": 1}
+    c.__exit__(None, None, None)
+    assert get_context() == NOBODY
+
+
+def test_a_block_that_nobody_has_opened_here_ends_without_harm() -> None:
+    scope = context(reason="x")
+    with scope:
+        thread = threading.Thread(target=scope.__exit__, args=(None, None, None))
+        thread.start()
+        thread.join()
+        assert say() == "x"
+    scope.__exit__(None, None, None)
+    assert get_context() == NOBODY
+
+
+@given(st.lists(st.integers(0, 5), max_size=30))
+def test_whatever_the_order_the_open_blocks_hold_and_no_others(steps: list[int]) -> None:
+    scopes = [context(**{f"key{number}": number, "last": number}) for number in range(6)]
+    opened: list[int] = []
+    for number in steps:
+        if number in opened:
+            opened.remove(number)
+            scopes[number].__exit__(None, None, None)
+        else:
+            opened.append(number)
+            scopes[number].__enter__()
+        expected = {f"key{number}": number for number in opened}
+        assert get_context() == {
+            **NOBODY,
+            **expected,
+            **({"last": opened[-1]} if opened else {}),
+        }
+    for number in opened:
+        scopes[number].__exit__(None, None, None)
+    assert get_context() == NOBODY
+
+
+@context(reason="import")
+def count(most: int) -> Generator[Any, Any, str]:
+    """Documented."""
+    for number in range(most):
+        given = yield number, say()
+        if given:
+            yield given, say()
+    return "done"
+
+
+def test_a_generator_has_its_context_while_it_runs_and_its_caller_has_not() -> None:
+    found = []
+    with context(reason="caller"):
+        for item in count(2):
+            found += [item, say()]
+    assert found == [(0, "import"), "caller", (1, "import"), "caller"]
+    assert (count.__name__, count.__doc__) == ("count", "Documented.")
+    assert inspect.isgeneratorfunction(count)
+    assert get_context() == NOBODY
+
+
+def test_a_generator_is_sent_values_and_errors_and_returns_as_ever() -> None:
+    def outer() -> Generator[Any, Any, Any]:
+        result = yield from count(1)
+        yield result
+
+    generator = outer()
+    assert next(generator) == (0, "import")
+    assert generator.send("given") == ("given", "import")
+    assert next(generator) == "done"
+
+    @context(reason="x")
+    def careful() -> Generator[Any, Any, Any]:
+        try:
+            yield "first"
+        except KeyError:
+            yield say()
+        finally:
+            ended.append(say())
+
+    ended: list[Any] = []
+    generator = careful()
+    assert next(generator) == "first"
+    assert generator.throw(KeyError()) == "x"
+    generator.close()
+    assert ended == ["x"]
+    generator = careful()
+    next(generator)
+    with pytest.raises(ZeroDivisionError):
+        generator.throw(ZeroDivisionError())
+    generator = careful()
+    next(generator)
+    del generator
+    assert ended == ["x"] * 3
+    assert get_context() == NOBODY
+
+
+def test_generators_that_take_turns_have_each_its_own() -> None:
+    @context(of="generator")
+    def walk(name: str) -> Generator[Any, Any, Any]:
+        with context(reason=name):
+            yield get_context()
+            with context(depth=2):
+                yield get_context()
+            yield get_context()
+        yield get_context()
+
+    found = []
+    with context(reason="caller"):
+        for pair in zip(walk("a"), walk("b"), strict=True):
+            found.append([{k: v for k, v in told.items() if k != "actor"} for told in pair])
+            assert get_context() == {"actor": None, "reason": "caller"}
+    of = {"of": "generator"}
+    assert found == [
+        [{**of, "reason": "a"}, {**of, "reason": "b"}],
+        [{**of, "reason": "a", "depth": 2}, {**of, "reason": "b", "depth": 2}],
+        [{**of, "reason": "a"}, {**of, "reason": "b"}],
+        [{**of, "reason": "caller"}, {**of, "reason": "caller"}],
+    ]
+
+
+def test_a_generator_that_goes_on_in_another_thread_takes_its_context_along() -> None:
+    generator, found = count(2), [next(count(2))]
+    next(generator)
+    thread = threading.Thread(target=lambda: found.append(next(generator)))
+    thread.start()
+    thread.join()
+    assert found == [(0, "import"), (1, "import")]
+    assert get_context() == NOBODY
+
+
+def test_an_async_generator_has_its_context_while_it_runs() -> None:
+    @context(reason="stream")
+    async def stream() -> AsyncGenerator[Any, Any]:
+        try:
+            given = yield say()
+            await asyncio.sleep(0)
+            yield given, say()
+            yield "never"
+        except KeyError:
+            yield "caught", say()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(say())
+
+    ended: list[Any] = []
+
+    async def main() -> Any:
+        found = []
+        generator = stream()
+        found += [await anext(generator), say(), await generator.asend(7), say()]
+        found += [await generator.athrow(KeyError()), say()]
+        await generator.aclose()
+        async for item in stream():
+            found += [item, say()]
+            break
+        both = stream(), stream()
+        found.append([[await anext(one) for one in both], say()])
+        for one in both:
+            await one.aclose()
+        return found
+
+    assert inspect.isasyncgenfunction(stream)
+    assert asyncio.run(main()) == [
+        *("stream", None, (7, "stream"), None, ("caught", "stream"), None),
+        *("stream", None),
+        [["stream", "stream"], None],
+    ]
+    assert set(ended) == {"stream"}
+    assert get_context() == NOBODY
+
+
+def test_what_is_no_plain_function_beneath_one_has_its_context_too() -> None:
+    def plainly(function: Any) -> Any:
+        return lambda *args: function(*args)
+
+    class Waits:
+        async def __call__(self) -> Any:
+            return say()
+
+    async def main() -> Any:
+        waits = context(reason="x")(plainly(Waits()))
+        stream = context(reason="x")(plainly(anything))
+        return [await waits(), await context(reason="x")(Waits())(), [i async for i in stream()]]
+
+    async def anything() -> AsyncGenerator[Any, Any]:
+        yield say()
+
+    assert asyncio.run(main()) == ["x", "x", ["x"]]
+    generator = context(reason="x")(plainly(lambda: (say() for _ in range(2))))()
+    assert [(item, say()) for item in generator] == [("x", None), ("x", None)]
+    assert list(context(reason="y")(partial(count, 1))()) == [(0, "import")]
+    assert get_context() == NOBODY
+
+
+@pytest.mark.parametrize("thing", [int, staticmethod(len), classmethod(len), property(len)])
+def test_what_cannot_be_decorated_says_so_at_once(thing: Any) -> None:
+    with pytest.raises(TypeError, match=r"context\(\) decorates functions, and .* Write it below"):
+        context(reason="x")(thing)
+
+
+def test_a_muted_generator_is_muted_while_it_runs(wire: Any) -> None:
+    wire("django_signal_kit.receivers.RequestTimer")
+
+    @muted("RequestTimer")
+    def quiet() -> Generator[Any, Any, Any]:
+        for _ in range(2):
+            yield get_muted()
+
+    @only()
+    async def alone() -> AsyncGenerator[Any, Any]:
+        yield get_muted()
+
+    async def main() -> Any:
+        return [(item, get_muted()) async for item in alone()]
+
+    nothing: frozenset[str] = frozenset()
+    muted_names = frozenset(("RequestTimer",))
+    assert [(item, get_muted()) for item in quiet()] == [(muted_names, nothing)] * 2
+    assert asyncio.run(main()) == [(muted_names, nothing)]
+
+
+def test_the_scope_is_the_same_object_as_long_as_the_same_blocks_are_open() -> None:
+    with context(reason="a"):
+        scope = get_scope()
+        with context(reason="b"):
+            assert get_scope() is not scope
+        assert get_scope() is scope
+    assert get_scope() is None

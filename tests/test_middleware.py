@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import re
+from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_address
 from typing import Any
+from urllib.request import urlopen
+from wsgiref.util import FileWrapper
 
 import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpResponse, JsonResponse
+from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path
+from hypothesis import given
+from hypothesis import strategies as st
 
-from django_signal_kit import ModelReceiver, get_context
+from django_signal_kit import ModelReceiver, context, get_context, middleware
 from django_signal_kit.middleware import RequestContextMiddleware
 from tests.apps.testapp.models import Tag
 from tests.conftest import run_async
 from tests.factories import UserFactory
+from tests.serving import Visit, serve_wsgi
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -193,7 +203,31 @@ def get_ip(remote: str, forwarded: str | None, trusted: list[str]) -> Any:
         ("10.0.0.1", "", ["10.0.0.0/8"], "10.0.0.1"),
         ("10.0.0.1", "garbage", ["10.0.0.0/8"], "10.0.0.1"),
         ("10.0.0.1", "9.9.9.9, <script>", ["10.0.0.0/8"], "10.0.0.1"),
-        ("10.0.0.1", "9.9.9.9:1234", ["10.0.0.0/8"], "10.0.0.1"),
+        ("10.0.0.1", "9.9.9.9:1234", ["10.0.0.0/8"], "9.9.9.9"),
+        ("10.0.0.1", "1.2.3.4, 9.9.9.9:80, 10.0.0.2:65535", ["10.0.0.0/8"], "9.9.9.9"),
+        ("10.0.0.1", "[2001:db8::5]:443", ["10.0.0.0/8"], "2001:db8::5"),
+        ("10.0.0.1", "[2001:db8::5]", ["10.0.0.0/8"], "2001:db8::5"),
+        ("10.0.0.1", "[fe80::1%eth0]:1", ["10.0.0.0/8"], "fe80::1"),
+        ("10.0.0.1:5000", "9.9.9.9", ["10.0.0.0/8"], "9.9.9.9"),
+        ("10.0.0.1", "2001:db8::5:443", ["10.0.0.0/8"], "2001:db8::5:443"),
+        # So a socket that listens to both calls who comes by IPv4.
+        ("::ffff:10.0.0.1", "9.9.9.9", ["10.0.0.0/8"], "9.9.9.9"),
+        ("::ffff:10.0.0.1", "9.9.9.9", ["::ffff:10.0.0.0/104"], "9.9.9.9"),
+        ("10.0.0.1", "9.9.9.9", ["::ffff:10.0.0.1"], "9.9.9.9"),
+        ("::ffff:a00:1", "9.9.9.9, ::ffff:10.0.0.2", ["10.0.0.0/8"], "9.9.9.9"),
+        ("10.0.0.1", "[::ffff:9.9.9.9]:80", ["10.0.0.0/8"], "9.9.9.9"),
+        ("::ffff:9.9.9.9", None, [], "9.9.9.9"),
+        ("::ffff:9.9.9.9", "1.1.1.1", ["10.0.0.0/8"], "9.9.9.9"),
+        ("10.0.0.1", "9.9.9.9", ["::/0"], "10.0.0.1"),
+        ("10.0.0.1", "9.9.9.9:", ["10.0.0.0/8"], "10.0.0.1"),
+        ("10.0.0.1", "9.9.9.9:http", ["10.0.0.0/8"], "10.0.0.1"),
+        ("10.0.0.1", "9.9.9.9:123456", ["10.0.0.0/8"], "10.0.0.1"),
+        ("10.0.0.1", "localhost:80", ["10.0.0.0/8"], "10.0.0.1"),
+        ("10.0.0.1", "[9.9.9.9]:80", ["10.0.0.0/8"], "10.0.0.1"),
+        ("10.0.0.1", "[]:80", ["10.0.0.0/8"], "10.0.0.1"),
+        ("10.0.0.1", "[2001:db8::5", ["10.0.0.0/8"], "10.0.0.1"),
+        ("10.0.0.1", "9.9.9.9, unknown", ["10.0.0.0/8"], "10.0.0.1"),
+        ("10.0.0.1", "9.9.9.9, \u0661.1.1.1:80", ["10.0.0.0/8"], "10.0.0.1"),
         ("10.0.0.1", "," * 10_000, ["10.0.0.0/8"], "10.0.0.1"),
         ("10.0.0.1", "\x00", ["10.0.0.0/8"], "10.0.0.1"),
         ("::1", "2001:db8::5", ["::1"], "2001:db8::5"),
@@ -294,3 +328,206 @@ def test_requests_that_are_served_at_once_are_apart() -> None:
 
     run_async(main())
     assert sorted(found["request_id"] for found in seen) == [f"request-{n}" for n in range(10)]
+
+
+@given(st.text() | st.from_regex(r"[\[\]0-9a-f.:%, ]*", fullmatch=True), st.text())
+def test_whatever_is_in_the_headers_the_address_is_one_or_nothing(hops: str, remote: str) -> None:
+    for address in (remote, "10.0.0.1", "::ffff:10.0.0.1"):
+        request = RequestFactory().get("/", REMOTE_ADDR=address, HTTP_X_FORWARDED_FOR=hops)
+        with override_settings(SIGNAL_KIT={"TRUSTED_PROXIES": ["10.0.0.0/8"]}):
+            found = middleware.get_ip(request)
+        assert found is None or str(ip_address(found)) == found
+        assert found is None or not found.startswith("::ffff:")
+
+
+def test_the_token_that_resets_a_password_is_not_in_the_path() -> None:
+    token = default_token_generator.make_token(UserFactory())
+    for path_, told in ((f"/reset/MQ/{token}/", "/reset/MQ/[redacted]/"), ("/a/b/", "/a/b/")):
+        RequestContextMiddleware(lambda request: remember())(RequestFactory().get(path_))
+        assert seen[-1]["path"] == told
+
+
+# Streams
+
+closed: list[Any] = []
+
+
+def tell() -> tuple[Any, Any]:
+    found = remember()
+    return found["actor"], found.get("path")
+
+
+def lines() -> Iterator[bytes]:
+    try:
+        for _ in range(2):
+            yield f"{tell()}\n".encode()
+    finally:
+        closed.append(tell())
+
+
+async def async_lines() -> AsyncIterator[bytes]:
+    for _ in range(2):
+        await asyncio.sleep(0)
+        yield f"{await sync_to_async(tell)()}\n".encode()
+    closed.append(tell())
+
+
+class Export(io.RawIOBase):
+    """A file that is made while it is read."""
+
+    def __init__(self) -> None:
+        self.left = 2
+
+    def read(self, size: int = -1) -> bytes:
+        if self.left == 0:
+            return b""
+        self.left -= 1
+        return f"{tell()}\n".encode()
+
+    def close(self) -> None:
+        if not self.closed:
+            closed.append(tell())
+        super().close()
+
+
+class BrokenError(Exception):
+    pass
+
+
+def broken_lines() -> Iterator[bytes]:
+    yield b"one"
+    tell()
+    raise BrokenError
+
+
+stream_urls = [
+    path("lines/", lambda request: StreamingHttpResponse(lines())),
+    path("list/", lambda request: StreamingHttpResponse(str(tell()) + "\n" for _ in range(2))),
+    path("async-lines/", lambda request: StreamingHttpResponse(async_lines())),
+    path("file/", lambda request: FileResponse(Export())),
+    path("plain-file/", lambda request: FileResponse(open(__file__, "rb"))),  # noqa: SIM115
+    path("broken/", lambda request: StreamingHttpResponse(broken_lines())),
+]
+urlpatterns += stream_urls
+
+
+def log_in(client: Any) -> Any:
+    client.force_login(UserFactory(username="ann"))
+    return client
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume:Warning")
+@pytest.mark.parametrize("url", ["/lines/", "/list/", "/async-lines/", "/file/"])
+def test_a_stream_has_the_context_of_its_request_and_who_reads_it_has_not(url: str) -> None:
+    closed.clear()
+    response = log_in(Client()).get(url)
+    parts = []
+    with context(reason="reader"):
+        for part in response if response.is_async else response.streaming_content:
+            assert get_context() == {"actor": None, "reason": "reader"}
+            parts.append(part.decode().strip())
+        response.close()
+        assert get_context() == {"actor": None, "reason": "reader"}
+    assert parts == [str(("ann", url))] * 2
+    assert closed == ([] if url == "/list/" else [("ann", url)])
+    assert get_context() == {"actor": None}
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume:Warning")
+@pytest.mark.parametrize("url", ["/lines/", "/list/", "/async-lines/", "/file/"])
+def test_a_stream_has_its_context_in_an_asgi_server(url: str) -> None:
+    closed.clear()
+
+    async def serve() -> Any:
+        return await Visit(url, host="testserver").run(ASGIHandler())
+
+    visit = run_async(serve())
+    body = b"".join(message.get("body", b"") for message in visit.sent)
+    assert body.decode().splitlines() == [str((None, url))] * 2
+    assert set(closed) <= {(None, url)}
+
+
+def test_streams_that_are_sent_at_once_are_apart() -> None:
+    async def serve() -> Any:
+        urls = ["/async-lines/", "/lines/"] * 3
+        visits = [
+            Visit(url, host="testserver", **{"x-request-id": f"request-{n}"})
+            for n, url in enumerate(urls)
+        ]
+        await asyncio.gather(*(visit.run(ASGIHandler()) for visit in visits))
+
+    with pytest.warns(Warning, match="must consume"):
+        run_async(serve())
+    for number in range(6):
+        told = [found["path"] for found in seen if found["request_id"] == f"request-{number}"]
+        assert len(told) == 3
+        assert len(set(told)) == 1
+
+
+@pytest.mark.parametrize("url", ["/lines/", "/file/", "/async-lines/"])
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume:Warning")
+def test_a_stream_has_its_context_in_a_wsgi_server(url: str) -> None:
+    closed.clear()
+    with serve_wsgi(WSGIHandler()) as address, urlopen(f"{address}{url}", timeout=30) as answer:
+        assert answer.read().decode().splitlines() == [str((None, url))] * 2
+    assert set(closed) == {(None, url)}
+
+
+def test_a_file_of_pythons_own_is_handed_to_the_server_as_it_is() -> None:
+    handed: list[Any] = []
+
+    def wrap(file: Any, size: int) -> Any:
+        handed.append(file)
+        return FileWrapper(file, size)
+
+    for url in ("/plain-file/", "/file/"):
+        environ = RequestFactory().get(url).environ | {"wsgi.file_wrapper": wrap}
+        response = WSGIHandler()(environ, lambda status, headers: None)
+        content = b"".join(response)
+        response.close()
+    plain, made = handed
+    assert isinstance(plain, io.BufferedReader)
+    assert plain.closed
+    assert content.decode().splitlines() == [str((None, "/file/"))] * 2
+    assert made.closed
+    assert get_context() == {"actor": None}
+
+
+def test_a_stream_that_breaks_or_is_left_leaves_nothing_behind() -> None:
+    closed.clear()
+    client = log_in(Client())
+    response = client.get("/broken/")
+    with pytest.raises(BrokenError):
+        list(response.streaming_content)
+    assert seen[-1]["actor"] == "ann"
+    assert get_context() == {"actor": None}
+    response = client.get("/lines/")
+    next(iter(response.streaming_content))
+    response.close()
+    assert closed == [("ann", "/lines/")]
+    assert get_context() == {"actor": None}
+
+
+def test_what_stands_round_the_middleware_holds_for_a_stream_too() -> None:
+    def answer(request: Any) -> StreamingHttpResponse:
+        return StreamingHttpResponse(str(get_context()["tenant"]) for _ in range(2))
+
+    with context(tenant="north"):
+        response = RequestContextMiddleware(answer)(RequestFactory().get("/"))
+    assert list(response.streaming_content) == [b"north", b"north"]
+
+
+def test_a_row_that_a_stream_writes_is_told_of_with_its_request(wire: Any) -> None:
+    def write() -> Iterator[str]:
+        for name in "ab":
+            with context(reason=name):
+                Tag.objects.create(name=name)
+                yield name
+
+    wire(Asks)
+    request = RequestFactory().get("/export/")
+    response = RequestContextMiddleware(lambda request: StreamingHttpResponse(write()))(request)
+    for _ in response.streaming_content:
+        Tag.objects.create(name="of the reader")
+    told = [(found.get("path"), found.get("reason")) for found in seen]
+    assert told == [("/export/", "a"), (None, None), ("/export/", "b"), (None, None)]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.changes import Changes, compare, tell_links
-from django_signal_kit.audit.entries import Entry, check_entry_model, has_log
+from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.recording import Recorder, is_told_by_child
+from django_signal_kit.conf import conf
 from django_signal_kit.current import get_context
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.canonical import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.memory import get_loaded_row, note_saved
+from django_signal_kit.rows.secrets import is_token_model
 from django_signal_kit.rows.snapshots import get_new_values, get_old_row, is_upsert
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.unit import FlushOn, get_unit
@@ -72,9 +75,9 @@ class AuditLog(ModelReceiver):
         )
 
     def get_actor(self) -> Any:
-        """The user who does this, or None. By default the context's."""
-        actor = get_context()["actor"]
-        return actor if isinstance(actor, Model) and actor.pk is not None else None
+        """The user who does this, or None; of anything else the text is stored. By default the
+        context's."""
+        return get_known(get_context()["actor"])
 
     def get_context(self) -> Mapping[str, Any]:
         """What to store of the context, beside the actor."""
@@ -265,6 +268,9 @@ class AuditLog(ModelReceiver):
             return []
         return [field for field in super().get_m2m_fields(model) if self._records(field.name)]
 
+    def _leaves_out(self, model: type[Model]) -> bool:
+        return is_token_model(model, (*conf.REDACT, *self.redact))
+
     def _records(self, name: str) -> bool:
         return (not self.fields or name in self.fields) and name not in self.exclude_fields
 
@@ -298,7 +304,8 @@ class AuditLog(ModelReceiver):
     ) -> None:
         for instance, keys in change.by_row(set(targets)):
             if keys:
-                changes = {change.field.name: tell_links(verb, keys)}
+                to_members = partial(self._recorder.to_members, change.field)
+                changes = {change.field.name: tell_links(verb, keys, to_members)}
                 self.record(instance, action, changes, using=change.using)
 
 

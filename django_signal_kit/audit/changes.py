@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django_signal_kit.audit.plans import Stored
 from django_signal_kit.rows.memory import MISSING
-from django_signal_kit.rows.values import UNKNOWN, to_json
+from django_signal_kit.rows.values import UNKNOWN
 
 Changes = dict[str, Any]
 
@@ -42,9 +42,12 @@ def tell_statement(stored: Stored, values: Mapping[str, Any]) -> Changes:
     return changes
 
 
-def tell_links(verb: str, keys: Iterable[Any]) -> dict[str, Any]:
-    """The rows that were ``"added"`` to a many-to-many field, or ``"removed"``."""
-    return {verb: to_json(sorted(keys, key=_sort_key))}
+def tell_links(
+    verb: str, keys: Iterable[Any], to_members: Callable[[list[Any]], list[Any]]
+) -> dict[str, Any]:
+    """The rows that were ``"added"`` to a many-to-many field, or ``"removed"``; ``to_members``
+    makes JSON of their keys."""
+    return {verb: to_members(sorted(keys, key=_sort_key))}
 
 
 def _list_values(stored: Stored, row: Mapping[str, Any], position: int) -> Changes:

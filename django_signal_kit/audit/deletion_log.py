@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from django.db.models import Field, Model
 
+from django_signal_kit.audit.entries import get_known, get_user_key
 from django_signal_kit.audit.recording import Recorder, is_told_by_child
 from django_signal_kit.current import get_context, get_scope
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.rows.values import say, to_json
+from django_signal_kit.rows.secrets import is_session_model
+from django_signal_kit.rows.values import bounded, say, to_json
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.senders import Coverage
@@ -54,8 +56,7 @@ class DeletionLog(ModelReceiver):
 
     def get_actor(self) -> Any:
         """The user who does this, a text that names who does it, or None."""
-        actor = get_context()["actor"]
-        return None if getattr(actor, "is_anonymous", False) else actor
+        return get_known(get_context()["actor"])
 
     def get_context(self) -> Mapping[str, Any]:
         """What to tell of the context, beside the actor."""
@@ -87,7 +88,7 @@ class DeletionLog(ModelReceiver):
         unit = get_unit()
         line: Line = {
             "model": instance._meta.label,
-            "pk": to_json(instance.pk),
+            "pk": self._recorder.get_pk(instance),
             "object": self._recorder.describe(instance),
             "fields": self.get_values(instance),
             "using": using,
@@ -155,6 +156,10 @@ class DeletionLog(ModelReceiver):
             and field.name not in self.exclude_fields
         ]
 
+    def _leaves_out(self, model: type[Model]) -> bool:
+        # They come and go with each visit.
+        return is_session_model(model)
+
     def _get_circumstances(self) -> Line:
         """Who and why, asked once for all rows of a deletion."""
         unit, scope = get_unit(), get_scope()
@@ -164,8 +169,8 @@ class DeletionLog(ModelReceiver):
             actor = self.get_actor()
             told: Line = {
                 "actor": None if actor is None else say(actor),
-                "actor_pk": to_json(getattr(actor, "pk", None)),
-                "context": to_json(self.get_context(), self._recorder.secrets),
+                "actor_pk": to_json(get_user_key(actor)),
+                "context": bounded(self.get_context(), self._recorder.secrets),
             }
             noted = (scope, told)
             if unit is not None:

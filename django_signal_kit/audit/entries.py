@@ -7,7 +7,6 @@ changed in place before they are written, and a thousand of them are one INSERT.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -17,20 +16,20 @@ from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.utils import timezone
 
 from django_signal_kit.exceptions import Misconfigured
-from django_signal_kit.rows.canonical import canonical_key
 from django_signal_kit.rows.inserting import insert
-from django_signal_kit.rows.values import say, to_json, to_text
+from django_signal_kit.rows.values import say
 from django_signal_kit.signals import audit_entries_created
 from django_signal_kit.units.journal import get_journal
 
 _MAX_SIZE = 4_000_000
-_MAX_KEY = 255
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -99,26 +98,30 @@ def get_kind(model: type[Model], using: str) -> Any:
 
 
 def get_circumstances(actor: Any, context: str, unit: UUID | None, using: str) -> Circumstances:
-    """Of a write that happens now; ``actor`` is a user or None."""
+    """Of a write that happens now; ``actor`` is a user, anything else that has a name, or None."""
     actor_text = "" if actor is None else say(actor)[:255]
-    actor_id = None if actor is None else actor.pk
+    actor_id = get_user_key(actor)
     return Circumstances(timezone.now(), actor_id, actor_text, context, unit, using)
 
 
-def to_key(model: type[Model], pk: Any) -> str:
-    """A primary key as text; a composite one as a JSON list.
+def get_known(actor: Any) -> Any:
+    """``actor``, or None for an anonymous user."""
+    try:
+        return None if actor.is_anonymous is True else actor
+    except Exception:
+        # Anything may be given as an actor.
+        return actor
 
-    It is one text for all forms in which a key may be given: "5", or a UUID in capitals. One that
-    is longer than the column ends with its SHA-256, so that it is still one of its own.
-    """
-    pk = canonical_key(model, pk)
-    if pk.__class__ is int:
-        return str(pk)
-    text = json.dumps(to_json(pk)) if isinstance(pk, tuple) else to_text(str(pk))
-    if len(text) <= _MAX_KEY:
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return f"{text[: _MAX_KEY - len(digest) - 1]}~{digest}"
+
+def get_user_key(actor: Any) -> Any:
+    """The key of a user; None for anything else: the key of a row of another model would name
+    somebody else."""
+    try:
+        user_model = get_user_model()
+    except ImproperlyConfigured:
+        # There are no users here.
+        return None
+    return getattr(actor, user_model._meta.pk.attname) if isinstance(actor, user_model) else None
 
 
 #: Databases that have the tables that an entry needs.

@@ -17,7 +17,8 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from django_signal_kit.audit.entries import get_entry_model, to_key
+from django_signal_kit.audit.entries import get_entry_model
+from django_signal_kit.audit.keys import to_key
 from django_signal_kit.audit.pages.addresses import get_list_url, get_row_url, has_pages
 from django_signal_kit.audit.pages.diff import reveal
 from django_signal_kit.audit.pages.paging import ByKey, Cursor, Page, Pager, Sorted

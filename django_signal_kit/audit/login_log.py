@@ -12,12 +12,19 @@ from django.db import router
 from django.db.models import Model
 from django.utils.functional import LazyObject
 
-from django_signal_kit.audit.entries import Entry, check_entry_model, get_log_alias, has_log
+from django_signal_kit.audit.entries import (
+    Entry,
+    check_entry_model,
+    get_known,
+    get_log_alias,
+    has_log,
+)
 from django_signal_kit.audit.recording import Recorder
 from django_signal_kit.current import context, get_context, get_scope
 from django_signal_kit.middleware import get_request_context
 from django_signal_kit.receiver import Receiver
-from django_signal_kit.rows.values import is_secret, redact_with_hash, say
+from django_signal_kit.rows.secrets import is_secret
+from django_signal_kit.rows.values import redact_with_hash, say
 from django_signal_kit.units.unit import FlushOn
 
 logger = logging.getLogger("django_signal_kit.logins")
@@ -65,11 +72,9 @@ class LoginLog(Receiver):
         self._recorder = Recorder(self, lambda model: (), is_plain=False) if has_log() else None
 
     def get_actor(self) -> Any:
-        """Who does this. By default the user who logs in or out, and nobody if that fails."""
-        actor = get_context()["actor"]
-        # The key of a user of another model would name somebody else.
-        is_user = isinstance(actor, get_user_model()) and actor.pk is not None
-        return actor if is_user else None
+        """Who does this; of what is no user the text is stored. By default who logs in or out, and
+        nobody if that fails."""
+        return get_known(get_context()["actor"])
 
     def get_context(self) -> Mapping[str, Any]:
         """What to store of the context and of the request, beside the actor."""

@@ -12,9 +12,9 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field, Model, QuerySet
 
 from django_signal_kit.audit.decoding import NotDecodable, decode
-from django_signal_kit.audit.entries import to_key
+from django_signal_kit.audit.keys import to_key
 from django_signal_kit.audit.plans import get_stamps
-from django_signal_kit.rows.values import UNKNOWN
+from django_signal_kit.rows.values import UNKNOWN, is_redacted, to_json
 from django_signal_kit.wiring.registry import registry
 
 
@@ -138,8 +138,16 @@ def get_past(
         )
     if not past.exists:
         return None
+    for field, value in zip(model._meta.pk_fields, _as_tuple(target.pk), strict=True):
+        if is_redacted(past.stored.get(field.name)):
+            # By this very key its entries were found.
+            past.stored[field.name] = to_json(value)
     values = {past.fields[name].attname: past.get(name) for name in needed}
     return _make(target, moment, values)
+
+
+def _as_tuple(pk: Any) -> tuple[Any, ...]:
+    return pk if isinstance(pk, tuple) else (pk,)
 
 
 def get_recorded(model: type[Model]) -> set[str]:

@@ -7,10 +7,12 @@ from functools import partial
 from operator import eq
 from typing import Any, NamedTuple, TypeAlias
 
-from django.db.models import DateField, Field, Model, TimeField
+from django.db.models import DateField, Field, JSONField, Model, TimeField
 
+from django_signal_kit.audit.keys import get_hider, get_key_hider, get_key_writer
 from django_signal_kit.rows.canonical import Column, get_columns
-from django_signal_kit.rows.values import encode_sorted, is_secret, redact, to_json
+from django_signal_kit.rows.secrets import is_secret_field
+from django_signal_kit.rows.values import encode_sorted, redact, to_json
 from django_signal_kit.wiring.registry import registry
 
 #: Of each field: its name, attname, what makes JSON of a value that is not None, and whether two
@@ -27,6 +29,14 @@ class Plan(NamedTuple):
     secrets: tuple[str, ...]
     #: Names of fields that are written at each change, and are no change by themselves.
     stamps: frozenset[str]
+    #: Attnames of JSON that may have secrets within.
+    documents: tuple[str, ...]
+    #: Name of each foreign key -> the secrets of the row that it leads to.
+    related: tuple[tuple[str, tuple[str, ...]], ...]
+    #: The key of a row as an entry has it.
+    to_key: Callable[[Any], str]
+    #: What takes the secrets out of a key, or None.
+    hide_key: Callable[[Any], Any] | None
 
 
 def make_plan(
@@ -51,8 +61,25 @@ def make_plan(
             )
             for field in fields
         ),
-        tuple(field.attname for field in concrete if is_secret(field.name, extra_secrets)),
+        _list_secrets(model, extra_secrets),
         get_stamps(model),
+        tuple(field.attname for field in concrete if isinstance(field, JSONField)),
+        tuple(
+            (field.name, secrets)
+            for field in concrete
+            if field.remote_field is not None
+            and (secrets := _list_secrets(field.related_model, extra_secrets))
+        ),
+        get_key_writer(model),
+        get_key_hider(model),
+    )
+
+
+def _list_secrets(model: Any, extra_secrets: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        field.attname
+        for field in model._meta.concrete_fields
+        if is_secret_field(field, extra_secrets) or get_hider(field) is not None
     )
 
 
@@ -66,7 +93,10 @@ def get_stamps(model: type[Model]) -> frozenset[str]:
 def _get_store(
     column: Column, extra_secrets: tuple[str, ...], replace: Callable[[Any], str]
 ) -> Callable[[Any], Any]:
-    if is_secret(column.field.name, extra_secrets):
+    hide = get_hider(column.field)
+    if hide is not None:
+        return hide
+    if is_secret_field(column.field, extra_secrets):
         return replace
     if column.plain is str:
         return _store_text

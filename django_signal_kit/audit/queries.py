@@ -8,10 +8,13 @@ from typing import Any, Self
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import models, router
 from django.utils import timezone
 
-from django_signal_kit.audit.entries import get_kind, to_key
+from django_signal_kit.audit.entries import get_kind
+from django_signal_kit.audit.keys import to_key
 from django_signal_kit.audit.past import Target, get_past
 
 Moment = datetime.datetime | datetime.date
@@ -26,9 +29,8 @@ class AuditEntryQuerySet(models.QuerySet[Any]):
         """Those about a row, which is an instance or, if it is gone, ``(Model, pk)``. Raises
         ValueError for an instance that was never saved."""
         target = _get_target(obj)
-        return self.filter(
-            content_type=get_kind(target.model, self.db), object_pk=to_key(target.model, target.pk)
-        )
+        key = to_key(target.model, target.pk)
+        return self.filter(content_type=get_kind(target.model, self.db), object_pk=key)
 
     def by(self, user: Any) -> Self:
         """Those of what ``user`` did: an instance, a key, or None for what nobody is named for.
@@ -36,6 +38,12 @@ class AuditEntryQuerySet(models.QuerySet[Any]):
         key = getattr(user, "pk", user)
         if key is None and user is not None:
             raise ValueError(f"{user!r} has no key. by(None) finds what nobody is named for.")
+        if isinstance(key, int):
+            try:
+                get_user_model()._meta.pk.run_validators(key)
+            except ValidationError:
+                # No column holds such a number.
+                return self.none()
         return self.filter(actor_id__isnull=True) if key is None else self.filter(actor_id=key)
 
     def between(self, start: Moment, end: Moment) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -15,13 +15,14 @@ from django_signal_kit.audit.entries import (
     Log,
     encode,
     get_circumstances,
-    to_key,
 )
+from django_signal_kit.audit.keys import get_key_hider
 from django_signal_kit.audit.plans import Plan, make_plan
 from django_signal_kit.conf import conf
 from django_signal_kit.current import get_scope
+from django_signal_kit.rows.cleansing import cleanse, find_secrets
 from django_signal_kit.rows.values import (
-    REDACTED,
+    bounded,
     redact,
     redact_with_hash,
     to_json,
@@ -59,6 +60,7 @@ class Recorder:
         self.is_plain = is_plain
         self.replace: Callable[[Any], str] = redact_with_hash if hash_secrets else redact
         self._plans: dict[type[Model], Plan] = {}
+        self._hiders: dict[Any, Callable[[Any], Any] | None] = {}
 
     @cached_property
     def log(self) -> Log:
@@ -84,7 +86,7 @@ class Recorder:
         self, instance: Model, action: str, changes: Any, using: str, more: Mapping[str, Any]
     ) -> Entry:
         """An entry about a row; ``more`` goes into its context."""
-        key = "" if instance.pk is None else to_key(type(instance), instance.pk)
+        key = "" if instance.pk is None else self.get_plan(type(instance)).to_key(instance.pk)
         text = self.describe(instance)
         return self._make(type(instance), action, key, text, changes, using, more)
 
@@ -148,7 +150,7 @@ class Recorder:
         told = {**(self.receiver.get_context() if is_told else {}), **more}
         circumstances = get_circumstances(
             self.receiver.get_actor() if is_told else None,
-            encode(to_json(told, self.secrets)) if told else "{}",
+            encode(bounded(told, self.secrets)) if told else "{}",
             None if unit is None else unit.id,
             using,
         )
@@ -164,11 +166,39 @@ class Recorder:
         except Exception:
             # A row that cannot say its name is recorded all the same.
             text = f"{instance._meta.object_name} {instance.pk}"
-        for attname in self.get_plan(type(instance)).secrets:
-            secret = instance.__dict__.get(attname)
-            if isinstance(secret, str) and secret:
-                text = text.replace(secret, REDACTED)
-        return text
+        plan = self.get_plan(type(instance))
+        if not (plan.secrets or plan.documents or plan.related):
+            return text
+        return cleanse(text, self._find_secrets(plan, instance))
+
+    def get_pk(self, instance: Model) -> Any:
+        """The key of a row as JSON, without secrets."""
+        hide = self.get_plan(type(instance)).hide_key
+        return to_json(instance.pk if hide is None else hide(instance.pk))
+
+    def to_members(self, field: Any, keys: Iterable[Any]) -> list[Any]:
+        """Keys of the rows that a many-to-many field links to, as JSON without secrets."""
+        try:
+            hide = self._hiders[field]
+        except KeyError:
+            hide = self._hiders[field] = get_key_hider(field.related_model)
+        return [to_json(key if hide is None else hide(key)) for key in keys]
+
+    def _find_secrets(self, plan: Plan, instance: Model) -> Iterator[Any]:
+        """The values that must not be in a text about the row: its own, and those of rows that it
+        has at hand."""
+        values = instance.__dict__
+        for attname in plan.secrets:
+            yield values.get(attname)
+        for attname in plan.documents:
+            if values.get(attname).__class__ in (dict, list):
+                yield from find_secrets(values[attname], self.secrets)
+        at_hand = instance._state.fields_cache
+        if at_hand:
+            for name, attnames in plan.related:
+                if (row := at_hand.get(name)) is not None:
+                    for attname in attnames:
+                        yield row.__dict__.get(attname)
 
 
 def is_told_by_child(teller: object, instance: Model) -> bool:

@@ -19,7 +19,7 @@ from django_signal_kit.audit.decoding import NotDecodable, decode
 from django_signal_kit.audit.plans import get_stamps
 from django_signal_kit.current import context
 from django_signal_kit.rows.database import lock_rows
-from django_signal_kit.rows.values import UNKNOWN, to_json
+from django_signal_kit.rows.values import UNKNOWN, is_redacted, to_json
 from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import batch
 
@@ -66,6 +66,10 @@ def _get_model(entry: Any) -> type[Model]:
         raise RevertError(f"Entry {entry.pk} tells of no change of a row ({entry.action}).")
     if not entry.object_pk:
         raise RevertError(f"Entry {entry.pk} is about a whole statement, and names no row.")
+    if "[redacted " in entry.object_pk:
+        raise RevertError(
+            f"Entry {entry.pk} is about a row whose key is a secret, which the log does not have."
+        )
     if entry.using not in connections:
         raise RevertError(
             f"Entry {entry.pk} is about the database {entry.using!r}, which is gone."
@@ -175,6 +179,12 @@ def _revert_links(entry: Any, model: type[Model], force: bool) -> None:
 
 
 def _check_is_still(entry: Any, row: Model, field: Field[Any, Any], new: Any) -> None:
+    if is_redacted(new):
+        # What is there may be said as little as what was there.
+        raise RevertError(
+            f"{field} was redacted: nobody can tell if it has changed since entry {entry.pk}.",
+            by_force="sets it back all the same",
+        )
     present = to_json(getattr(row, field.attname))
     if present != new:
         raise RevertError(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning
@@ -21,11 +21,13 @@ from django.http import HttpRequest
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.exchange import get_known_user_pk, get_route
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.requests.hiding import Hider
 from django_signal_kit.requests.reporting import (
     cut,
     describe_request,
     get_location,
     get_message,
+    get_path,
     get_traceback,
     get_type_name,
 )
@@ -49,6 +51,14 @@ class Alert:
     suppressed: int
     #: How many of other kinds were not told of, because there were too many of all kinds.
     held_back: int
+
+
+class _Pass(NamedTuple):
+    """With which an alert was let through, and by whom."""
+
+    kind: str
+    admission: Admission
+    windows: Windows | SharedWindows
 
 
 class ExceptionAlert(Receiver):
@@ -121,19 +131,22 @@ class ExceptionAlert(Receiver):
         """What the webhook gets: a dict that JSON knows. ``"text"`` is what chat services show."""
         request, exception = alert.request, alert.exception
         user_pk = get_known_user_pk(request)
+        hider = Hider(request)
+        # First: what is hidden here must not be in the message, either.
+        described = describe_request(request, hider)
         return {
             "text": self.get_subject(alert),
             "type": get_type_name(exception),
-            "message": get_message(exception),
+            "message": get_message(exception, hider),
             "location": get_location(exception),
             "route": get_route(request),
             "method": getattr(request, "method", None) or "",
-            "path": cut(getattr(request, "path", ""), 2000),
+            "path": get_path(request, hider),
             "user_pk": None if user_pk is None else str(user_pk),
             "suppressed": alert.suppressed,
             "held_back": alert.held_back,
-            "traceback": get_traceback(exception),
-            "request": describe_request(request),
+            "traceback": get_traceback(exception, hider),
+            "request": described,
         }
 
     def got_request_exception(self, request: HttpRequest | None = None, **kwargs: Any) -> None:
@@ -146,9 +159,10 @@ class ExceptionAlert(Receiver):
         try:
             if not self.should_alert(exception, request):
                 return
-            admission = self._admit(self.get_fingerprint(exception, request))
-            if admission is not None:
-                self._tell(Alert(exception, request, admission.suppressed, admission.held_back))
+            given = self._admit(self.get_fingerprint(exception, request))
+            if given is not None:
+                suppressed, held_back = given.admission.suppressed, given.admission.held_back
+                self._tell(Alert(exception, request, suppressed, held_back), given)
         finally:
             _alerting.reset(token)
 
@@ -160,12 +174,16 @@ class ExceptionAlert(Receiver):
             "webhook": self._post,
         }
         for item in items:
+            arrived = False
             for channel in dict.fromkeys(self.channels):
                 try:
                     tell[channel](item)
+                    arrived = True
                 except Exception as error:
                     error.add_note(f"The alert was: {item['subject']}")
                     report_failure(self, "flush", error)
+            if "pass" in item:
+                self._settle(item["pass"], arrived=arrived)
 
     def check(self) -> None:
         for name in ("window", "max_alerts", "timeout"):
@@ -216,21 +234,35 @@ class ExceptionAlert(Receiver):
                 "It has to be like 'https://hooks.example/…'; 'allow_private' allows an own host.",
             )
 
-    def _admit(self, fingerprint: str) -> Admission | None:
+    def _admit(self, kind: str) -> _Pass | None:
+        windows: Windows | SharedWindows = self._windows
         if self.cache:
-            shared = SharedWindows(self.cache, self.name, self.window, self.max_alerts)
-            try:
-                return shared.admit(fingerprint)
-            except Exception as error:
-                report_failure(self, "got_request_exception", error)
-        return self._windows.admit(fingerprint)
+            windows = SharedWindows(self.cache, self.name, self.window, self.max_alerts)
+        try:
+            admission = windows.admit(kind)
+        except Exception as error:
+            report_failure(self, "got_request_exception", error)
+            windows = self._windows
+            admission = windows.admit(kind)
+        return None if admission is None else _Pass(kind, admission, windows)
 
-    def _tell(self, alert: Alert) -> None:
-        item: dict[str, Any] = {"subject": _one_line(self.get_subject(alert))}
-        if {"mail", "log"} & set(self.channels):
-            item["body"] = self.get_body(alert)
-        if "webhook" in self.channels:
-            item["payload"] = self.get_payload(alert)
+    def _settle(self, given: _Pass, *, arrived: bool) -> None:
+        """If no channel has taken the alert, the next error of its kind is told of."""
+        try:
+            given.windows.settle(given.kind, given.admission, arrived=arrived)
+        except Exception as error:
+            report_failure(self, "flush", error)
+
+    def _tell(self, alert: Alert, given: _Pass) -> None:
+        try:
+            item: dict[str, Any] = {"subject": _one_line(self.get_subject(alert)), "pass": given}
+            if {"mail", "log"} & set(self.channels):
+                item["body"] = self.get_body(alert)
+            if "webhook" in self.channels:
+                item["payload"] = self.get_payload(alert)
+        except Exception:
+            self._settle(given, arrived=False)
+            raise
         if connections[DEFAULT_DB_ALIAS].in_atomic_block:
             # Whatever becomes of the transaction, it has failed.
             self.flush([item])

@@ -11,7 +11,8 @@ from typing import Any
 
 import django
 from django.http import HttpRequest
-from django.views.debug import get_exception_reporter_filter
+
+from django_signal_kit.requests.hiding import Hider, is_url
 
 #: No part of a report is longer, in characters.
 LONGEST = 50_000
@@ -49,9 +50,10 @@ def get_type_name(exception: BaseException) -> str:
     )
 
 
-def get_message(exception: BaseException) -> str:
+def get_message(exception: BaseException, hider: Hider) -> str:
     try:
-        return cut(str(exception))
+        # What is cut first may be half of a secret.
+        return cut(hider.hide_in_text(cut(str(exception), 2 * LONGEST)))
     except Exception:
         return "<str() of it failed>"
 
@@ -81,31 +83,45 @@ def _is_library(code: CodeType) -> bool:
     )
 
 
-def get_traceback(exception: BaseException) -> str:
+def get_traceback(exception: BaseException, hider: Hider) -> str:
     """As Python prints it, without the values of variables; of a very long one its end."""
-    lines = traceback.format_exception(exception, limit=-50)
-    return "".join(lines)[-LONGEST:]
+    lines = [
+        # A frame shows code, where a name stands for no value.
+        line if line.startswith("  File ") else hider.hide_in_text(line[-2 * LONGEST :])
+        for line in traceback.format_exception(exception, limit=-50)
+    ]
+    return hider.hide_known("".join(lines)[-2 * LONGEST :])[-LONGEST:]
 
 
-def describe_request(request: HttpRequest | None) -> dict[str, dict[str, str]]:
+def get_path(request: HttpRequest | None, hider: Hider) -> str:
+    return cut(hider.hide_known(hider.hide_path(getattr(request, "path", ""))), 2000)
+
+
+def describe_request(
+    request: HttpRequest | None, hider: Hider | None = None
+) -> dict[str, dict[str, str]]:
     """``GET``, ``POST``, ``COOKIES`` and ``META`` as text, without what the project's exception
-    reporter filter holds to be secret. What cannot be read says so."""
+    reporter filter or the kit holds to be secret. What cannot be read says so."""
     if request is None:
         return {}
-    clean = get_exception_reporter_filter(request)
+    hide = hider or Hider(request)
     readers: dict[str, Callable[[], Iterable[tuple[Any, Any]]]] = {
-        "GET": lambda: [(key, clean.cleanse_setting(key, v)) for key, v in _items(request.GET)],
-        "POST": lambda: _items(clean.get_post_parameters(request)) if _has_post(request) else [],
-        "COOKIES": lambda: clean.get_safe_cookies(request).items(),
-        "META": lambda: _get_meta(clean.get_safe_request_meta(request)),
+        "GET": lambda: [(key, hide.hide(key, value)) for key, value in _items(request.GET)],
+        "POST": lambda: _get_post(request, hide) if _has_post(request) else [],
+        "COOKIES": lambda: _get_cookies(request, hide),
+        "META": lambda: _get_meta(request, hide),
     }
     found: dict[str, dict[str, str]] = {}
     for name, read in readers.items():
         try:
-            found[name] = {cut(str(key), 200): cut(str(value), 2000) for key, value in read()}
+            found[name] = {cut(str(key), 200): str(value) for key, value in read()}
         except Exception as error:
             found[name] = {"(not readable)": get_type_name(error)}
-    return found
+    return {
+        # What one part hides may stand in another.
+        name: {key: cut(hide.hide_known(value), 2000) for key, value in part.items()}
+        for name, part in found.items()
+    }
 
 
 def _items(values: Any) -> Iterator[tuple[str, Any]]:
@@ -117,21 +133,32 @@ def _items(values: Any) -> Iterator[tuple[str, Any]]:
         yield key, several[0] if len(several) == 1 else several
 
 
+def _get_post(request: HttpRequest, hide: Hider) -> Any:
+    safe = dict(_items(hide.filter.get_post_parameters(request)))
+    return hide.hide_posted(_items(request.POST), safe)
+
+
+def _get_cookies(request: HttpRequest, hide: Hider) -> Any:
+    return hide.hide_posted(request.COOKIES.items(), hide.filter.get_safe_cookies(request))
+
+
 def _has_post(request: HttpRequest) -> bool:
     """Is it there, or short enough to be read now? A file that is still coming in is not."""
     is_form = request.content_type == "application/x-www-form-urlencoded"
     return request.method == "POST" and (hasattr(request, "_post") or is_form)
 
 
-def _get_meta(meta: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _get_meta(request: HttpRequest, hide: Hider) -> Iterator[tuple[str, Any]]:
     """The headers and a few more. GET has the query, cleansed; nobody cleanses that of another
     page."""
+    meta = hide.filter.get_safe_request_meta(request)
     for key in sorted(map(str, meta)):
-        value = meta.get(key)
-        if key == "HTTP_REFERER":
-            yield key, str(value).partition("?")[0]
-        elif key in _META or key.startswith("HTTP_"):
-            yield key, value
+        if not (key in _META or key.startswith("HTTP_")):
+            continue
+        value = hide.hide(key, meta.get(key))
+        if meta.get(key) != request.META.get(key):
+            hide.secrets.append(request.META.get(key))
+        yield key, hide.hide_url(value) if isinstance(value, str) and is_url(value) else value
 
 
 def cut(text: str, longest: int = LONGEST) -> str:

@@ -18,6 +18,7 @@ from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.requests.histograms import Histogram, Histograms, Timing
 from django_signal_kit.requests.querycount import count_on, count_on_open_connections
+from django_signal_kit.rows.cleansing import hide_tokens
 
 logger = logging.getLogger("django_signal_kit.requests")
 
@@ -68,7 +69,7 @@ class RequestTimer(Receiver):
             "Slow request: %s %s took %.3f s%s%s%s",
             ascii(timing.method)[1:-1][:20],
             # A path may carry a token, and whatever a stranger wrote into it.
-            timing.route or ascii(timing.path[:200]),
+            timing.route or ascii(hide_tokens(timing.path)[:200]),
             timing.duration,
             f", status {timing.status}" if timing.status is not None else "",
             _say_queries(timing),

@@ -10,13 +10,15 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Model
 from django.utils.crypto import salted_hmac
 from django.utils.duration import duration_iso_string
+
+from django_signal_kit.rows.secrets import is_secret
 
 REDACTED = "[redacted]"
 
@@ -32,9 +34,6 @@ class _Unknown:
 #: Stands for a value that nobody has read.
 UNKNOWN = _Unknown()
 
-#: Parts of names whose values are secrets, without case and separators.
-SECRET_PARTS = ("password", "passwd", "token", "secret", "apikey", "privatekey", "credential")
-
 _AS_IT_IS = (type(None), bool, int)
 _TEXTS: dict[type, Callable[[Any], str]] = {
     Decimal: str,
@@ -46,19 +45,12 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     bytes: lambda value: base64.b64encode(value).decode(),
     memoryview: lambda value: base64.b64encode(value).decode(),
 }
+# How much of what is given to context() is told: items, levels, and characters of a text that
+# nobody has given as one.
+_MOST, _DEEPEST, _LONGEST = 10_000, 30, 2_000
 _REDACTED = re.compile(r"\[redacted(?: [0-9a-f]{16})?\]")
-_SEPARATORS = re.compile(r"[\W_]+")
 # PostgreSQL's jsonb refuses NUL, and no encoding knows half of a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-@lru_cache(maxsize=4096)
-def is_secret(name: str, extra: tuple[str, ...] = ()) -> bool:
-    """Does a field or key of this name hold a secret? ``extra`` are further parts of names."""
-    folded = _SEPARATORS.sub("", name).casefold()
-    return any(part in folded for part in SECRET_PARTS) or any(
-        _SEPARATORS.sub("", part).casefold() in folded for part in extra
-    )
 
 
 def redact(value: Any) -> str:
@@ -70,8 +62,10 @@ def redact_with_hash(value: Any) -> str:
     """What stands in the place of a secret and differs for another value.
 
     A keyed hash (HMAC-SHA-256 with ``SECRET_KEY``, 64 bits of it): without the key nobody can try
-    values out.
+    values out. What is redacted already stays as it is.
     """
+    if is_redacted(value):
+        return str(value)
     text = encode_sorted(to_json(value, replace=repr))
     digest = salted_hmac("django_signal_kit.values", text, algorithm="sha256").hexdigest()
     return f"[redacted {digest[:16]}]"
@@ -136,6 +130,52 @@ def _odd_to_json(value: Any, extra_secrets: tuple[str, ...], replace: Callable[[
     if isinstance(value, Model):
         return to_json(value.pk)
     return say(value)
+
+
+def bounded(
+    value: Any,
+    extra_secrets: tuple[str, ...] = (),
+    replace: Callable[[Any], str] = redact,
+) -> Any:
+    """:func:`to_json` for what anybody may have given: never raises, and ends. What holds itself,
+    lies too deep or is too much is said in short."""
+    return _Bounded(extra_secrets, replace).convert(value, ())
+
+
+class _Bounded:
+    def __init__(self, extra_secrets: tuple[str, ...], replace: Callable[[Any], str]) -> None:
+        self.extra_secrets = extra_secrets
+        self.replace = replace
+        self.left = _MOST
+
+    def convert(self, value: Any, holders: tuple[int, ...]) -> Any:
+        self.left -= 1
+        if self.left < 0 or len(holders) > _DEEPEST or id(value) in holders:
+            return f"<{type(value).__qualname__}…>"
+        try:
+            if isinstance(value, Mapping):
+                return self._convert_mapping(value, (*holders, id(value)))
+            if isinstance(value, list | tuple | set | frozenset):
+                held = (*holders, id(value))
+                return [self.convert(item, held) for item in islice(value, max(0, self.left))]
+            found = to_json(value, self.extra_secrets, self.replace)
+            # Python refuses to write a number that is too long.
+            json.dumps(found)
+        except Exception:
+            return f"<{type(value).__qualname__}>"
+        is_odd = found.__class__ is str and not isinstance(value, str)
+        return f"{found[:_LONGEST]}…" if is_odd and len(found) > _LONGEST else found
+
+    def _convert_mapping(self, value: Mapping[Any, Any], holders: tuple[int, ...]) -> Any:
+        return {
+            name: (
+                self.replace(item)
+                if is_secret(name, self.extra_secrets)
+                else self.convert(item, holders)
+            )
+            for key, item in islice(value.items(), max(0, self.left))
+            for name in (to_text(key) if key.__class__ is str else say(key),)
+        }
 
 
 def say(value: Any) -> str:

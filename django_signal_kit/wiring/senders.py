@@ -28,6 +28,7 @@ class Coverage:
         for spec in receiver.get_models():
             self._include(spec)
         self.excluded = _Patterns(receiver, receiver.exclude)
+        self._left_out: dict[type[Model], bool] = {}
 
     def _include(self, spec: ModelSpec) -> None:
         pattern = _parse(self.receiver, "models", spec)
@@ -48,15 +49,22 @@ class Coverage:
         meta = model._meta
         if meta.abstract or meta.auto_created or meta.swapped or hasattr(model, _OWN_MARK):
             return False
+        is_matched = self.all or meta.app_label in self.labels
         return (
             (
-                self.all
-                or meta.app_label in self.labels
+                (is_matched and not self._leaves_out(model))
                 or any(issubclass(model, base) for base in self.bases)
             )
             and not self.excluded.match(model)
             and not self.receiver.lacks(model)
         )
+
+    def _leaves_out(self, model: type[Model]) -> bool:
+        try:
+            return self._left_out[model]
+        except KeyError:
+            found = self._left_out[model] = self.receiver._leaves_out(model)
+            return found
 
     def get_models(self) -> list[type[Model]]:
         """The covered models of the app registry."""

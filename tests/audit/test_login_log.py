@@ -290,7 +290,7 @@ def test_a_user_of_another_model_is_the_object_and_no_actor(wire: Any, make_mode
     entry = get_entry()
     assert entry.content_type.model_class() is member
     assert (entry.object_pk, entry.object_text) == (str(user.pk), "cid")
-    assert (entry.actor_id, entry.actor_text) == (None, "")
+    assert (entry.actor_id, entry.actor_text) == (None, "cid")
 
 
 def test_who_waits_for_entries_hears_of_logins(wire: Any, ann: User) -> None:

@@ -9,11 +9,14 @@ from typing import Any
 
 import django
 import pytest
+from django.contrib.auth.models import User
+from django.contrib.auth.tokens import default_token_generator
 from django.core.handlers.asgi import ASGIHandler
 from django.core.signals import request_finished, request_started
+from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client
-from django.test.utils import override_settings
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import path
 
 from django_signal_kit.receivers import InstanceMonitor
@@ -43,7 +46,13 @@ def streamed(request: Any) -> StreamingHttpResponse:
     return StreamingHttpResponse(f"{tag.pk} " for tag in Tag.objects.all())
 
 
+def made(request: Any, token: str = "") -> HttpResponse:
+    return HttpResponse([Tag(name="a"), Tag(name="b")])
+
+
 urlpatterns = [
+    path("made/", made),
+    path("made/<token>/", made),
     path("one-by-one/", one_by_one),
     path("slowly/", slowly),
     path("streamed/", streamed),
@@ -172,3 +181,23 @@ def test_limits_and_alerts_can_be_overridden(wire: Any, caplog: Any) -> None:
     request_finished.send(sender=None)
     assert [(Product, 3, "/x/"), (Tag, 5, "/x/")] == ALERTS
     assert caplog.records == []
+
+
+@pytest.mark.django_db(transaction=False)
+@pytest.mark.parametrize("on_error", ["raise", "log"])
+def test_no_query_is_made_inside_a_test_case(wire: Any, on_error: str) -> None:
+    wire((InstanceMonitor, {"models": ["testapp.*"], "on_error": on_error}))
+    with CaptureQueriesContext(connection) as queries:
+        Client().get("/made/")
+    assert [query["sql"] for query in queries] == []
+
+
+def test_a_token_in_the_path_is_not_told(wire: Any, caplog: Any) -> None:
+    monitor = wire((InstanceMonitor, {"models": ["testapp.*"], "limit": 1}))
+    token = default_token_generator.make_token(User(pk=1))
+    with caplog.at_level(logging.WARNING, LOGGER):
+        Client().get(f"/made/{token}/")
+    (record,) = caplog.records
+    assert record.__dict__["path"] == "/made/[redacted]/"
+    assert token not in caplog.text
+    assert monitor.limit == 1

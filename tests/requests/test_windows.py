@@ -152,3 +152,80 @@ def _digest(kind: str) -> str:
     from hashlib import sha256
 
     return sha256(kind.encode()).hexdigest()
+
+
+# What did not arrive
+
+
+def test_what_did_not_arrive_gives_its_place_to_the_next() -> None:
+    clock = Clock()
+    windows = Windows(3600, 1, clock=clock)
+    first = windows.admit("a")
+    assert first is not None
+    assert windows.admit("b") is None
+    windows.settle("a", first, arrived=False)
+    assert windows.admit("a") == Admission(suppressed=1, held_back=1)
+    assert windows.admit("a") is None
+
+
+def test_what_fails_again_is_tried_again_after_a_pause_that_grows() -> None:
+    clock = Clock()
+    windows = Windows(3600, 5, clock=clock)
+    tried = []
+    for _ in range(300):
+        for kind in "ab":
+            admission = windows.admit(kind)
+            if admission is not None:
+                tried.append(clock.now)
+                windows.settle(kind, admission, arrived=False)
+        clock.now += 1
+    assert tried[:6] == [0, 0, 1, 3, 7, 15]
+    assert tried[-1] - tried[-2] == 60
+    clock.now += 60
+    admission = windows.admit("a")
+    assert admission is not None
+    windows.settle("a", admission, arrived=True)
+    assert windows.admit("b") is not None
+    clock.now += 3600
+    again = windows.admit("a")
+    assert again is not None
+    windows.settle("a", again, arrived=False)
+    assert windows.admit("a") is not None
+
+
+def test_nothing_is_lost_of_the_counts_whatever_arrives() -> None:
+    clock = Clock()
+    windows = Windows(10, 3, clock=clock)
+    told = sent = 0
+    for number in range(500):
+        clock.now += number % 3
+        sent += 1
+        admission = windows.admit("a")
+        if admission is not None:
+            arrived = number % 2 == 0
+            windows.settle("a", admission, arrived=arrived)
+            told += (1 + admission.suppressed) if arrived else 0
+    clock.now += 100
+    last = windows.admit("a")
+    assert last is not None
+    assert told + last.suppressed == sent
+
+
+def test_what_did_not_arrive_is_tried_again_by_whoever_shares_the_cache() -> None:
+    cache.clear()
+    one, other = (SharedWindows("default", "x", 3600, 1) for _ in range(2))
+    first = one.admit("a")
+    assert first is not None
+    assert other.admit("b") is None
+    one.settle("a", first, arrived=False)
+    second = other.admit("a")
+    assert second == Admission(suppressed=1, held_back=1)
+    other.settle("a", second, arrived=False)
+    # Twice in a row: there is a pause now, for all of them.
+    assert one.admit("a") is None
+    cache.delete(f"{one.prefix}:closed")
+    third = one.admit("a")
+    assert third is not None
+    assert third.suppressed == 3
+    one.settle("a", third, arrived=True)
+    assert one.admit("a") is None

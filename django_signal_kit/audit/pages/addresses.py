@@ -11,6 +11,8 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
+from django_signal_kit.rows.values import is_redacted
+
 
 def get_list_url(site: AdminSite, model: type[Model], **params: Any) -> str:
     return f"{_reverse(site, model, 'changelist')}?{urlencode(params)}"
@@ -25,7 +27,7 @@ def has_pages(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool
 
 def get_row_url(site: AdminSite, request: HttpRequest, model: type[Model], key: Any) -> str | None:
     """The page of the row with this key; None if there is none, or none for this user."""
-    if key in (None, "") or not has_pages(site, request, model):
+    if key in (None, "") or is_redacted(key) or not has_pages(site, request, model):
         return None
     return get_page_url(site, model, key)
 

@@ -19,9 +19,10 @@ from django.db.models import Model, Q, QuerySet
 from django.db.models.fields.json import KeyTransform
 from django.forms.models import _get_foreign_key
 
-from django_signal_kit.audit.entries import get_kind, to_key
+from django_signal_kit.audit.entries import get_kind
+from django_signal_kit.audit.keys import get_hider, get_key_writer, to_key
 from django_signal_kit.audit.pages.paging import Sorted, has_at_most
-from django_signal_kit.rows.values import to_json
+from django_signal_kit.rows.values import is_redacted, to_json
 
 #: The most rows of one model that are rolled up to their parent: the newest ones.
 MOST_ROWS = 1_000
@@ -93,7 +94,11 @@ class Link:
         held = cast(Any, self.model._meta.get_field(self.field))
         target = held if self.kind is not None else held.target_field
         if self.kind is None and not target.primary_key:
-            return to_json(getattr(parent.row, target.attname, None))
+            value = getattr(parent.row, target.attname, None)
+            hide = get_hider(held)
+            return to_json(value) if hide is None or value is None else hide(value)
+        if is_redacted(parent.key):
+            return parent.key
         own = parent.model._meta.pk.to_python(parent.key)
         return to_json(target.to_python(own))
 
@@ -131,8 +136,8 @@ def find_family(log: QuerySet[Any], parent: Parent, links: Sequence[Link]) -> Fa
         rows = link.get_rows(parent).order_by("-pk").values_list("pk", flat=True)
         found = list(rows[: MOST_ROWS + 1])
         family.is_cut |= len(found) > MOST_ROWS
-        keys = {to_key(link.model, pk) for pk in found[:MOST_ROWS]}
-        family.keys[get_kind(link.model, log.db).pk] |= keys
+        keys = map(get_key_writer(link.model), found[:MOST_ROWS])
+        family.keys[get_kind(link.model, log.db).pk] |= set(keys)
     many = []
     for link in links:
         entries = log.filter(content_type=get_kind(link.model, log.db))

@@ -14,7 +14,8 @@ from django.db.models import Field, Model, QuerySet
 
 from django_signal_kit.audit.audit_log import AuditLog
 from django_signal_kit.audit.decoding import NotDecodable, decode
-from django_signal_kit.audit.entries import get_entry_model, get_kind, get_log_alias, to_key
+from django_signal_kit.audit.entries import get_entry_model, get_kind, get_log_alias
+from django_signal_kit.audit.keys import get_key_writer
 from django_signal_kit.current import context
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.rows.canonical import get_columns
@@ -68,6 +69,7 @@ class Backfill:
         self.using = using or router.db_for_write(model)
         self.chunk = chunk
         self.dry_run = dry_run
+        self.to_key = get_key_writer(model)
         log = get_log_alias(self.using)
         self.entries: QuerySet[Any, Any] = QuerySet(get_entry_model(), using=log).filter(
             content_type=get_kind(model, log), using=self.using
@@ -101,7 +103,7 @@ class Backfill:
             note_read(get_unit(), self.model, rows, columns)  # type: ignore[arg-type]
             count = 0
             for row in rows:
-                count += self._record(row, histories[to_key(self.model, row.pk)], links)
+                count += self._record(row, histories[self.to_key(row.pk)], links)
         self.count += count
 
     def get_rows(self) -> QuerySet[Any, Any]:
@@ -126,7 +128,7 @@ class Backfill:
 
     def _find_missing(self, keys: Sequence[Any]) -> list[Any]:
         """Of these rows those of whose present life the log has no beginning."""
-        texts = [to_key(self.model, key) for key in keys]
+        texts = [self.to_key(key) for key in keys]
         told = self.entries.filter(object_pk__in=texts, action__in=("create", "delete"))
         last = dict(told.order_by("pk").values_list("object_pk", "action"))
         return [key for key, text in zip(keys, texts, strict=True) if last.get(text) != "create"]
@@ -157,7 +159,7 @@ class Backfill:
 
     def _read_histories(self, rows: Sequence[Model]) -> dict[str, History]:
         histories: dict[str, History] = defaultdict(History)
-        entries = self.entries.filter(object_pk__in=[to_key(self.model, row.pk) for row in rows])
+        entries = self.entries.filter(object_pk__in=[self.to_key(row.pk) for row in rows])
         fields = entries.order_by("pk").values_list("pk", "object_pk", "action", "changes")
         for id, key, action, changes in fields.iterator(chunk_size=2000):
             if action == "delete":

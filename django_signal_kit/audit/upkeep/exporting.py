@@ -82,7 +82,10 @@ def _find_actor(actor: str) -> dict[str, Any]:
     if user is not None:
         return {"actor": user.pk}
     try:
-        return {"actor": model._meta.pk.to_python(actor)}
+        key = model._meta.pk.to_python(actor)
+        # A number that no column holds would be an error of the database.
+        model._meta.pk.run_validators(key)
+        return {"actor": key}
     except ValidationError:
         return {"actor_text": actor}
 
