@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from operator import eq
 from typing import Any, NamedTuple, TypeAlias
 
 from django.db.models import DateField, Field, Model, TimeField
 
 from django_signal_kit.rows.canonical import Column, get_columns
-from django_signal_kit.rows.values import encode_sorted, is_secret, redact, to_json
+from django_signal_kit.rows.values import is_secret, redact, to_json
 from django_signal_kit.wiring.registry import registry
 
 #: Of each field: its name, attname, what makes JSON of a value that is not None, and whether two
@@ -47,7 +46,7 @@ def make_plan(
                 field.name,
                 field.attname,
                 _get_store(columns[field.attname], extra_secrets, replace),
-                _is_same if columns[field.attname].is_mutable else eq,
+                columns[field.attname].is_same,
             )
             for field in fields
         ),
@@ -70,9 +69,12 @@ def _get_store(
         return replace
     if column.plain is str:
         return _store_text
-    if not extra_secrets and replace is redact:
-        return to_json
-    return partial(to_json, extra_secrets=extra_secrets, replace=replace)
+    store: Callable[[Any], Any] = to_json
+    if extra_secrets or replace is not redact:
+        store = partial(to_json, extra_secrets=extra_secrets, replace=replace)
+    if column.is_odd or column.has_encoder:
+        return lambda value: store(column.tell(value))
+    return store
 
 
 def _store_text(value: Any) -> Any:
@@ -83,10 +85,3 @@ def _store_text(value: Any) -> Any:
 
 def _is_auto_now(field: Field[Any, Any]) -> bool:
     return isinstance(field, DateField | TimeField) and field.auto_now
-
-
-def _is_same(before: Any, after: Any) -> bool:
-    if before.__class__ is dict or before.__class__ is list:
-        # 1 equals True, and is another JSON.
-        return bool(before == after) and encode_sorted(before) == encode_sorted(after)
-    return bool(before == after) or bool(before != before and after != after)

@@ -24,9 +24,11 @@ from django_signal_kit.rows.values import (
     REDACTED,
     redact,
     redact_with_hash,
+    say,
     to_json,
     to_text,
 )
+from django_signal_kit.units.sparing import Sparing
 from django_signal_kit.units.unit import get_unit
 
 
@@ -81,7 +83,7 @@ class Recorder:
     ) -> Entry:
         """An entry about a row; ``more`` goes into its context."""
         key = "" if instance.pk is None else to_key(instance.pk)
-        text = self.describe(instance)
+        text = self.describe(instance, using)
         return self._make(type(instance), action, key, text, changes, using, more)
 
     def make_rowless_entry(
@@ -153,13 +155,23 @@ class Recorder:
             unit.notes[key] = scope, found
         return found
 
-    def describe(self, instance: Model) -> str:
+    def note_text(self, instance: Model, using: str) -> None:
+        """Keep what the row is called until it is deleted: what that is made of may go first."""
+        unit = get_unit()
+        if unit is not None:
+            unit.notes[self, "text", id(instance)] = self.describe(instance, using)
+
+    def describe(self, instance: Model, using: str) -> str:
         """What its receiver calls the row, without secrets."""
-        try:
+        unit = get_unit()
+        noted = None if unit is None else unit.notes.pop((self, "text", id(instance)), None)
+        if noted is not None:
+            return noted  # type: ignore[no-any-return]
+        with Sparing(using) as sparing:
             text = to_text(str(self.receiver.get_object_text(instance)))
-        except Exception:
+        if sparing.error is not None:
             # A row that cannot say its name is recorded all the same.
-            text = f"{instance._meta.object_name} {instance.pk}"
+            text = f"{instance._meta.object_name} {say(instance.pk)}"
         for attname in self.get_plan(type(instance)).secrets:
             secret = instance.__dict__.get(attname)
             if isinstance(secret, str) and secret:

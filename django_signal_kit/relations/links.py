@@ -9,6 +9,7 @@ from django.db.models import ManyToManyField, Model
 from django.db.models.fields.reverse_related import ManyToManyRel
 
 from django_signal_kit.relations.pointers import Pointer
+from django_signal_kit.rows.many_to_many import get_many_to_many, get_reverse_many_to_many
 
 
 class Side:
@@ -73,8 +74,8 @@ def list_relations(
     model: type[Model],
 ) -> Iterator[tuple[str, ManyToManyField[Any, Any] | ManyToManyRel]]:
     """The attributes of ``model`` that are many-to-many managers."""
-    for field in model._meta.many_to_many:
+    for field in get_many_to_many(model):
         yield field.name, field
-    for rel in model._meta.related_objects:
-        if isinstance(rel, ManyToManyRel) and (name := rel.get_accessor_name()):
+    for rel in get_reverse_many_to_many(model):
+        if name := rel.get_accessor_name():
             yield name, rel

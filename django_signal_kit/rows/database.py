@@ -98,12 +98,31 @@ def lock_rows(
         # The parents of a multi-table child as well.
         links = meta.concrete_model._meta.parents.values()
         of = ("self", *(link.name for link in links if link is not None))
+        if _has_schema(queryset.model, connection):
+            # OF takes no name of a schema. Without it all tables of the query are locked.
+            of = ()
+            queryset = _part_from_joins(queryset, connection.alias)
     # A plain lock would block the insertion of rows that point here.
     return queryset.select_for_update(
         of=of,
         no_key=no_key and features.has_select_for_no_key_update,
         skip_locked=skip_locked and features.has_select_for_update_skip_locked,
     )
+
+
+def _has_schema(model: type[Model], connection: BaseDatabaseWrapper) -> bool:
+    """Does the table of the model, or of a multi-table parent, lie in a schema that is named?"""
+    models = (model, *model._meta.get_parent_list())
+    return any('"."' in connection.ops.quote_name(one._meta.db_table) for one in models)
+
+
+def _part_from_joins(queryset: QuerySet[Any], using: str) -> QuerySet[Any]:
+    """The same rows with the joins in a subquery, where they are not locked."""
+    query = queryset.query
+    if len(query.alias_map) <= 1 or query.annotations:
+        return queryset
+    rows: QuerySet[Any] = QuerySet(queryset.model, using=using)
+    return rows.filter(pk__in=queryset.order_by().values("pk")).order_by(*query.order_by)
 
 
 def _read_by_queryset(

@@ -7,7 +7,6 @@ is what was loaded, which is not always what the database holds by now.
 
 from __future__ import annotations
 
-import copy
 import marshal
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +16,8 @@ from typing import Any
 from django.db import connections
 from django.db.models import Field, Model
 
-from django_signal_kit.rows.canonical import Column, canonical, get_columns
+from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.telling import detach
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.journal import MISSING, get_journal
 from django_signal_kit.units.unit import UnitOfWork
@@ -105,8 +105,11 @@ def get_loaded_row(instance: Model, columns: Sequence[Column]) -> dict[str, Any]
 
 
 def _is_same_row(instance: Model, found: Mapping[str, Any]) -> bool:
+    columns = get_columns(type(instance))
     return all(
-        found.get(field.attname, MISSING) == _get_key(instance, field)
+        columns[field.attname].is_same(
+            found.get(field.attname, MISSING), _get_key(instance, field)
+        )
         for field in instance._meta.pk_fields
     )
 
@@ -114,7 +117,9 @@ def _is_same_row(instance: Model, found: Mapping[str, Any]) -> bool:
 def _get_key(instance: Model, field: Field[Any, Any]) -> Any:
     """As the database has it, so that "5" is the same key as 5."""
     try:
-        return canonical(field, instance.__dict__.get(field.attname))
+        return get_columns(type(instance))[field.attname].canonical(
+            instance.__dict__.get(field.attname)
+        )
     except ValueError:
         return UNKNOWN
 
@@ -144,11 +149,11 @@ def _freeze(value: Any) -> Any:
     try:
         return marshal.dumps(value)
     except ValueError:
-        return copy.deepcopy(value)
+        return detach(value)
 
 
 def _thaw_value(frozen: Any) -> Any:
-    return marshal.loads(frozen) if isinstance(frozen, bytes) else copy.deepcopy(frozen)
+    return marshal.loads(frozen) if isinstance(frozen, bytes) else detach(frozen)
 
 
 def _thaw(instance: Model) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import Field, FileField, JSONField, Model
+from django.db.models import Field, Model
 from django.db.models.fields import NOT_PROVIDED
 
 from django_signal_kit.rows.canonical import Column, get_columns
@@ -53,7 +53,7 @@ def note_read(
     for row in rows:
         values = row.__dict__
         unit.notes["old", id(row)] = {
-            name: value if (value := values[name]).__class__ is plain else _detach(column, value)
+            name: value if (value := values[name]).__class__ is plain else column.detach(value)
             for column, name, plain in known
         }
 
@@ -132,6 +132,8 @@ def get_new_values(instance: Model, columns: Sequence[Column], using: str) -> Ro
         if value.__class__ is column.plain:
             row[name] = value
             continue
+        if column.has_own_attribute:
+            value = column.get(instance)
         try:
             row[name] = column.canonical(value)
         except ValueError:
@@ -151,10 +153,3 @@ def _read_back(instance: Model, columns: Sequence[Column], using: str) -> Row:
         keys = [other.pk for other in together] or [instance.pk]
         cache.update(read_rows(model, keys, columns, using))
     return cache.get(instance.pk) or dict.fromkeys(names)
-
-
-def _detach(column: Column, value: Any) -> Any:
-    """What an instance has just been given by the database, apart from the instance."""
-    if isinstance(column.field, FileField | JSONField):
-        return column.canonical(value)
-    return bytes(value) if isinstance(value, memoryview) else value

@@ -20,6 +20,7 @@ from django.db.models.sql import UpdateQuery
 from django_signal_kit import signals
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.rows.database import lock_rows
+from django_signal_kit.rows.fields import assign
 from django_signal_kit.units.journal import CHUNK
 from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import UnitOfWork
@@ -240,7 +241,7 @@ def _assign(rows: Iterable[Model], model: type[Model], values: dict[str, Any]) -
         assigned[field.name if isinstance(value, Model) else field.attname] = value
     for row in rows:
         for name, value in assigned.items():
-            setattr(row, name, value)
+            assign(row, name, value)
 
 
 def _remember_all(objs: list[Any]) -> Callable[[], None]:
