@@ -32,7 +32,7 @@ from django_signal_kit.rows.fields import (
     to_column,
     writes_what_it_leaves,
 )
-from django_signal_kit.rows.values import encode_sorted
+from django_signal_kit.rows.values import UNKNOWN, encode_sorted
 
 #: Class of field -> the class whose very instances are what reading them back gives.
 _PLAIN: dict[type, type] = {
@@ -69,6 +69,7 @@ class Column:
     __slots__ = (
         "attname",
         "canonical",
+        "convert",
         "field",
         "has_encoder",
         "has_own_attribute",
@@ -90,6 +91,8 @@ class Column:
         self.plain = _PLAIN.get(type(target), _NOTHING) if is_plain else _NOTHING
         #: ``canonical(value)`` of this field.
         self.canonical = _get_canonical(field, target)
+        #: The same for what the database has just given.
+        self.convert = partial(_canonical, field, _get_converter(target), keeps_null(target))
         is_own = is_djangos(target)
         #: May a value be changed in place?
         self.is_mutable = type(target) not in _PLAIN and not (
@@ -110,17 +113,27 @@ class Column:
         """What ``instance`` holds and ``save()`` writes; ``NOT_PROVIDED`` if it was not loaded."""
         value = instance.__dict__.get(self.attname, NOT_PROVIDED)
         if self.has_own_attribute and value is not NOT_PROVIDED:
-            try:
-                return getattr(instance, self.attname)
-            except Exception:
-                return NOT_PROVIDED
+            return self._ask(instance)
         return value
 
-    def detach(self, value: Any) -> Any:
-        """What an instance has just been given by the database, apart from the instance."""
+    def _ask(self, instance: Model) -> Any:
+        try:
+            return getattr(instance, self.attname)
+        except Exception:
+            return NOT_PROVIDED
+
+    def detach(self, instance: Model) -> Any:
+        """What ``instance`` has just been given by the database, apart from the instance."""
+        try:
+            value = instance.__dict__[self.attname]
+        except KeyError:
+            # Kept somewhere else.
+            value = self._ask(instance)
+            if value is NOT_PROVIDED:
+                return UNKNOWN
         if self.is_mutable or isinstance(self.target, FileField):
             try:
-                return self.canonical(value)
+                return self.convert(value)
             except ValueError:
                 return telling.detach(value)
         return bytes(value) if isinstance(value, memoryview) else value

@@ -53,7 +53,9 @@ def note_read(
     for row in rows:
         values = row.__dict__
         unit.notes["old", id(row)] = {
-            name: value if (value := values[name]).__class__ is plain else column.detach(value)
+            name: value
+            if (value := values.get(name, NOT_PROVIDED)).__class__ is plain
+            else column.detach(row)
             for column, name, plain in known
         }
 

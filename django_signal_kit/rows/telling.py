@@ -160,9 +160,10 @@ def _get_ways_back(field: Any, told: Any) -> Iterator[Callable[[], Any]]:
         # An array: its own to_python() leaves the items of a list alone.
         yield lambda: [None if item is None else restore(get_target(base), item) for item in told]
     if not is_djangos(field):
-        yield lambda: field.to_python(told)
         if isinstance(told, list | dict):
+            # As a fixture has it; many take a list or an object for their own as it is.
             yield lambda: field.to_python(json.dumps(told))
+        yield lambda: field.to_python(told)
     yield lambda: to_column(field, told)
 
 
