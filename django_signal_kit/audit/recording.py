@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from django.db.models import Field, Model
+from django.utils.functional import Promise
 
 from django_signal_kit.audit.changes import tell_statement
 from django_signal_kit.audit.entries import (
@@ -172,11 +173,22 @@ class Recorder:
         if sparing.error is not None:
             # A row that cannot say its name is recorded all the same.
             text = f"{instance._meta.object_name} {say(instance.pk)}"
+            if isinstance(sparing.error, TypeError):
+                text = _get_lazy_text(instance, using) or text
         for attname in self.get_plan(type(instance)).secrets:
             secret = instance.__dict__.get(attname)
             if isinstance(secret, str) and secret:
                 text = text.replace(secret, REDACTED)
         return text
+
+
+def _get_lazy_text(instance: Model, using: str) -> str:
+    """What a ``__str__`` says that returns a lazy translation, which is no string."""
+    with Sparing(using):
+        found: Any = type(instance).__str__(instance)
+        if isinstance(found, Promise):
+            return say(found)
+    return ""
 
 
 def is_told_by_child(teller: object, instance: Model) -> bool:

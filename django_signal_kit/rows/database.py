@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BinaryField, CompositePrimaryKey, Model, QuerySet
 
 from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.locking import lock_before_reading
 
 Row = Mapping[str, Any]
@@ -58,8 +59,12 @@ def read_row(model: type[Model], pk: Any, columns: Sequence[Column], using: str)
         return None
     values = list(found)
     for position, converters, expression in statement.converters:
-        for convert in converters:
-            values[position] = convert(values[position], expression, connection)
+        try:
+            for convert in converters:
+                values[position] = convert(values[position], expression, connection)
+        except Exception:
+            # What its field cannot read may be written all the same.
+            values[position] = UNKNOWN
     return dict(zip(names, values, strict=True))
 
 

@@ -116,12 +116,11 @@ def _is_same_row(instance: Model, found: Mapping[str, Any]) -> bool:
 
 def _get_key(instance: Model, field: Field[Any, Any]) -> Any:
     """As the database has it, so that "5" is the same key as 5."""
+    value = instance.__dict__.get(field.attname)
     try:
-        return get_columns(type(instance))[field.attname].canonical(
-            instance.__dict__.get(field.attname)
-        )
+        return get_columns(type(instance))[field.attname].canonical(value)
     except ValueError:
-        return UNKNOWN
+        return UNKNOWN if hasattr(value, "resolve_expression") else value
 
 
 def note_saved(unit: UnitOfWork, instance: Model, row: Mapping[str, Any]) -> None:

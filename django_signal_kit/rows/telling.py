@@ -20,8 +20,8 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Field, JSONField, Model
 
-from django_signal_kit.rows.fields import converts, get_target, is_djangos, to_column
-from django_signal_kit.rows.values import encode_sorted, say, to_json
+from django_signal_kit.rows.fields import converts, get_target, is_djangos, overrides, to_column
+from django_signal_kit.rows.values import UNKNOWN, encode_sorted, say, to_json
 
 #: Whose ``==`` is right, and which :func:`~django_signal_kit.rows.values.to_json` knows.
 _TRUSTED = frozenset(
@@ -66,6 +66,8 @@ def tell(field: Field[Any, Any], value: Any) -> Any:
     """``value`` of ``field`` in plain types, which ``to_json()`` knows. Never raises."""
     if type(value) in _TRUSTED:
         return value
+    if value is UNKNOWN:
+        return str(value)
     for way in _get_ways(field, value):
         try:
             return simplify(way(value))
@@ -164,7 +166,8 @@ def _get_ways_back(field: Any, told: Any) -> Iterator[Callable[[], Any]]:
             # As a fixture has it; many take a list or an object for their own as it is.
             yield lambda: field.to_python(json.dumps(told))
         yield lambda: field.to_python(told)
-    yield lambda: to_column(field, told)
+    if is_djangos(field) or not overrides(field, "to_python"):
+        yield lambda: to_column(field, told)
 
 
 def _read(field: Any, told: Any) -> Any:
