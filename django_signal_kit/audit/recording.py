@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
+from django.db import connections
 from django.db.models import Field, Model
 from django.utils.functional import Promise
 
@@ -29,7 +30,7 @@ from django_signal_kit.rows.values import (
     to_json,
     to_text,
 )
-from django_signal_kit.units.sparing import Sparing
+from django_signal_kit.units.sparing import spare
 from django_signal_kit.units.unit import get_unit
 
 
@@ -168,27 +169,33 @@ class Recorder:
         noted = None if unit is None else unit.notes.pop((self, "text", id(instance)), None)
         if noted is not None:
             return noted  # type: ignore[no-any-return]
-        with Sparing(using) as sparing:
-            text = to_text(str(self.receiver.get_object_text(instance)))
-        if sparing.error is not None:
+        # The unit has its connection at hand.
+        is_here = unit is not None and unit.using == using
+        connection = unit.journal.connection if is_here else connections[using]  # type: ignore[union-attr]
+        text: str
+        text, error = spare(connection, self._get_text, instance)
+        if error is not None:
             # A row that cannot say its name is recorded all the same.
             text = f"{instance._meta.object_name} {say(instance.pk)}"
-            if isinstance(sparing.error, TypeError):
-                text = _get_lazy_text(instance, using) or text
+            if isinstance(error, TypeError):
+                text = _get_lazy_text(instance) or text
         for attname in self.get_plan(type(instance)).secrets:
             secret = instance.__dict__.get(attname)
             if isinstance(secret, str) and secret:
                 text = text.replace(secret, REDACTED)
         return text
 
+    def _get_text(self, instance: Model) -> str:
+        return to_text(str(self.receiver.get_object_text(instance)))
 
-def _get_lazy_text(instance: Model, using: str) -> str:
+
+def _get_lazy_text(instance: Model) -> str:
     """What a ``__str__`` says that returns a lazy translation, which is no string."""
-    with Sparing(using):
+    try:
         found: Any = type(instance).__str__(instance)
-        if isinstance(found, Promise):
-            return say(found)
-    return ""
+    except Exception:
+        return ""
+    return say(found) if isinstance(found, Promise) else ""
 
 
 def is_told_by_child(teller: object, instance: Model) -> bool:

@@ -3,66 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 
-class Sparing:
-    """Round what may raise anything. An exception goes no further and is kept as ``error``.
+def spare(
+    connection: BaseDatabaseWrapper, function: Callable[[Any], Any], argument: Any
+) -> tuple[Any, Exception | None]:
+    """What ``function(argument)`` returns and None, or None and what it raises.
 
-    Its first query makes a savepoint, in a transaction: to that the database goes back if a query
+    In a transaction its first query makes a savepoint, to which the database goes back if a query
     fails, whoever catches the error. What runs no query costs none.
     """
-
-    __slots__ = ("error", "guards")
-
-    def __init__(self, using: str) -> None:
-        aliases = (using,) if len(connections.settings) == 1 else connections.settings
-        self.guards = [
-            Guard(connection)
-            for connection in map(connections.__getitem__, aliases)
-            if _is_in_transaction(connection) and not connection.needs_rollback
-        ]
-        self.error: Exception | None = None
-
-    def __enter__(self) -> Sparing:
-        for guard in self.guards:
-            guard.connection.execute_wrappers.append(guard)
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        for guard in self.guards:
-            guard.connection.execute_wrappers.remove(guard)
-            if guard.sid is not None:
-                guard.leave()
-        if not isinstance(exc, Exception):
-            return False
-        self.error = exc
-        return True
-
-
-def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    # Under set_autocommit(False) there is one without an atomic block.
-    return connection.connection is not None and not connection.autocommit
+    if connection.autocommit or connection.needs_rollback:
+        try:
+            return function(argument), None
+        except Exception as error:
+            return None, error
+    guard = Guard(connection)
+    wrappers = connection.execute_wrappers
+    wrappers.append(guard)
+    try:
+        return function(argument), None
+    except Exception as error:
+        return None, error
+    finally:
+        wrappers.remove(guard)
+        if guard.sid is not None:
+            guard.leave()
 
 
 class Guard:
-    """A wrapper of the queries of one connection."""
+    """A wrapper of queries."""
 
-    __slots__ = ("connection", "failed", "sid")
+    sid: str | None = None
+    failed = False
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
-        self.sid: str | None = None
-        self.failed = False
 
     def __call__(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
@@ -85,10 +64,9 @@ class Guard:
     def leave(self) -> None:
         """Go back to the savepoint if a query failed, and drop it."""
         connection, sid = self.connection, self.sid
-        if not (self.failed or connection.needs_rollback):
-            connection.savepoint_commit(sid)  # type: ignore[arg-type]
-            return
-        # Set by a block of Django's that was left with the error.
-        connection.needs_rollback = False
-        connection.savepoint_rollback(sid)  # type: ignore[arg-type]
-        connection.savepoint_commit(sid)  # type: ignore[arg-type]
+        assert sid is not None
+        if self.failed or connection.needs_rollback:
+            # Set by a block of Django's that was left with the error.
+            connection.needs_rollback = False
+            connection.savepoint_rollback(sid)
+        connection.savepoint_commit(sid)
