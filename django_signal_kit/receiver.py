@@ -12,6 +12,7 @@ from django.db.models import Field, ManyToManyField, Model
 from django.db.models.fields.reverse_related import ManyToManyRel
 
 from django_signal_kit.options import check_options
+from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.units import unit
 from django_signal_kit.units.unit import FlushOn
 
@@ -130,7 +131,7 @@ class ModelReceiver(Receiver):
     ) -> list[ManyToManyField[Any, Any] | ManyToManyRel]:
         """The many-to-many relations of a covered model whose ``m2m_changed`` is heard, from
         whichever side it is changed. By default those that the model declares or inherits."""
-        return list(model._meta.many_to_many)
+        return [*get_many_to_many(model)]
 
     def get_senders(self, signal_name: str, model: type[Model]) -> Iterable[type[Model]]:
         """The models whose ``signal_name`` is heard because ``model`` is covered. By default the

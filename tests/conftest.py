@@ -136,8 +136,10 @@ def make_model() -> Iterator[Any]:
         if not model._meta.proxy:
             with connection.schema_editor() as editor:
                 editor.delete_model(model)
-        for through in model._meta.many_to_many:
-            apps.all_models["testapp"].pop(through.remote_field.through._meta.model_name, None)
+        for field in model._meta.many_to_many:
+            through = field.remote_field.through._meta
+            if through.auto_created:
+                apps.all_models["testapp"].pop(through.model_name, None)
         del apps.all_models["testapp"][model._meta.model_name]
     apps.clear_cache()
 

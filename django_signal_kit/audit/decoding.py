@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from django.db.models import BinaryField, Field, JSONField
+from django.db.models import Field
 
-from django_signal_kit.rows.values import UNKNOWN, is_redacted, to_json
+from django_signal_kit.rows.fields import get_target
+from django_signal_kit.rows.telling import restore
+from django_signal_kit.rows.values import UNKNOWN, is_redacted
 
 
 class NotDecodable(ValueError):  # noqa: N818
@@ -16,7 +17,7 @@ class NotDecodable(ValueError):  # noqa: N818
 
 def decode(field: Field[Any, Any], value: Any) -> Any:
     """What ``field`` held when an entry recorded ``value``; for a foreign key the value of its
-    column. The inverse of :func:`django_signal_kit.rows.values.to_json`.
+    column.
 
     Raises NotDecodable, which names the field, for what was redacted, in whole or in part, for
     what nobody has read, and for a text that the field does not understand.
@@ -28,26 +29,9 @@ def decode(field: Field[Any, Any], value: Any) -> Any:
     if value is None:
         return None
     try:
-        found = _convert(field, value)
-    except Exception as error:
-        raise NotDecodable(f"{field} does not understand the value {value!r}.") from error
-    if to_json(found) != value:
-        raise NotDecodable(f"{field} takes the value {value!r} for another, {found!r}.")
-    return found
-
-
-def _convert(field: Field[Any, Any], value: Any) -> Any:
-    while field.remote_field is not None:
-        field = field.target_field  # type: ignore[attr-defined]
-    if isinstance(field, JSONField):
-        return json.loads(json.dumps(value), cls=field.decoder)
-    if isinstance(field, BinaryField):
-        return bytes(field.to_python(value))
-    base = getattr(field, "base_field", None)
-    if base is not None and isinstance(value, list):
-        # An array: its own to_python() leaves the items of a list alone.
-        return [None if item is None else _convert(base, item) for item in value]
-    return field.to_python(value)
+        return restore(get_target(field), value)
+    except ValueError as error:
+        raise NotDecodable(str(error)) from error
 
 
 def _holds_redacted(value: Any) -> bool:

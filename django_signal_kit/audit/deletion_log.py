@@ -80,6 +80,10 @@ class DeletionLog(ModelReceiver):
         """Whether to tell of this row."""
         return True
 
+    def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
+        if logging.getLogger(self.logger).isEnabledFor(self._level):
+            self._recorder.note_text(instance, using)
+
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         if not logging.getLogger(self.logger).isEnabledFor(self._level):
             return
@@ -89,7 +93,7 @@ class DeletionLog(ModelReceiver):
         line: Line = {
             "model": instance._meta.label,
             "pk": self._recorder.get_pk(instance),
-            "object": self._recorder.describe(instance),
+            "object": self._recorder.describe(instance, using),
             "fields": self.get_values(instance),
             "using": using,
             "unit": None if unit is None else str(unit.id),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from operator import eq
 from typing import Any, NamedTuple, TypeAlias
 
 from django.db.models import DateField, Field, JSONField, Model, TimeField
@@ -12,7 +11,7 @@ from django.db.models import DateField, Field, JSONField, Model, TimeField
 from django_signal_kit.audit.keys import get_hider, get_key_hider, get_key_writer
 from django_signal_kit.rows.canonical import Column, get_columns
 from django_signal_kit.rows.secrets import is_secret_field
-from django_signal_kit.rows.values import encode_sorted, redact, to_json
+from django_signal_kit.rows.values import redact, to_json
 from django_signal_kit.wiring.registry import registry
 
 #: Of each field: its name, attname, what makes JSON of a value that is not None, and whether two
@@ -57,7 +56,7 @@ def make_plan(
                 field.name,
                 field.attname,
                 _get_store(columns[field.attname], extra_secrets, replace),
-                _is_same if columns[field.attname].is_mutable else eq,
+                columns[field.attname].is_same,
             )
             for field in fields
         ),
@@ -100,9 +99,12 @@ def _get_store(
         return replace
     if column.plain is str:
         return _store_text
-    if not extra_secrets and replace is redact:
-        return to_json
-    return partial(to_json, extra_secrets=extra_secrets, replace=replace)
+    store: Callable[[Any], Any] = to_json
+    if extra_secrets or replace is not redact:
+        store = partial(to_json, extra_secrets=extra_secrets, replace=replace)
+    if column.is_odd or column.has_encoder:
+        return lambda value: store(column.tell(value))
+    return store
 
 
 def _store_text(value: Any) -> Any:
@@ -113,10 +115,3 @@ def _store_text(value: Any) -> Any:
 
 def _is_auto_now(field: Field[Any, Any]) -> bool:
     return isinstance(field, DateField | TimeField) and field.auto_now
-
-
-def _is_same(before: Any, after: Any) -> bool:
-    if before.__class__ is dict or before.__class__ is list:
-        # 1 equals True, and is another JSON.
-        return bool(before == after) and encode_sorted(before) == encode_sorted(after)
-    return bool(before == after) or bool(before != before and after != after)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
+from django.db import connections
 from django.db.models import Field, Model
+from django.utils.functional import Promise
 
 from django_signal_kit.audit.changes import tell_statement
 from django_signal_kit.audit.entries import (
@@ -25,9 +27,11 @@ from django_signal_kit.rows.values import (
     bounded,
     redact,
     redact_with_hash,
+    say,
     to_json,
     to_text,
 )
+from django_signal_kit.units.sparing import spare
 from django_signal_kit.units.unit import get_unit
 
 
@@ -87,7 +91,7 @@ class Recorder:
     ) -> Entry:
         """An entry about a row; ``more`` goes into its context."""
         key = "" if instance.pk is None else self.get_plan(type(instance)).to_key(instance.pk)
-        text = self.describe(instance)
+        text = self.describe(instance, using)
         return self._make(type(instance), action, key, text, changes, using, more)
 
     def make_rowless_entry(
@@ -159,13 +163,28 @@ class Recorder:
             unit.notes[key] = scope, found
         return found
 
-    def describe(self, instance: Model) -> str:
+    def note_text(self, instance: Model, using: str) -> None:
+        """Keep what the row is called until it is deleted: what that is made of may go first."""
+        unit = get_unit()
+        if unit is not None:
+            unit.notes[self, "text", id(instance)] = self.describe(instance, using)
+
+    def describe(self, instance: Model, using: str) -> str:
         """What its receiver calls the row, without secrets."""
-        try:
-            text = to_text(str(self.receiver.get_object_text(instance)))
-        except Exception:
+        unit = get_unit()
+        noted = None if unit is None else unit.notes.pop((self, "text", id(instance)), None)
+        if noted is not None:
+            return noted  # type: ignore[no-any-return]
+        # The unit has its connection at hand.
+        is_here = unit is not None and unit.using == using
+        connection = unit.journal.connection if is_here else connections[using]  # type: ignore[union-attr]
+        text: str
+        text, error = spare(connection, self._get_text, instance)
+        if error is not None:
             # A row that cannot say its name is recorded all the same.
-            text = f"{instance._meta.object_name} {instance.pk}"
+            text = f"{instance._meta.object_name} {say(instance.pk)}"
+            if isinstance(error, TypeError):
+                text = _get_lazy_text(instance) or text
         plan = self.get_plan(type(instance))
         if not (plan.secrets or plan.documents or plan.related):
             return text
@@ -199,6 +218,18 @@ class Recorder:
                 if (row := at_hand.get(name)) is not None:
                     for attname in attnames:
                         yield row.__dict__.get(attname)
+
+    def _get_text(self, instance: Model) -> str:
+        return to_text(str(self.receiver.get_object_text(instance)))
+
+
+def _get_lazy_text(instance: Model) -> str:
+    """What a ``__str__`` says that returns a lazy translation, which is no string."""
+    try:
+        found: Any = type(instance).__str__(instance)
+    except Exception:
+        return ""
+    return say(found) if isinstance(found, Promise) else ""
 
 
 def is_told_by_child(teller: object, instance: Model) -> bool:

@@ -18,7 +18,9 @@ from django.db.models.deletion import Collector
 from django_signal_kit.audit.decoding import NotDecodable, decode
 from django_signal_kit.audit.plans import get_stamps
 from django_signal_kit.current import context
+from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import lock_rows
+from django_signal_kit.rows.fields import assign
 from django_signal_kit.rows.values import UNKNOWN, is_redacted, to_json
 from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import batch
@@ -106,7 +108,7 @@ def _revert_update(entry: Any, model: type[Model], force: bool) -> None:
             value = decode(field, old)
             if not force:
                 _check_is_still(entry, row, field, new)
-            setattr(row, field.attname, value)
+            assign(row, field.attname, value)
             names.append(name)
     _check_targets(entry, row, names)
     stamped = [name for name in stamps if getattr(_get_field(model, name), "auto_now", False)]
@@ -185,7 +187,8 @@ def _check_is_still(entry: Any, row: Model, field: Field[Any, Any], new: Any) ->
             f"{field} was redacted: nobody can tell if it has changed since entry {entry.pk}.",
             by_force="sets it back all the same",
         )
-    present = to_json(getattr(row, field.attname))
+    column = get_columns(type(row))[field.attname]
+    present = to_json(column.tell(column.get(row)))
     if present != new:
         raise RevertError(
             f"{field} has changed since entry {entry.pk}: it is {present!r} now, and not {new!r}.",

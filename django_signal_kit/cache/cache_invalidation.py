@@ -15,7 +15,9 @@ from django_signal_kit.cache.instances import make_instance, update
 from django_signal_kit.cache.templates import get_names, render
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import Row
+from django_signal_kit.rows.many_to_many import get_reverse_many_to_many
 from django_signal_kit.rows.snapshots import get_new_row, get_old_row
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
@@ -181,8 +183,7 @@ class CacheInvalidation(ModelReceiver):
 
     def get_m2m_fields(self, model: type[Model]) -> list[Any]:
         """Both sides: a page of either may show the other."""
-        relations = [rel for rel in model._meta.related_objects if rel.many_to_many]
-        return [*super().get_m2m_fields(model), *relations]
+        return [*super().get_m2m_fields(model), *get_reverse_many_to_many(model)]
 
     def _forget_models(self) -> None:
         self._columns.clear()
@@ -232,7 +233,11 @@ class CacheInvalidation(ModelReceiver):
 
     def _matters(self, model: type[Model], old: Row | None, new: Row) -> bool:
         fields = [f for f in model._meta.concrete_fields if {f.name, f.attname} & {*self.fields}]
-        return any(old is None or old[f.attname] != new[f.attname] for f in fields)
+        columns = get_columns(model)
+        return any(
+            old is None or not columns[f.attname].is_same(old[f.attname], new[f.attname])
+            for f in fields
+        )
 
     def _hears_link(self, model: type[Model], name: str | None) -> bool:
         return registry.covers(self, model) and (not self.fields or name in self.fields)

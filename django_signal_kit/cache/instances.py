@@ -9,16 +9,18 @@ from django.db.models import Model
 
 from django_signal_kit.rows.canonical import canonical_key
 from django_signal_kit.rows.database import Row
+from django_signal_kit.rows.fields import assign
+from django_signal_kit.rows.values import say
 
 
 def update(instance: Model, row: Row) -> Model:
     """``instance``, or a copy of it if it does not read as ``row`` does."""
     values = vars(instance)
-    if all(name in values and str(values[name]) == str(row[name]) for name in row):
+    if all(name in values and say(values[name]) == say(row[name]) for name in row):
         return instance
     instance = copy(instance)
     for name, value in row.items():
-        setattr(instance, name, value)
+        assign(instance, name, value)
     return instance
 
 

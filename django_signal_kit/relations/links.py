@@ -11,6 +11,7 @@ from django.db.models.fields.reverse_related import ManyToManyRel
 
 from django_signal_kit.relations.pointers import Pointer, in_parts
 from django_signal_kit.rows.database import lock_rows
+from django_signal_kit.rows.many_to_many import get_many_to_many, get_reverse_many_to_many
 from django_signal_kit.units.locking import lock_before_reading
 
 
@@ -143,8 +144,8 @@ def list_relations(
     model: type[Model],
 ) -> Iterator[tuple[str, ManyToManyField[Any, Any] | ManyToManyRel]]:
     """The attributes of ``model`` that are many-to-many managers."""
-    for field in model._meta.many_to_many:
+    for field in get_many_to_many(model):
         yield field.name, field
-    for rel in model._meta.related_objects:
-        if isinstance(rel, ManyToManyRel) and (name := rel.get_accessor_name()):
+    for rel in get_reverse_many_to_many(model):
+        if name := rel.get_accessor_name():
             yield name, rel

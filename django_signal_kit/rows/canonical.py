@@ -12,16 +12,28 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
-from enum import Enum
 from functools import cache, partial
-from inspect import getattr_static
+from operator import eq
 from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import BinaryField, DecimalField, Field, FileField, JSONField, Model
 from django.db.models.fields import NOT_PROVIDED
-from django.db.models.query_utils import DeferredAttribute
+
+from django_signal_kit.rows import telling
+from django_signal_kit.rows.fields import (
+    converts,
+    get_target,
+    has_own_attribute,
+    is_djangos,
+    is_like_djangos,
+    keeps_null,
+    overrides,
+    to_column,
+    writes_what_it_leaves,
+)
+from django_signal_kit.rows.values import UNKNOWN, encode_sorted
 
 #: Class of field -> the class whose very instances are what reading them back gives.
 _PLAIN: dict[type, type] = {
@@ -47,42 +59,101 @@ _PLAIN: dict[type, type] = {
 }
 _SCALARS = (str, int, bool, float, type(None))
 _NOTHING = type("Nothing", (), {})
+# What a field may override, so that its column holds something else than Django's would.
+_COLUMN = ("db_type", "get_db_prep_value", "get_db_prep_save")
+_JSON = ("from_db_value", "get_prep_value", "get_db_prep_value", "get_db_prep_save", "to_python")
 
 
 class Column:
     """A concrete field, and what is known of its values beforehand."""
 
-    __slots__ = ("attname", "canonical", "field", "is_mutable", "is_replaced", "plain")
+    __slots__ = (
+        "attname",
+        "canonical",
+        "convert",
+        "field",
+        "has_encoder",
+        "has_own_attribute",
+        "is_mutable",
+        "is_odd",
+        "is_same",
+        "plain",
+        "target",
+    )
 
-    def __init__(self, field: Field[Any, Any], model: type[Model]) -> None:
+    def __init__(self, field: Field[Any, Any]) -> None:
         self.field = field
         self.attname = field.attname
-        target = field
-        while target.remote_field is not None:
-            target = target.target_field  # type: ignore[attr-defined]
+        self.target = target = get_target(field)
+        #: Does the attribute perhaps give another value than it keeps? Then it has to be asked.
+        self.has_own_attribute = has_own_attribute(field)
+        is_plain = not self.has_own_attribute and _stays_as_it_is(field, target)
         #: Values of this very class are canonical as they are.
-        self.plain = _PLAIN.get(type(target), _NOTHING)
+        self.plain = _PLAIN.get(type(target), _NOTHING) if is_plain else _NOTHING
         #: ``canonical(value)`` of this field.
-        self.canonical = _get_canonical(field)
+        self.canonical = _get_canonical(field, target)
+        #: The same for what the database has just given.
+        self.convert = partial(_canonical, field, _get_converter(target), keeps_null(target))
+        is_own = is_djangos(target)
         #: May a value be changed in place?
-        self.is_mutable = self.plain is _NOTHING and not isinstance(
-            target, BinaryField | DecimalField | FileField | models.DateTimeField
+        self.is_mutable = type(target) not in _PLAIN and not (
+            is_own
+            and isinstance(target, BinaryField | DecimalField | FileField | models.DateTimeField)
         )
-        #: Has another app put an attribute in the place of Django's? Then that says what is
-        #: written, not what the instance keeps. A field of its own kind knows its attribute.
-        self.is_replaced = type(field).contribute_to_class.__module__.startswith(
-            "django."
-        ) and not isinstance(
-            getattr_static(model, self.attname, None), DeferredAttribute | field.descriptor_class
-        )
-        if self.is_replaced:
-            self.plain = _NOTHING
+        #: Are there values of which only the field knows what they are?
+        self.is_odd = not is_own or getattr(target, "decoder", None) is not None
+        self.has_encoder = getattr(target, "encoder", None) is not None
+        #: ``is_same(before, after)``: does the column hold the same for two canonical values?
+        self.is_same: Callable[[Any, Any], bool] = eq
+        if self.is_odd:
+            self.is_same = partial(telling.is_same, target)
+        elif self.is_mutable:
+            self.is_same = _is_same
+
+    def get(self, instance: Model) -> Any:
+        """What ``instance`` holds and ``save()`` writes; ``NOT_PROVIDED`` if it was not loaded."""
+        value = instance.__dict__.get(self.attname, NOT_PROVIDED)
+        if self.has_own_attribute and value is not NOT_PROVIDED:
+            return self._ask(instance)
+        return value
+
+    def _ask(self, instance: Model) -> Any:
+        try:
+            return getattr(instance, self.attname)
+        except Exception:
+            return NOT_PROVIDED
+
+    def detach(self, instance: Model) -> Any:
+        """What ``instance`` has just been given by the database, apart from the instance."""
+        try:
+            value = instance.__dict__[self.attname]
+        except KeyError:
+            # Kept somewhere else.
+            value = self._ask(instance)
+            if value is NOT_PROVIDED:
+                return UNKNOWN
+        return self.keep(value)
+
+    def keep(self, value: Any) -> Any:
+        """What the database has just given, apart from whatever else holds it."""
+        if self.is_mutable or isinstance(self.target, FileField):
+            try:
+                return self.convert(value)
+            except ValueError:
+                return telling.detach(value)
+        return bytes(value) if isinstance(value, memoryview) else value
+
+    def tell(self, value: Any) -> Any:
+        """``value`` in types that ``to_json()`` knows."""
+        if self.is_odd or self.has_encoder:
+            return telling.tell(self.target, value)
+        return value
 
 
 @cache
 def get_columns(model: type[Model]) -> Mapping[str, Column]:
     """The columns of a model by attname."""
-    return {field.attname: Column(field, model) for field in model._meta.concrete_fields}
+    return {field.attname: Column(field) for field in model._meta.concrete_fields}
 
 
 @cache
@@ -122,25 +193,14 @@ def canonical_value(column: Column, value: Any) -> Any:
 
 def canonical(field: Field[Any, Any], value: Any) -> Any:
     """``value`` as reading it back would give it. Raises ValueError if only the database knows."""
-    if value is NOT_PROVIDED or field.generated or hasattr(value, "resolve_expression"):
-        raise ValueError("only the database knows")
-    if value is None:
-        return None
-    if isinstance(field, FileField):
-        return str(value.name or "") if hasattr(value, "name") else str(value)
-    if isinstance(field, JSONField):
-        # A copy: the instance's own value may be changed in place later.
-        return json.loads(json.dumps(value, cls=field.encoder), cls=field.decoder)
-    if hasattr(field, "from_db_value"):
-        raise ValueError("the field converts what it reads")
-    if isinstance(field, BinaryField):
-        return bytes(value)
-    return _convert(field, value)
+    return _get_canonical(field, get_target(field))(value)
 
 
-def _get_canonical(field: Field[Any, Any]) -> Callable[[Any], Any]:
+def _get_canonical(field: Field[Any, Any], target: Field[Any, Any]) -> Callable[[Any], Any]:
     """:func:`canonical` for one field; quicker for what three kinds of field usually hold."""
-    general = partial(canonical, field)
+    stays = _stays_as_it_is(field, target)
+    convert = _get_converter(target) if stays else _refuse
+    general = partial(_canonical, field, convert, stays and keeps_null(target))
     if type(field) is models.DateTimeField:
         return lambda value: (
             value
@@ -152,6 +212,39 @@ def _get_canonical(field: Field[Any, Any]) -> Callable[[Any], Any]:
     if type(field) is JSONField and field.encoder is None and field.decoder is None:
         return partial(_copy_json, general)
     return general
+
+
+def _get_converter(field: Field[Any, Any]) -> Callable[[Any], Any]:
+    """What makes of a value that is not None the one that is read back."""
+    if isinstance(field, JSONField):
+        return _refuse if overrides(field, *_JSON) else partial(_convert_json, field)
+    if is_djangos(field):
+        return partial(_convert, field)
+    if type(field).__module__.startswith("django.contrib.postgres."):
+        return _get_postgres_converter(field)
+    if converts(field) or not is_like_djangos(field) or overrides(field, *_COLUMN):
+        return _refuse
+    return partial(_convert, field)
+
+
+def _stays_as_it_is(field: Field[Any, Any], target: Field[Any, Any]) -> bool:
+    """Is what the instance holds after a save what was saved, but for the target's own ways?"""
+    return writes_what_it_leaves(field) and (
+        field is target or not overrides(field, *_COLUMN, *_JSON)
+    )
+
+
+def _canonical(
+    field: Field[Any, Any], convert: Callable[[Any], Any], keeps_null: bool, value: Any
+) -> Any:
+    try:
+        if value is NOT_PROVIDED or field.generated or hasattr(value, "resolve_expression"):
+            return _refuse()
+        return None if value is None and keeps_null else convert(value)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError("the field does not understand the value") from error
 
 
 def _copy_json(general: Callable[[Any], Any], value: Any) -> Any:
@@ -172,16 +265,54 @@ def _copy_json(general: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _convert(field: Field[Any, Any], value: Any) -> Any:
-    try:
-        value = field.to_python(field.get_prep_value(value))
-    except Exception as error:
-        raise ValueError("the field does not understand the value") from error
+    value = telling.simplify(to_column(field, field.get_prep_value(value)))
     if isinstance(field, DecimalField) and isinstance(value, Decimal):
         return _exact(field, value)
     if isinstance(value, float) and value != value:
         raise ValueError("not every database keeps a NaN")
-    # A member of TextChoices equals its value, but is of another type.
-    return value.value if isinstance(value, Enum) else value
+    return value
+
+
+def _convert_json(field: JSONField[Any, Any], value: Any) -> Any:
+    # A copy: the instance's own value may be changed in place later.
+    return json.loads(json.dumps(value, cls=field.encoder), cls=field.decoder)
+
+
+def _get_postgres_converter(field: Any) -> Callable[[Any], Any]:
+    """For what ``django.contrib.postgres`` has, which cannot be imported everywhere."""
+    name = field.__class__.__name__
+    if name == "HStoreField":
+        return partial(_convert_hstore, field)
+    if not hasattr(field, "base_field") or converts(field):
+        return _refuse
+    item = _get_canonical(field.base_field, get_target(field.base_field))
+    if hasattr(field, "range_type"):
+        return partial(_convert_range, field, item)
+    return partial(_convert_array, item)
+
+
+def _convert_hstore(field: Any, value: Any) -> Any:
+    return field.get_prep_value(telling.simplify(value)) if isinstance(value, dict) else _refuse()
+
+
+def _convert_array(get_item: Callable[[Any], Any], value: Any) -> Any:
+    if not isinstance(value, list | tuple) or [] in (items := [get_item(item) for item in value]):
+        # PostgreSQL knows no empty array in an array.
+        _refuse()
+    return items
+
+
+def _convert_range(field: Any, get_end: Callable[[Any], Any], value: Any) -> Any:
+    value = field.get_prep_value(value)
+    ends = value.lower, value.upper
+    # Of other bounds PostgreSQL may make these.
+    if value._bounds != "[)" or None in ends or [*map(get_end, ends)] != [*ends]:
+        _refuse()
+    return value if ends[0] < ends[1] else _refuse()
+
+
+def _refuse(value: Any = None) -> Any:
+    raise ValueError("only the database knows")
 
 
 def _exact(field: DecimalField[Any, Any], value: Decimal) -> Decimal:
@@ -196,3 +327,10 @@ def _exact(field: DecimalField[Any, Any], value: Decimal) -> Decimal:
         # Databases round in ways of their own.
         raise ValueError("more digits than the column keeps")
     return rounded
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    if before.__class__ is dict or before.__class__ is list:
+        # 1 equals True, and is another JSON.
+        return bool(before == after) and encode_sorted(before) == encode_sorted(after)
+    return bool(before == after) or bool(before != before and after != after)

@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BinaryField, CompositePrimaryKey, Model, QuerySet
 
 from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.locking import lock_before_reading
 
 Row = Mapping[str, Any]
@@ -67,8 +68,12 @@ def read_row(model: type[Model], pk: Any, columns: Sequence[Column], using: str)
         return None
     values = list(found)
     for position, converters, expression in statement.converters:
-        for convert in converters:
-            values[position] = convert(values[position], expression, connection)
+        try:
+            for convert in converters:
+                values[position] = convert(values[position], expression, connection)
+        except Exception:
+            # What its field cannot read may be written all the same.
+            values[position] = UNKNOWN
     return dict(zip(names, values, strict=True))
 
 
@@ -108,12 +113,31 @@ def lock_rows(
         # The parents of a multi-table child as well.
         links = meta.concrete_model._meta.parents.values()
         of = ("self", *(link.name for link in links if link is not None))
+        if _has_schema(queryset.model, connection):
+            # OF takes no name of a schema. Without it all tables of the query are locked.
+            of = ()
+            queryset = _part_from_joins(queryset, connection.alias)
     # A plain lock would block the insertion of rows that point here.
     return queryset.select_for_update(
         of=of,
         no_key=no_key and features.has_select_for_no_key_update,
         skip_locked=skip_locked and features.has_select_for_update_skip_locked,
     )
+
+
+def _has_schema(model: type[Model], connection: BaseDatabaseWrapper) -> bool:
+    """Does the table of the model, or of a multi-table parent, lie in a schema that is named?"""
+    models = (model, *model._meta.get_parent_list())
+    return any('"."' in connection.ops.quote_name(one._meta.db_table) for one in models)
+
+
+def _part_from_joins(queryset: QuerySet[Any], using: str) -> QuerySet[Any]:
+    """The same rows with the joins in a subquery, where they are not locked."""
+    query = queryset.query
+    if len(query.alias_map) <= 1 or query.annotations:
+        return queryset
+    rows: QuerySet[Any] = QuerySet(queryset.model, using=using)
+    return rows.filter(pk__in=queryset.order_by().values("pk")).order_by(*query.order_by)
 
 
 def _read_by_queryset(

@@ -7,7 +7,6 @@ is what was loaded, which is not always what the database holds by now.
 
 from __future__ import annotations
 
-import copy
 import marshal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
@@ -18,7 +17,8 @@ from django.db.models import Field, Model
 from django.db.models.base import ModelState
 from django.db.models.query_utils import DeferredAttribute
 
-from django_signal_kit.rows.canonical import Column, canonical, get_columns
+from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.telling import detach
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.journal import get_journal
 from django_signal_kit.units.unit import UnitOfWork
@@ -168,18 +168,22 @@ def get_loaded_row(
 
 
 def _is_same_row(instance: Model, found: Mapping[str, Any]) -> bool:
+    columns = get_columns(type(instance))
     return all(
-        found.get(field.attname, MISSING) == _get_key(instance, field)
+        columns[field.attname].is_same(
+            found.get(field.attname, MISSING), _get_key(instance, field)
+        )
         for field in instance._meta.pk_fields
     )
 
 
 def _get_key(instance: Model, field: Field[Any, Any]) -> Any:
     """As the database has it, so that "5" is the same key as 5."""
+    value = instance.__dict__.get(field.attname)
     try:
-        return canonical(field, instance.__dict__.get(field.attname))
+        return get_columns(type(instance))[field.attname].canonical(value)
     except ValueError:
-        return UNKNOWN
+        return UNKNOWN if hasattr(value, "resolve_expression") else value
 
 
 def note_saved(unit: UnitOfWork, instance: Model, row: Mapping[str, Any]) -> None:
@@ -206,11 +210,11 @@ def _freeze(value: Any) -> Any:
     try:
         return marshal.dumps(value)
     except ValueError:
-        return copy.deepcopy(value)
+        return detach(value)
 
 
 def _thaw_value(frozen: Any) -> Any:
-    return marshal.loads(frozen) if isinstance(frozen, bytes) else copy.deepcopy(frozen)
+    return marshal.loads(frozen) if isinstance(frozen, bytes) else detach(frozen)
 
 
 def _holds_same(model: type[Model], alias: str, using: str | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db.models import Field, FileField, JSONField, Model
+from django.db.models import Field, Model
 from django.db.models.fields import NOT_PROVIDED
 
 from django_signal_kit.rows.canonical import Column, canonical_key, get_columns
@@ -72,8 +72,8 @@ def note_read(
     old = [
         {
             name: value
-            if (value := row.__dict__[name]).__class__ is plain
-            else detach(column, value)
+            if (value := row.__dict__.get(name, NOT_PROVIDED)).__class__ is plain
+            else column.detach(row)
             for column, name, plain in known
         }
         for row in rows
@@ -197,8 +197,8 @@ def _get_new_values(instance: Model, columns: Sequence[Column], using: str) -> d
         if value.__class__ is column.plain:
             row[name] = value
             continue
-        if column.is_replaced and name in values:
-            value = getattr(instance, name)
+        if column.has_own_attribute:
+            value = column.get(instance)
         try:
             row[name] = column.canonical(value)
         except ValueError:
@@ -220,12 +220,3 @@ def _read_back(instance: Model, columns: Sequence[Column], using: str) -> Row:
         rows = read_rows(model, keys, columns, using)
         cache.update({canonical_key(model, pk): row for pk, row in rows.items()})
     return cache.get(key) or dict.fromkeys(names)
-
-
-def detach(column: Column, value: Any) -> Any:
-    """What an instance has just been given by the database, apart from the instance."""
-    if value.__class__ is column.plain:
-        return value
-    if isinstance(column.field, FileField | JSONField):
-        return column.canonical(value)
-    return bytes(value) if isinstance(value, memoryview) else value

@@ -19,6 +19,7 @@ from django.dispatch import Signal
 from django_signal_kit import receivers
 from django_signal_kit.current import get_muted
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.rows.many_to_many import get_many_to_many, get_reverse_many_to_many
 from django_signal_kit.wiring import catalog
 
 Acts: TypeAlias = Literal["at_once", "before_commit", "after_commit", "task"]
@@ -110,9 +111,8 @@ def get_senders() -> dict[int, str]:
 
 def get_own_senders(model: type[Model]) -> list[Any]:
     """What signals about ``model`` have as their sender: itself, and its through models."""
-    meta = model._meta
-    relations: list[Any] = [field.remote_field for field in meta.many_to_many]
-    relations += [relation for relation in meta.related_objects if relation.many_to_many]
+    relations: list[Any] = [field.remote_field for field in get_many_to_many(model)]
+    relations += get_reverse_many_to_many(model)
     return [model, *(relation.through for relation in relations)]
 
 

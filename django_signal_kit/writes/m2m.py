@@ -8,6 +8,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import Model, QuerySet
 
+from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import UnitOfWork, get_unit
 
@@ -15,7 +16,7 @@ from django_signal_kit.units.unit import UnitOfWork, get_unit
 def get_m2m_field(through: type[Model], declaring: type[Model]) -> Any:
     """The many-to-many field of ``declaring`` whose links ``through`` holds."""
     return next(
-        field for field in declaring._meta.many_to_many if field.remote_field.through is through
+        field for field in get_many_to_many(declaring) if field.remote_field.through is through
     )
 
 

@@ -26,6 +26,7 @@ from django_signal_kit.rows import snapshots
 from django_signal_kit.rows.canonical import Column, canonical_key, get_columns
 from django_signal_kit.rows.database import CHUNK as FEW
 from django_signal_kit.rows.database import lock_rows
+from django_signal_kit.rows.fields import assign
 from django_signal_kit.rows.parts import Parts
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.journal import CHUNK
@@ -155,10 +156,10 @@ class FewRows:
                 assigned[field.name if isinstance(value, Model) else field.attname] = value
         for row in self.rows:
             for name, value in assigned.items():
-                setattr(row, name, value)
+                assign(row, name, value)
         for row, changed in zip(self.rows, self._moved, strict=False):
             for name, value in changed.items():
-                setattr(row, name, value)
+                assign(row, name, value)
         if self._are_guessed:
             keys = [row.pk for row in self.rows]
             rows = _get_rows(self.model, keys, self.unit.using)
@@ -234,7 +235,7 @@ class ManyRows:
                 _note_lost(self.unit, row, self._values)
             elif now is not old:
                 for name, value in zip(self._names, now, strict=True):
-                    setattr(row, name, value)
+                    assign(row, name, value)
             rows.append(row)
         columns = [
             (column, self._names.index(column.attname))
@@ -244,10 +245,7 @@ class ManyRows:
             self.unit,
             self.model,
             rows,
-            [
-                {column.attname: snapshots.detach(column, old[at]) for column, at in columns}
-                for old, _ in part
-            ],
+            [{column.attname: column.keep(old[at]) for column, at in columns} for old, _ in part],
         )
         return rows
 
@@ -306,7 +304,7 @@ def _note_lost(unit: UnitOfWork, row: Model, values: Mapping[str, Any]) -> None:
         if field in keys or hasattr(value, "resolve_expression"):
             unknown[field.attname] = UNKNOWN
         else:
-            setattr(row, field.name if isinstance(value, Model) else field.attname, value)
+            assign(row, field.name if isinstance(value, Model) else field.attname, value)
     snapshots.note_new(unit, row, unknown)
 
 

@@ -12,6 +12,7 @@ from django.db.models import Field, ForeignKey, ManyToManyField, Model
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.rows.values import REDACTED, to_json
 
 # What nobody sees, but what makes two texts different or one text look like another.
@@ -113,8 +114,9 @@ def reveal(text: str) -> str:
 def _get_fields(model: type[Model] | None) -> dict[str, Field[Any, Any]]:
     if model is None:
         return {}
-    options = model._meta
-    return {field.name: field for field in (*options.concrete_fields, *options.many_to_many)}
+    return {
+        field.name: field for field in (*model._meta.concrete_fields, *get_many_to_many(model))
+    }
 
 
 def _get_row(name: str, change: Any, of: Field[Any, Any] | None) -> Row:

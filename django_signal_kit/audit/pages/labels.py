@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
-from django.db import connections
+from django.db import connections, router
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 from django.http import HttpRequest
 
@@ -92,7 +92,11 @@ def _get_target(relation: Any) -> Field[Any, Any]:
 
 
 def _get_place(relation: Any, using: str) -> Place:
-    return relation.related_model, _get_target(relation).attname, using
+    model = relation.related_model
+    if not router.allow_migrate_model(using, model):
+        # Its rows are in another database than those that point to them.
+        using = router.db_for_read(model)
+    return model, _get_target(relation).attname, using
 
 
 def _clean(target: Field[Any, Any], data: Any) -> Any:

@@ -166,3 +166,21 @@ def test_only_so_many_rows_are_named(site, monkeypatch):
     tags = [TagFactory(name=f"tag {n}") for n in range(3)]
     changes = {"tags": {"added": [tag.pk for tag in tags]}}
     assert read(site, changes) == ["tag 0", "tag 1", ""]
+
+
+class ApartRouter:
+    """Categories live in the other database."""
+
+    def db_for_read(self, model, **hints):
+        return "other" if model is Category else None
+
+    def allow_migrate(self, db, app_label, model_name=None, **hints):
+        return (db == "other") == (model_name == "category")
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_rows_of_another_database_are_named_from_there(site, settings):
+    pk = Category.objects.using("other").create(name="there").pk
+    Category.objects.using("default").create(pk=pk, name="left over")
+    settings.DATABASE_ROUTERS = [ApartRouter()]
+    assert read(site, {"category": [None, pk]}) == ["", "there"]
