@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
@@ -145,6 +145,10 @@ class ModelReceiver(Receiver):
         """Names of fields that this receiver itself writes at each change of a row; a change of
         nothing else is no change worth recording."""
         return ()
+
+    def clean_fields(self, instance: Model, names: Set[str], using: str) -> None:
+        """Change the fields ``names`` of ``instance`` as ``pre_save`` will. Called for whoever
+        looks before he saves: ``get_or_create()``, ``full_clean()``, a model form."""
 
 
 MODEL_RECEIVER_NAMES = frozenset(name for name in dir(ModelReceiver) if not name.startswith("_"))

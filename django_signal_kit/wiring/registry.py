@@ -22,7 +22,7 @@ from django_signal_kit.rows.database import forget_statements
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.dispatch import make_function
 from django_signal_kit.wiring.senders import Coverage
-from django_signal_kit.writes import hooks, rowwise
+from django_signal_kit.writes import ahead, hooks, rowwise
 
 R = TypeVar("R", bound=type[Receiver])
 
@@ -209,6 +209,7 @@ class Registry:
         self._stamp_fields.clear()
         bulk_writes: dict[type[Model], bool] = {}
         bulk_reads: set[type[Model]] = set()
+        cleaners: dict[type[Model], list[ModelReceiver]] = {}
         covered_by |= dict.fromkeys(catalog.BULK_SIGNALS, bulk_writes)
         snapshots.old_columns.clear()
         loaded_models: list[type[Model]] = []
@@ -227,10 +228,15 @@ class Registry:
                 columns += [column for column in asked if column not in columns]
                 if model not in loaded_models and any(receiver.get_loaded_fields(model)):
                     loaded_models.append(model)
+            if connection.signal_name == "pre_save" and (
+                type(receiver).clean_fields is not ModelReceiver.clean_fields
+            ):
+                cleaners.setdefault(model, []).append(receiver)
             if connection.signal_name.endswith("queryset_update") and receiver.bulk == "all":
                 bulk_reads.add(model)
         memory.keep(loaded_models)
         forget_statements()
+        ahead.cover(saves, cleaners)
         hooks.cover(saves, deletes, links, bulk_writes, bulk_reads)
 
 

@@ -1,0 +1,176 @@
+"""What comes before a save and depends on it: the look-up of ``get_or_create()``, validation.
+
+Receivers of ``pre_save`` change values and refuse rows. Whoever looks for a row by a value, or
+asks whether it is free, has to ask for the value that will be written; and Django looks again for
+a row that somebody else has just made after an ``IntegrityError`` alone. Django's own methods are
+wrapped, once for all models; one that no receiver covers costs one look into a set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from contextlib import suppress
+from copy import copy
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import router
+from django.db.models import Field, FileField, Model, QuerySet
+from django.forms.models import BaseModelForm
+
+from django_signal_kit.current import get_muted
+from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.units.failures import report_failure
+
+#: The models whose saves are heard.
+_heard: set[type[Model]] = set()
+#: Model -> the receivers that change values of it when it is saved, in their order.
+_cleaners: dict[type[Model], list[ModelReceiver]] = {}
+
+_originals: list[tuple[Any, str, Any]] = []
+
+
+def cover(
+    heard: Iterable[type[Model]], cleaners: Mapping[type[Model], list[ModelReceiver]]
+) -> None:
+    """Say whose saves are heard, and which receivers change values then."""
+    while _originals:
+        owner, name, original = _originals.pop()
+        setattr(owner, name, original)
+    _heard.clear()
+    _heard.update(heard)
+    _cleaners.clear()
+    _cleaners.update(cleaners)
+    if _heard:
+        # update_or_create() calls it, and so do the asynchronous twins and related managers.
+        _wrap(QuerySet, "get_or_create", _get_or_create)
+    if _cleaners:
+        _wrap(Model, "full_clean", _full_clean)
+        _wrap(BaseModelForm, "_post_clean", _post_clean)
+
+
+def _wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    original = getattr(owner, name)
+    _originals.append((owner, name, original))
+    setattr(owner, name, make(original))
+
+
+def _get_or_create(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def get_or_create(self: Any, defaults: Any = None, **kwargs: Any) -> Any:
+        model = self.model
+        if model not in _heard:
+            return original(self, defaults, **kwargs)
+        if model in _cleaners and (changed := _clean_lookup(self, kwargs, defaults or {})):
+            # A row as it is written now, or one that is older than the receiver.
+            given, kwargs = kwargs, {**kwargs, **changed}
+            self._for_write = True
+            for lookup in (kwargs, given):
+                with suppress(model.DoesNotExist):
+                    return self.get(**lookup), False
+        try:
+            return original(self, defaults, **kwargs)
+        except ValidationError:
+            # Because another has made the row in the meantime?
+            with suppress(model.DoesNotExist):
+                return self.get(**kwargs), False
+            raise
+
+    get_or_create.alters_data = True  # type: ignore[attr-defined]
+    return get_or_create
+
+
+def _full_clean(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def full_clean(self: Model, exclude: Any = None, *args: Any, **kwargs: Any) -> None:
+        if type(self) in _cleaners:
+            names = {field.name for field in self._meta.concrete_fields} - set(exclude or ())
+            using = self._state.db or router.db_for_write(type(self), instance=self)
+            _clean(self, names, using)
+        return original(self, exclude, *args, **kwargs)
+
+    return full_clean
+
+
+def _post_clean(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def _post_clean(self: Any) -> None:
+        model = type(self.instance)
+        if model in _cleaners:
+            # The forms of a formset are compared with one another by their cleaned data.
+            fields = {field.name: field for field in _get_fields(self)}
+            using = self.instance._state.db or router.db_for_write(model, instance=self.instance)
+            # What a cleaner refuses is told by full_clean(), with all that is wrong.
+            with suppress(ValidationError):
+                values = _clean_values(copy(self.instance), fields, self.cleaned_data, using)
+                self.cleaned_data.update(values)
+        original(self)
+
+    return _post_clean
+
+
+def _get_fields(form: Any) -> Iterable[Field[Any, Any]]:
+    """The columns that the form writes."""
+    options = form._meta
+    for field in form.instance._meta.concrete_fields:
+        is_left_out = field.name in (options.exclude or ())
+        if not is_left_out and (options.fields is None or field.name in options.fields):
+            yield field
+
+
+def _clean_lookup(
+    queryset: Any, lookup: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a row that is made by ``lookup`` would have in the place of its values."""
+    model = queryset.model
+    fields: dict[str, Any] = {}
+    for field in model._meta.concrete_fields:
+        if field.generated:
+            continue
+        for name in (field.name, field.attname, *(("pk",) if field.primary_key else ())):
+            fields |= {name: field, f"{name}__exact": field}
+    # Whether a value is changed may depend on others.
+    row = {
+        fields[name].attname: value
+        for name, value in {**lookup, **defaults}.items()
+        if name in fields and not callable(value) and not isinstance(value, Model)
+    }
+    return _clean_values(model(**row), fields, lookup, queryset.db)
+
+
+def _clean_values(
+    instance: Model, fields: Mapping[str, Any], values: Mapping[str, Any], using: str
+) -> dict[str, Any]:
+    """Those of ``values`` that receivers change when they are saved, by the names in ``fields``.
+
+    ``instance``: a row that nobody else has, with the values beside them.
+    """
+    attributes = instance.__dict__
+    given = {
+        name: fields[name]
+        for name, value in values.items()
+        if name in fields
+        and not isinstance(value, Model)
+        and not isinstance(fields[name], FileField)
+    }
+    before = {}
+    for name, field in given.items():
+        setattr(instance, field.attname, values[name])
+        before[name] = attributes.get(field.attname)
+    _clean(instance, {field.name for field in given.values()}, using)
+    after = {name: attributes.get(field.attname) for name, field in given.items()}
+    return {name: value for name, value in after.items() if value is not before[name]}
+
+
+def _clean(instance: Model, names: Set[str], using: str) -> None:
+    """Let the receivers change the fields ``names`` as they will when ``instance`` is saved."""
+    for receiver in _cleaners[type(instance)]:
+        if receiver.name in get_muted():
+            continue
+        try:
+            receiver.clean_fields(instance, names, using)
+        except Exception as error:
+            if receiver.on_error == "raise":
+                raise
+            report_failure(receiver, "pre_save", error)
