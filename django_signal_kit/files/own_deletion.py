@@ -8,7 +8,7 @@ from django.db.models import FileField, Model
 from django.db.models.base import ModelState
 from django.db.models.fields.files import FieldFile, ImageFieldFile
 
-_DJANGOS = (FieldFile.delete, ImageFieldFile.delete)
+_DJANGOS = (FieldFile, ImageFieldFile)
 
 
 class OwnDeletion:
@@ -42,7 +42,9 @@ class OwnDeletion:
 
 
 def has_own_deletion(field: FileField) -> bool:
-    return field.attr_class.delete not in _DJANGOS
+    # Django's own may come before one to which it hands on.
+    classes = field.attr_class.__mro__
+    return any("delete" in vars(cls) for cls in classes if cls not in _DJANGOS)
 
 
 def _do_nothing(*args: Any, **kwargs: Any) -> None:

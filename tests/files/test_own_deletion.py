@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.files.storage import default_storage
 from django.db import models, transaction
-from django.db.models.fields.files import FieldFile
+from django.db.models.fields.files import FieldFile, ImageFieldFile
 from django.db.models.signals import post_init, post_save
 
 from django_signal_kit.files.file_cleanup import StoredFile
@@ -41,6 +41,20 @@ class PictureFile(FieldFile):
 
 class PictureField(models.FileField):
     attr_class = PictureFile
+
+
+class Untidy(FieldFile):
+    def delete(self, save: bool = True) -> None:
+        self.storage.delete(f"{self.name}.small")
+        super().delete(save)
+
+
+class ImageFile(ImageFieldFile, Untidy):
+    """Django's delete() comes first here, and hands on."""
+
+
+class ImageField(models.ImageField):
+    attr_class = ImageFile
 
 
 class Bin(FileCleanup):
@@ -92,6 +106,14 @@ def test_so_is_the_replacement_of_a_file(picture: Any) -> None:
     assert exist(*new) == []
     row, *names = make(picture, folder="e")
     picture.objects.filter(pk=row.pk).update(file="")
+    assert exist(*names) == []
+
+
+def test_so_is_one_to_which_djangos_own_hands_on(make_model: Any, cleanup: Any) -> None:
+    model = make_model("Image", models.Model, image=ImageField(upload_to="images"))
+    row = model.objects.create(image=upload("a.png"))
+    names = [row.image.name, default_storage.save(f"{row.image.name}.small", upload())]
+    row.delete()
     assert exist(*names) == []
 
 
