@@ -150,6 +150,11 @@ class ModelReceiver(Receiver):
         """Change the fields ``names`` of ``instance`` as ``pre_save`` will. Called for whoever
         looks before he saves: ``get_or_create()``, ``full_clean()``, a model form."""
 
+    def get_freed_fields(self, instance: Model, using: str) -> Iterable[str]:
+        """Names of unique fields that ``pre_save`` will free for ``instance``, which is validated:
+        whether their values are taken is not asked."""
+        return ()
+
 
 MODEL_RECEIVER_NAMES = frozenset(name for name in dir(ModelReceiver) if not name.startswith("_"))
 

@@ -209,7 +209,8 @@ class Registry:
         self._stamp_fields.clear()
         bulk_writes: dict[type[Model], bool] = {}
         bulk_reads: set[type[Model]] = set()
-        cleaners: dict[type[Model], list[ModelReceiver]] = {}
+        ahead_of: dict[str, dict[type[Model], list[ModelReceiver]]]
+        ahead_of = {"clean_fields": {}, "get_freed_fields": {}}
         covered_by |= dict.fromkeys(catalog.BULK_SIGNALS, bulk_writes)
         snapshots.old_columns.clear()
         loaded_models: list[type[Model]] = []
@@ -228,15 +229,15 @@ class Registry:
                 columns += [column for column in asked if column not in columns]
                 if model not in loaded_models and any(receiver.get_loaded_fields(model)):
                     loaded_models.append(model)
-            if connection.signal_name == "pre_save" and (
-                type(receiver).clean_fields is not ModelReceiver.clean_fields
-            ):
-                cleaners.setdefault(model, []).append(receiver)
+            if connection.signal_name == "pre_save":
+                for hook, models in ahead_of.items():
+                    if getattr(type(receiver), hook) is not getattr(ModelReceiver, hook):
+                        models.setdefault(model, []).append(receiver)
             if connection.signal_name.endswith("queryset_update") and receiver.bulk == "all":
                 bulk_reads.add(model)
         memory.keep(loaded_models)
         forget_statements()
-        ahead.cover(saves, cleaners)
+        ahead.cover(saves, *ahead_of.values())
         hooks.cover(saves, deletes, links, bulk_writes, bulk_reads)
 
 

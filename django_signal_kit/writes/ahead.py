@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import suppress
 from copy import copy
 from functools import wraps
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.core.exceptions import ValidationError
 from django.db import router
@@ -23,31 +23,48 @@ from django_signal_kit.current import get_muted
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.units.failures import report_failure
 
+Receivers: TypeAlias = dict[type[Model], list[ModelReceiver]]
+
 #: The models whose saves are heard.
 _heard: set[type[Model]] = set()
 #: Model -> the receivers that change values of it when it is saved, in their order.
-_cleaners: dict[type[Model], list[ModelReceiver]] = {}
+_cleaners: Receivers = {}
+#: Model -> the receivers that make room for a new row of it.
+_freers: Receivers = {}
 
 _originals: list[tuple[Any, str, Any]] = []
 
 
-def cover(
-    heard: Iterable[type[Model]], cleaners: Mapping[type[Model], list[ModelReceiver]]
-) -> None:
-    """Say whose saves are heard, and which receivers change values then."""
+def cover(heard: Iterable[type[Model]], cleaners: Receivers, freers: Receivers) -> None:
+    """Say whose saves are heard, and which receivers change values or make room then."""
     while _originals:
         owner, name, original = _originals.pop()
         setattr(owner, name, original)
     _heard.clear()
     _heard.update(heard)
-    _cleaners.clear()
-    _cleaners.update(cleaners)
+    for covered, models in ((_cleaners, cleaners), (_freers, freers)):
+        covered.clear()
+        covered.update(models)
     if _heard:
         # update_or_create() calls it, and so do the asynchronous twins and related managers.
         _wrap(QuerySet, "get_or_create", _get_or_create)
     if _cleaners:
         _wrap(Model, "full_clean", _full_clean)
         _wrap(BaseModelForm, "_post_clean", _post_clean)
+    if _freers:
+        _wrap(Model, "validate_unique", _validate_unique)
+
+
+def get_freed_fields(instance: Model, using: str) -> Set[str]:
+    """Names of unique fields for which the save of ``instance`` will make room."""
+    if type(instance) not in _freers:
+        return frozenset()
+    return {
+        name
+        for receiver in _freers[type(instance)]
+        if receiver.name not in get_muted()
+        for name in receiver.get_freed_fields(instance, using)
+    }
 
 
 def _wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
@@ -86,11 +103,21 @@ def _full_clean(original: Callable[..., None]) -> Callable[..., None]:
     def full_clean(self: Model, exclude: Any = None, *args: Any, **kwargs: Any) -> None:
         if type(self) in _cleaners:
             names = {field.name for field in self._meta.concrete_fields} - set(exclude or ())
-            using = self._state.db or router.db_for_write(type(self), instance=self)
-            _clean(self, names, using)
+            _clean(self, names, _get_database(self))
         return original(self, exclude, *args, **kwargs)
 
     return full_clean
+
+
+def _validate_unique(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def validate_unique(self: Model, exclude: Any = None) -> None:
+        freed = get_freed_fields(self, _get_database(self)) if type(self) in _freers else ()
+        if freed:
+            exclude = {*(exclude or ()), *freed}
+        return original(self, exclude)
+
+    return validate_unique
 
 
 def _post_clean(original: Callable[..., None]) -> Callable[..., None]:
@@ -100,7 +127,7 @@ def _post_clean(original: Callable[..., None]) -> Callable[..., None]:
         if model in _cleaners:
             # The forms of a formset are compared with one another by their cleaned data.
             fields = {field.name: field for field in _get_fields(self)}
-            using = self.instance._state.db or router.db_for_write(model, instance=self.instance)
+            using = _get_database(self.instance)
             # What a cleaner refuses is told by full_clean(), with all that is wrong.
             with suppress(ValidationError):
                 values = _clean_values(copy(self.instance), fields, self.cleaned_data, using)
@@ -108,6 +135,10 @@ def _post_clean(original: Callable[..., None]) -> Callable[..., None]:
         original(self)
 
     return _post_clean
+
+
+def _get_database(instance: Model) -> str:
+    return instance._state.db or router.db_for_write(type(instance), instance=instance)
 
 
 def _get_fields(form: Any) -> Iterable[Field[Any, Any]]:
