@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
@@ -150,6 +150,15 @@ class ModelReceiver(Receiver):
     def get_stamp_fields(self, model: type[Model]) -> Iterable[str]:
         """Names of fields that this receiver itself writes at each change of a row; a change of
         nothing else is no change worth recording."""
+        return ()
+
+    def clean_fields(self, instance: Model, names: Set[str], using: str) -> None:
+        """Change the fields ``names`` of ``instance`` as ``pre_save`` will. Called for whoever
+        looks before he saves: ``get_or_create()``, ``full_clean()``, a model form."""
+
+    def get_freed_fields(self, instance: Model, using: str) -> Iterable[str]:
+        """Names of unique fields that ``pre_save`` will free for ``instance``, which is validated:
+        whether their values are taken is not asked."""
         return ()
 
     def _forget_models(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db.models import Field, Model
+from django.db.models.signals import pre_save
 from django.utils.module_loading import import_string
 
 from django_signal_kit.cleaning.cleaners import CLEANERS, Cleaner, empty_to_none
@@ -56,6 +57,17 @@ class Normalize(ModelReceiver):
                 cleaned = self._clean(type(instance), name, chain, value)
                 if cleaned is not value:
                     setattr(instance, attname, cleaned)
+
+    def clean_fields(self, instance: Model, names: Set[str], using: str) -> None:
+        """What ``pre_save`` does, an overridden one too."""
+        self.pre_save(
+            signal=pre_save,
+            sender=type(instance),
+            instance=instance,
+            raw=False,
+            using=using,
+            update_fields=names,
+        )
 
     def pre_bulk_create(self, sender: type[Model], objs: Sequence[Model], **kwargs: Any) -> None:
         self._clean_all("pre_bulk_create", objs, None)

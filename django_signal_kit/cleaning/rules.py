@@ -6,7 +6,7 @@ does, they are halved until it is found. What is wrong with a single row Django 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -18,13 +18,15 @@ CHUNK = 200
 class Row:
     """An instance that is to be written, and what has been found out about it."""
 
-    __slots__ = ("errors", "exclude", "instance", "position")
+    __slots__ = ("errors", "exclude", "freed", "instance", "position")
 
     def __init__(self, position: int, instance: Any, exclude: set[str]) -> None:
         self.position = position
         self.instance = instance
         #: Names of the fields that are not written, or are wrong already.
         self.exclude = exclude
+        #: Names of unique fields that another receiver frees before the row is written.
+        self.freed: Set[str] = frozenset()
         self.errors: dict[str, list[ValidationError]] = {}
 
     def add(self, error: ValidationError, field: str = NON_FIELD_ERRORS) -> None:

@@ -42,7 +42,7 @@ class Unique(Rule):
         return self.names[0] if len(self.names) == 1 else NON_FIELD_ERRORS
 
     def apply(self, rows: Sequence[Row]) -> None:
-        super().apply(rows)
+        super().apply([row for row in rows if row.freed.isdisjoint(self.names)])
         self.compare(rows)
 
     def compare(self, rows: Sequence[Row]) -> None:

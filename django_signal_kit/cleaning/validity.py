@@ -12,6 +12,7 @@ from django_signal_kit.cleaning.constraints import Check, Constraint
 from django_signal_kit.cleaning.foreign_keys import Reference, is_asked_at_once
 from django_signal_kit.cleaning.rules import Row, Rule
 from django_signal_kit.cleaning.uniqueness import Unique, UniqueByConstraint, UniqueForDate
+from django_signal_kit.writes.ahead import get_freed_fields
 
 _OVERRIDABLE = ("full_clean", "validate_unique", "validate_constraints")
 
@@ -57,6 +58,8 @@ def clean(
             if field.name not in row.exclude:
                 collect(row, lambda: clean_key(field, instance), field.name)  # noqa: B023
         collect(row, instance.clean)
+    for row in rows:
+        row.freed = get_freed_fields(row.instance, using)
     for rule in get_rules(model, using, rows, is_new, is_upsert):
         rule.apply(rows)
 

@@ -10,6 +10,7 @@ from django.core.files.storage import Storage
 from django.db.models import FileField, Model
 
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.files.own_deletion import OwnDeletion, has_own_deletion
 from django_signal_kit.files.references import find_used, parse_reference
 from django_signal_kit.files.storages import identify
 from django_signal_kit.receiver import ModelReceiver
@@ -24,6 +25,12 @@ class StoredFile(NamedTuple):
     storage: Storage
     name: str
     using: str
+
+
+class _OwnFile(StoredFile):
+    """One whose field has a way of its own to delete it."""
+
+    own: OwnDeletion | None = None
 
 
 class FileCleanup(ModelReceiver):
@@ -63,8 +70,13 @@ class FileCleanup(ModelReceiver):
         return ()
 
     def delete_file(self, file: StoredFile) -> None:
-        """Delete one file. Runs after the commit; what it raises is logged."""
-        file.storage.delete(file.name)
+        """Delete one file: by ``delete()`` of its field file, if a class of its own has one, else
+        from the storage. Runs after the commit; what it raises is logged."""
+        own = getattr(file, "own", None)
+        if own is None:
+            file.storage.delete(file.name)
+        else:
+            own.delete(file.name, file.using)
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         get_old_row(instance, using)
@@ -81,7 +93,7 @@ class FileCleanup(ModelReceiver):
         new = get_new_row(instance, fields, using)
         for field in fields:
             if old[field.attname] != new[field.attname]:
-                self._collect(field, old[field.attname], using)
+                self._collect(field, old[field.attname], instance, using)
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         get_old_row(instance, using)
@@ -90,15 +102,16 @@ class FileCleanup(ModelReceiver):
         old = get_old_row(instance, using)
         for field in self.get_file_fields(type(instance)):
             if old is not None:
-                self._collect(field, old[field.attname], using)
+                self._collect(field, old[field.attname], instance, using)
 
     def flush(self, items: list[StoredFile]) -> None:
         """Delete those of the collected files that no row names now."""
-        for storage, using, names in _by_storage(items):
+        for storage, files in _by_storage(items):
+            names = [file.name for file in files]
             used = find_used(self.name, storage, names, self.reference_fields)
-            for name in names:
-                if name not in used:
-                    self._delete(StoredFile(storage, name, using))
+            for file in files:
+                if file.name not in used:
+                    self._delete(file)
 
     def lacks(self, model: type[Model]) -> str | None:
         return None if self.get_file_fields(model) else "no file field to clean up"
@@ -126,32 +139,36 @@ class FileCleanup(ModelReceiver):
     def get_old_fields(self, model: type[Model]) -> list[FileField]:
         return self.get_file_fields(model)
 
-    def _collect(self, field: FileField, name: str | None, using: str) -> None:
+    def _collect(self, field: FileField, name: str | None, instance: Model, using: str) -> None:
         if name:
             file = StoredFile(field.storage, name, using)
+            if has_own_deletion(field):
+                file = _OwnFile(*file)
+                file.own = OwnDeletion(field, instance)
             self.collect(file, key=(identify(field.storage), name), using=using)
 
     def _delete(self, file: StoredFile) -> None:
         try:
-            names = [*self.get_derived(file), file.name] if self.should_delete(file) else []
+            derived = [*self.get_derived(file)] if self.should_delete(file) else None
         except Exception as error:
             report_failure(self, "flush", error)
             return
-        for name in names:
-            sent = {"storage": file.storage, "name": name, "receiver": self}
+        if derived is None:
+            return
+        for each in (*(StoredFile(file.storage, name, file.using) for name in derived), file):
+            sent = {"storage": file.storage, "name": each.name, "receiver": self}
             try:
                 pre_file_delete.send(sender=type(self), **sent)
-                self.delete_file(file._replace(name=name))
+                self.delete_file(each)
                 post_file_delete.send(sender=type(self), **sent)
             except Exception as error:
                 # One file that cannot be deleted leaves the others to their fate.
                 report_failure(self, "flush", error)
 
 
-def _by_storage(items: Iterable[StoredFile]) -> Iterator[tuple[Storage, str, list[str]]]:
-    groups: dict[tuple[Any, str], tuple[Storage, list[str]]] = {}
+def _by_storage(items: Iterable[StoredFile]) -> Iterator[tuple[Storage, list[StoredFile]]]:
+    groups: dict[tuple[Any, str], list[StoredFile]] = {}
     for file in items:
-        key = (identify(file.storage), file.using)
-        groups.setdefault(key, (file.storage, []))[1].append(file.name)
-    for (_, using), (storage, names) in groups.items():
-        yield storage, using, names
+        groups.setdefault((identify(file.storage), file.using), []).append(file)
+    for files in groups.values():
+        yield files[0].storage, files

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any
 
 from django.apps import apps
@@ -31,12 +32,12 @@ def find_used(
     spellings = {name: {name, normalize(storage, name)} for name in names}
     candidates = sorted(set().union(*spellings.values()))
     used: set[str] = set()
+    databases = [_Database(receiver, alias) for alias in connections]
     for model, field in _get_references(receiver, storage, reference_fields):
         if isinstance(field, FileField):
             used |= _get_defaults(field)
-        for alias in connections:
-            if router.allow_migrate_model(alias, model):
-                used |= _find(receiver, model, field, candidates, alias)
+        for database in databases:
+            used |= database.find(model, field, candidates)
     return {name for name in names if not used.isdisjoint(spellings[name])}
 
 
@@ -81,39 +82,67 @@ def _get_defaults(field: FileField) -> set[str]:
     return {str(field.get_default() or ""), str(db_default)}
 
 
-def _find(
-    receiver: str,
-    model: type[Model],
-    field: Field[Any, Any],
-    names: Sequence[str],
-    alias: str,
-) -> set[str]:
-    """Those of ``names`` that a row of ``model`` holds; all of them if it cannot be asked."""
-    rows: QuerySet[Any] = QuerySet(model, using=alias)
-    found: set[str] = set()
-    connection = connections[alias]
-    try:
+class _Database:
+    """One of the databases, each of which may hold rows that name a file.
+
+    What the router says of migrations is no answer: a table may have been made by others.
+    """
+
+    def __init__(self, receiver: str, alias: str) -> None:
+        self.receiver = receiver
+        self.alias = alias
+        self.connection = connections[alias]
+
+    def find(self, model: type[Model], field: Field[Any, Any], names: Sequence[str]) -> set[str]:
+        """Those of ``names`` that a row of ``model`` holds; all of them if it cannot be asked."""
+        if self._is_dummy() or not (
+            router.allow_migrate_model(self.alias, model) or self._may_have(model)
+        ):
+            return set()
+        rows: QuerySet[Any] = QuerySet(model, using=self.alias)
+        found: set[str] = set()
+        try:
+            with self._guard():
+                for start in range(0, len(names), _CHUNK):
+                    chunk = names[start : start + _CHUNK]
+                    values = rows.filter(**{f"{field.name}__in": chunk}).values_list(field.name)
+                    found |= {str(value) for (value,) in values}
+        except Exception:
+            if self._may_have(model):
+                logger.exception(
+                    "%s could not ask %s in %r, so it deletes nothing",
+                    self.receiver,
+                    model._meta.label,
+                    self.alias,
+                )
+                return set(names)
+        return found
+
+    def _may_have(self, model: type[Model]) -> bool:
+        """Has it the table, or a view of this name? A second database often has the tables of a
+        few apps alone. True if it cannot be told."""
+        table = model._meta.db_table
+        limit = self.connection.ops.max_name_length()
+        is_plain = table.isidentifier() and (limit is None or len(table) <= limit)
+        return not is_plain or self._tables is None or table.casefold() in self._tables
+
+    @cached_property
+    def _tables(self) -> set[str] | None:
+        """The names of its tables and views; None if it does not tell."""
+        try:
+            with self._guard():
+                names = self.connection.introspection.table_names(include_views=True)
+        except Exception:
+            return None
+        return {name.casefold() for name in names}
+
+    def _guard(self) -> AbstractContextManager[Any]:
         # In a transaction of somebody's, such as a TestCase's, an error must leave it usable.
-        with transaction.atomic(using=alias) if connection.in_atomic_block else nullcontext():
-            for start in range(0, len(names), _CHUNK):
-                chunk = names[start : start + _CHUNK]
-                values = rows.filter(**{f"{field.name}__in": chunk}).values_list(field.name)
-                found |= {str(value) for (value,) in values}
-    except Exception:
-        if _has_table(alias, model):
-            logger.exception(
-                "%s could not ask %s in %r, so it deletes nothing",
-                receiver,
-                model._meta.label,
-                alias,
-            )
-            return set(names)
-    return found
+        if self.connection.in_atomic_block:
+            return transaction.atomic(using=self.alias)
+        return nullcontext()
 
-
-def _has_table(alias: str, model: type[Model]) -> bool:
-    """False only if it is certain: a second database often has the tables of a few apps alone."""
-    try:
-        return model._meta.db_table in connections[alias].introspection.table_names()
-    except Exception:
-        return True
+    def _is_dummy(self) -> bool:
+        """An alias without a database: ``"default": {}`` where each model has one of its own."""
+        engine: str = self.connection.settings_dict["ENGINE"]
+        return engine == "django.db.backends.dummy"

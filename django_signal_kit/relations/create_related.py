@@ -8,12 +8,14 @@ from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
+from django.apps import apps
 from django.db import transaction
 from django.db.models import Model, QuerySet
 
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.options import check_names
 from django_signal_kit.receiver import ModelReceiver, ModelSpec
+from django_signal_kit.relations.provisional import find_yielding, give_way, note
 from django_signal_kit.relations.related import Link, find_link, find_unique_field
 from django_signal_kit.relations.sync import Sync
 from django_signal_kit.units.unit import FlushOn
@@ -25,7 +27,8 @@ class CreateRelated(ModelReceiver):
     """Makes what belongs to each new row, in the transaction of that row: never the one alone.
 
     Many new rows in one unit of work are one query and one ``bulk_create()``. A row that has one
-    already is left alone. Fixtures bring their own. ``createrelated`` makes what is missing.
+    already is left alone; and what was made for a one-to-one field gives way to a row that the
+    caller then makes himself. Fixtures bring their own. ``createrelated`` makes what is missing.
     """
 
     flush_on: FlushOn = "before_commit"
@@ -68,12 +71,48 @@ class CreateRelated(ModelReceiver):
         """What ``field`` points to, unless ``models`` says otherwise."""
         return self.models or [self._link.parent]
 
+    def get_senders(self, signal_name: str, model: type[Model]) -> Iterable[type[Model]]:
+        if not signal_name.startswith("pre_"):
+            return (model,)
+        if signal_name in ("pre_save", "pre_bulk_create") and self._link.is_unique:
+            return [known for known in apps.get_models() if issubclass(known, self._link.model)]
+        return ()
+
+    def get_freed_fields(self, instance: Model, using: str) -> Iterable[str]:
+        return [self._link.field.name] if find_yielding(self._link, [instance], using) else ()
+
+    def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
+        give_way(self._link, [instance], using)
+
     def post_save(
         self, instance: Model, created: bool | None, update_fields: Any, using: str, **kwargs: Any
     ) -> None:
         is_changed = not created and self._sync.is_written(update_fields)
         if created is not False or is_changed:
             self._note(instance, created, is_changed, using)
+
+    def pre_bulk_create(
+        self,
+        objs: Sequence[Model],
+        ignore_conflicts: bool,
+        update_conflicts: bool,
+        using: str,
+        **kwargs: Any,
+    ) -> None:
+        if not (ignore_conflicts or update_conflicts):
+            give_way(self._link, objs, using)
+
+    def post_bulk_create(
+        self,
+        objs: Sequence[Model],
+        ignore_conflicts: bool,
+        update_conflicts: bool,
+        using: str,
+        **kwargs: Any,
+    ) -> None:
+        created = None if ignore_conflicts or update_conflicts else True
+        for instance in objs:
+            self.post_save(instance, created=created, update_fields=None, using=using)
 
     def flush(self, items: list[_Pending]) -> None:
         """Make what is missing and bring in step what is there."""
@@ -85,11 +124,19 @@ class CreateRelated(ModelReceiver):
                 self._create_for_unsure([item for item in some if item.is_new is None], using)
                 self._sync.apply([item.instance for item in some if item.is_changed], using)
 
-    def create_missing(self, parents: QuerySet[Any], using: str, *, dry_run: bool = False) -> int:
+    def create_missing(
+        self,
+        parents: QuerySet[Any],
+        using: str,
+        *,
+        dry_run: bool = False,
+        instances: Mapping[Any, Model] | None = None,
+    ) -> int:
         """Make what those of ``parents`` lack that have no related row, and return how many rows.
 
         In a transaction: the parents are locked, where the database can. Whoever does the same at
-        the same time, or makes a row of a one-to-one field, is not in the way.
+        the same time, or makes a row of a one-to-one field, is not in the way. ``instances``: the
+        parents that somebody has in memory, by their keys.
         """
         rows = list(parents) if dry_run else self._link.lock(parents, using)
         having = self._link.read_having([self._link.get_key(row) for row in rows], using)
@@ -102,7 +149,12 @@ class CreateRelated(ModelReceiver):
         ]
         if dry_run:
             return sum(map(len, groups))
-        return self._link.add(groups, self.create_related, using)
+
+        def write(rows: list[Model], using: str) -> None:
+            self.create_related(rows, using)
+            self._note_made(rows, instances or {}, using)
+
+        return self._link.add(groups, write, using)
 
     def find_lacking(self, model: type[Model], using: str) -> QuerySet[Any]:
         """The rows of a covered model that have no related row."""
@@ -176,15 +228,18 @@ class CreateRelated(ModelReceiver):
         ]
         if rows:
             self.create_related(rows, using)
+            self._note_made(rows, parents, using)
         if lacking:
             # The database has made another key of what it was given.
             self.create_missing(self._link.get_parents(list(lacking), using), using)
 
     def _create_for_unsure(self, items: list[_Pending], using: str) -> None:
         """After ``ignore_conflicts`` or an upsert nobody knows what is new, nor its key."""
-        keys = [key for item in items if (key := self._link.get_key(item.instance)) is not None]
-        if keys:
-            self.create_missing(self._link.get_parents(keys, using), using)
+        known = {self._link.get_key(item.instance): item.instance for item in items}
+        known.pop(None, None)
+        if known:
+            parents = self._link.get_parents(list(known), using)
+            self.create_missing(parents, using, instances=known)
         untold = [item.instance for item in items if self._link.get_key(item.instance) is None]
         if untold:
             model = type(untold[0])
@@ -201,6 +256,14 @@ class CreateRelated(ModelReceiver):
             values = [getattr(instance, field.attname) for instance in untold]
             rows: QuerySet[Any] = QuerySet(self._link.parent, using=using)
             self.create_missing(rows.filter(**{f"{field.name}__in": values}), using)
+
+    def _note_made(self, rows: list[Model], parents: Mapping[Any, Model], using: str) -> None:
+        if self._link.is_unique:
+            follows = self._sync.get_targets()
+            for row in rows:
+                parent = parents.get(self._link.get_owner(row))
+                if parent is not None and row.pk is not None:
+                    note(self._link, parent, row, follows, using)
 
     def _make(self, parent: Model, synced: Mapping[str, Any]) -> list[Model]:
         """The related rows of one parent. ``synced``: values by the parent's field."""

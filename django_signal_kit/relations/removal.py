@@ -26,32 +26,37 @@ class Removal:
     dry_run: bool
 
     def delete(self, model: type[Model], rows: list[Any], using: str) -> None:
-        label, count = model._meta.label, len(rows)
-        keys = ", ".join(str(row.pk) for row in rows[:_SHOWN])
-        keys += ", ..." if count > _SHOWN else ""
-        if not rows:
-            return
-        if self.dry_run:
-            logger.info("%s would delete %d of %s: %s", self.name, count, label, keys)
-            return
+        label = model._meta.label
         unit = get_unit()
         notes = {} if unit is None else unit.root.notes
-        deleted = notes.get(self, 0)
-        if deleted + count > self.limit:
+        left = self.limit - notes.get(self, 0)
+        rows, beyond = rows[:left], rows[left:]
+        notes[self] = notes.get(self, 0) + len(rows)
+        if beyond:
             logger.error(
-                "%s deletes none of %d orphans of %s, for its limit is %d in a unit of work: %s",
+                "%s %s %d orphans of %s, for its limit is %d in a unit of work: %s",
                 self.name,
-                count,
+                "would leave" if self.dry_run else "leaves",
+                len(beyond),
                 label,
                 self.limit,
-                keys,
+                _show(beyond),
             )
+        if not rows:
             return
-        notes[self] = deleted + count
+        keys = _show(rows)
+        if self.dry_run:
+            logger.info("%s would delete %d of %s: %s", self.name, len(rows), label, keys)
+            return
         try:
             for some in in_parts([row.pk for row in rows]):
                 QuerySet(model, using=using).filter(pk__in=some).delete()
         except (ProtectedError, RestrictedError) as error:
             logger.error("%s cannot delete from %s: %s", self.name, label, error)
         else:
-            logger.info("%s deleted %d of %s: %s", self.name, count, label, keys)
+            logger.info("%s deleted %d of %s: %s", self.name, len(rows), label, keys)
+
+
+def _show(rows: list[Any]) -> str:
+    keys = ", ".join(str(row.pk) for row in rows[:_SHOWN])
+    return f"{keys}, ..." if len(rows) > _SHOWN else keys

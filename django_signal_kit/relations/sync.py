@@ -53,6 +53,10 @@ class Sync:
             for source, target in self._fields.items()
         }
 
+    def get_targets(self) -> set[str]:
+        """The attnames of the fields that follow."""
+        return {target.attname for target in self._fields.values()}
+
     def apply(self, parents: Iterable[Model], using: str) -> None:
         """Bring the related rows in step with their parents, which have been written."""
         instances = {self.link.get_key(parent): parent for parent in parents}

@@ -24,7 +24,7 @@ from django_signal_kit.rows.database import forget_statements
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.dispatch import make_function
 from django_signal_kit.wiring.senders import Coverage
-from django_signal_kit.writes import hooks, late, migrating, rowwise
+from django_signal_kit.writes import ahead, hooks, late, migrating, rowwise
 
 R = TypeVar("R", bound=type[Receiver])
 
@@ -150,6 +150,7 @@ class Registry:
         self._start([], {}, {})
         late.waiting.clear()
         memory.keep(())
+        ahead.settle()
         hooks.settle(is_heard=False)
 
     def refresh(self, models: Iterable[type[Model]]) -> None:
@@ -239,6 +240,7 @@ class Registry:
             connection.signal.disconnect(sender=connection.sender, dispatch_uid=connection.uid)
         snapshots.old_columns.clear()
         forget_statements()
+        ahead.uncover()
         hooks.uncover()
 
     def _on_class_prepared(self, sender: type[Model], **kwargs: Any) -> None:
@@ -287,6 +289,9 @@ class Registry:
                 is_atomic = receiver.atomic and receiver.flush_on == "before_commit"
                 is_read = name.endswith("queryset_update") and receiver.bulk == "all"
                 hooks.cover(name, model, is_atomic, is_read)
+                if name in ("pre_save", "post_save"):
+                    ahead.cover(model, receiver if name == "pre_save" else None)
+        ahead.settle()
         hooks.settle(is_heard=bool(self.connections))
 
 

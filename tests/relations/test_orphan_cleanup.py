@@ -313,18 +313,69 @@ def test_what_is_about_a_row_that_came_back_stays(wire: Any) -> None:
 # How much, and whether at all
 
 
-def test_beyond_the_limit_nothing_goes(wire: Any, caplog: Any) -> None:
+def test_what_is_beyond_the_limit_stays_with_an_error_in_the_log(wire: Any, caplog: Any) -> None:
     wire((OrphanCleanup, {"models": [Topic], "limit": 2}))
-    article = make_article(*make_topics(3))
+    topics = make_topics(4)
+    article = make_article(*topics)
     with caplog.at_level(logging.INFO, "django_signal_kit"):
         article.topics.clear()
-    assert get_names() == ["t0", "t1", "t2"]
-    (record,) = caplog.records
-    assert record.levelname == "ERROR"
-    assert "OrphanCleanup deletes none of 3 orphans of relations.Topic" in record.message
-    article.topics.set(Topic.objects.all()[:2])
+    assert get_names() == ["t2", "t3"]
+    gone, left = [topic.pk for topic in topics[:2]], [topic.pk for topic in topics[2:]]
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        (
+            "ERROR",
+            f"OrphanCleanup leaves 2 orphans of relations.Topic, for its limit is 2 in a unit of "
+            f"work: {left[0]}, {left[1]}",
+        ),
+        ("INFO", f"OrphanCleanup deleted 2 of relations.Topic: {gone[0]}, {gone[1]}"),
+    ]
+    # What stayed goes another time, if it loses a pointer again.
+    article.topics.set(Topic.objects.all())
+    article.topics.clear()
+    assert get_names() == []
+
+
+def test_what_is_spared_does_not_count_towards_the_limit(wire: Any) -> None:
+    wire((Careful, {"models": [Topic], "limit": 2}))
+    make_article(*make_topics(4)).delete()
+    assert get_names() == ["t0", "t3"]
+
+
+def test_the_limit_is_one_for_all_writes_and_models_of_a_unit(wire: Any, caplog: Any) -> None:
+    wire((OrphanCleanup, {"models": [Topic, Chapter], "limit": 3}))
+    first, second = make_article(*make_topics(2)), make_article()
+    chapter = Chapter.objects.create(name="c")
+    last = make_article(chapter=chapter)
+    second.topics.add(Topic.objects.create(name="t2"), Topic.objects.create(name="t3"))
+    with batch():
+        first.delete()
+        second.topics.clear()
+        last.delete()
+    assert Topic.objects.count() + Chapter.objects.count() == 2
+    assert "for its limit is 3 in a unit of work" in caplog.text
+
+
+def test_a_rolled_back_unit_deletes_nothing_and_the_next_has_its_own_limit(wire: Any) -> None:
+    wire((OrphanCleanup, {"models": [Topic], "limit": 2}))
+    article = make_article(*make_topics(3))
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        article.topics.clear()
+        raise ZeroDivisionError
+    assert len(get_names()) == 3
     article.topics.clear()
     assert get_names() == ["t2"]
+
+
+def test_a_dry_run_tells_what_the_limit_would_leave(wire: Any, caplog: Any) -> None:
+    wire((OrphanCleanup, {"models": [Topic], "dry_run": True, "limit": 2}))
+    topics = make_topics(3)
+    with caplog.at_level(logging.INFO, "django_signal_kit"):
+        make_article(*topics).delete()
+    assert len(get_names()) == 3
+    assert [message.split(",")[0].split(":")[0] for message in caplog.messages] == [
+        "OrphanCleanup would leave 1 orphans of relations.Topic",
+        "OrphanCleanup would delete 2 of relations.Topic",
+    ]
 
 
 def test_the_limit_is_that_of_the_whole_unit(wire: Any) -> None:
