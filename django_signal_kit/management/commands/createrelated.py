@@ -13,7 +13,7 @@ from django.db import connections, router
 from django.db.models import Model, QuerySet
 
 from django_signal_kit.exceptions import did_you_mean
-from django_signal_kit.management.arguments import positive
+from django_signal_kit.management.arguments import positive, typed
 from django_signal_kit.management.progress import Progress
 from django_signal_kit.relations.create_related import CreateRelated
 from django_signal_kit.units.unit import batch
@@ -27,6 +27,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "receivers",
             nargs="*",
+            default=[],
             metavar="NAME",
             help="Only what these receivers make. Default: all of the kind CreateRelated.",
         )
@@ -41,6 +42,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         for receiver in get_receivers(options["receivers"]):
             for model in get_models(receiver):
                 using = options["using"] or router.db_for_write(model)

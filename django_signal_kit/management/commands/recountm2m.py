@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import Model, QuerySet
 
+from django_signal_kit.management.arguments import label, positive, typed
 from django_signal_kit.management.progress import Progress
 from django_signal_kit.relations.counting import LinkCount
 from django_signal_kit.relations.m2m_count import M2MCount
@@ -25,12 +26,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "models",
+            type=label,
             nargs="*",
+            default=[],
             metavar="app.Model",
             help="Only columns of these models. Default: all that an M2MCount covers.",
         )
         parser.add_argument(
-            "--chunk", type=int, default=500, help="Rows that are locked together (500)."
+            "--chunk", type=positive, default=500, help="Rows that are locked together (500)."
         )
         parser.add_argument(
             "--using",
@@ -43,8 +46,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["chunk"] < 1:
-            raise CommandError("--chunk has to be a whole number above 0.")
+        options = typed(self, options)
         wanted = [self.get_model(label) for label in options["models"]]
         receivers = [found for found in registry.receivers if isinstance(found, M2MCount)]
         counts = {

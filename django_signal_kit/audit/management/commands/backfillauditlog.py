@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from django_signal_kit.audit.upkeep.backfill import Backfill, get_backfills
-from django_signal_kit.management.arguments import add_using, positive
+from django_signal_kit.management.arguments import add_using, label, positive, typed
 from django_signal_kit.management.progress import Progress
 
 
@@ -18,7 +18,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "models",
+            type=label,
             nargs="*",
+            default=[],
             metavar="app.Model",
             help='Only rows of these; "app.*" is all models of an app. Default: all covered ones.',
         )
@@ -31,6 +33,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         try:
             backfills = get_backfills(
                 options["models"],
