@@ -109,6 +109,8 @@ class AuditLog(ModelReceiver):
         **kwargs: Any,
     ) -> None:
         columns: Sequence[Column] = self._recorder.get_plan(type(instance)).columns
+        if kwargs.get("raw"):
+            columns = _get_local(columns, instance)
         old = None if created else self._get_old_row(instance, columns, created, using)
         if old is None and created is False:
             unit = get_unit()
@@ -309,3 +311,10 @@ def _get_written(
         for column in columns
         if column.field.name in update_fields or column.attname in update_fields
     ]
+
+
+def _get_local(columns: Sequence[Column], instance: Model) -> Sequence[Column]:
+    """The columns that a raw save writes: of a multi-table child those of its own table."""
+    concrete: Any = instance._meta.concrete_model
+    local = concrete._meta.local_concrete_fields
+    return [column for column in columns if column.field in local]
