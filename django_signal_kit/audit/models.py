@@ -101,7 +101,9 @@ class AbstractAuditEntry(models.Model):
 
         With ``user``, who becomes the actor, raises PermissionDenied unless he may revert entries
         and add, change or delete such rows. Raises RevertError if the row is gone or has changed
-        since, which ``force`` overrides for values, or if the log does not have the old values.
+        since, which ``force`` overrides for values, if the log does not have the old values, or
+        if the database, the model or a receiver refuses it. Nothing is half done then, and a
+        transaction that was open can go on.
         """
         revert(self, user, force)
 

@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from django_signal_kit.audit.entries import get_kind
 from django_signal_kit.audit.keys import to_key
-from django_signal_kit.audit.past import Target, get_past
+from django_signal_kit.audit.kin import Target
+from django_signal_kit.audit.past import get_past
 
 Moment = datetime.datetime | datetime.date
 AnyRow = models.Model | tuple[type[models.Model], Any]
@@ -67,12 +68,14 @@ class AuditEntryQuerySet(models.QuerySet[Any]):
         """The row as it was at ``moment``, or None if there was none then.
 
         An instance that cannot be saved or deleted. Computed from the row as it is now, if there
-        is one, and from all entries after ``moment``, whatever this queryset is filtered by: two
-        or three queries. ``fields`` names those
-        that have to be known; without it all but stamps that the log leaves out. The others raise
-        HistoryIncomplete when they are read. What it is related to is as it is now.
+        is one, and from the entries about it, whatever this queryset is filtered by: two or three
+        queries. ``fields`` names those that have to be known; without it all but stamps that the
+        log leaves out. The others raise HistoryIncomplete when they are read. What it is related
+        to is as it is now.
 
-        Raises HistoryIncomplete, which names the field, if the log cannot tell.
+        Raises HistoryIncomplete, which names the field, if the log cannot tell: nobody has kept
+        the value, the field was renamed, added or given another type since, or what the row is
+        does not follow from its entries.
         """
         target = _get_target(obj)
         log = self.model._base_manager.using(self.db)

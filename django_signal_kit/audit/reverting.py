@@ -4,50 +4,54 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth import get_permission_codename
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
-from django.db import connections
-from django.db.models import Field, Model, ProtectedError, QuerySet, RestrictedError
-from django.db.models.deletion import Collector
+from django.db import connections, router
+from django.db.models import (
+    DO_NOTHING,
+    CharField,
+    DecimalField,
+    Field,
+    FileField,
+    Model,
+    ProtectedError,
+    QuerySet,
+    RestrictedError,
+)
+from django.db.models.deletion import Collector, get_candidate_relations_to_delete
 
-from django_signal_kit.audit.decoding import NotDecodable, decode
+from django_signal_kit.audit.decoding import NotKept, decode, is_same_column
+from django_signal_kit.audit.past import get_recorded
 from django_signal_kit.audit.plans import get_stamps
+from django_signal_kit.audit.refusals import RevertError as RevertError
+from django_signal_kit.audit.refusals import as_a_whole, refusing
 from django_signal_kit.current import context
 from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.fields import assign
-from django_signal_kit.rows.values import UNKNOWN, is_redacted, to_json
+from django_signal_kit.rows.values import to_json
 from django_signal_kit.units.locking import lock_before_reading
-from django_signal_kit.units.unit import batch
 
 #: Who may revert, beside the permission for the row: a codename in the app of the log's model.
 PERMISSION = "revert_auditentry"
 
 
-class RevertError(ValueError):
-    """What an entry tells cannot be taken back: ``reason`` is a sentence that says why."""
-
-    def __init__(self, reason: str, by_force: str = "") -> None:
-        """``by_force``: what ``force=True`` would do all the same, if anything."""
-        super().__init__(f"{reason} force=True {by_force}." if by_force else reason)
-        self.reason = reason
-        self.by_force = by_force
-
-
 def revert(entry: Any, user: Any, force: bool) -> None:
     """See ``AbstractAuditEntry.revert``."""
-    model = _get_model(entry)
+    with refusing(entry):
+        model = _get_model(entry)
     needs, act = _ACTIONS[entry.action]
     if user is not None:
         _check_permission(entry, model, user, needs)
     told = {} if user is None else {"actor": user}
+    tables = [relation.related_model._meta.db_table for relation in _list_untended(model)]
     with (
-        batch(entry.using),
+        as_a_whole(entry, tables),
         context(reason=f"revert of entry {entry.pk}", reverts=entry.pk, **told),
     ):
         act(entry, model, force)
@@ -100,18 +104,17 @@ def _revert_update(entry: Any, model: type[Model], force: bool) -> None:
     row = _lock(entry, model)
     stamps = get_stamps(model)
     names = []
-    with _telling(entry):
-        for name, (old, new) in entry.changes.items():
-            field = _get_field(model, name)
-            if name in stamps or field.generated:
-                continue
-            value = decode(field, old)
-            if not force:
-                _check_is_still(entry, row, field, new)
-            assign(row, field.attname, value)
-            names.append(name)
+    for name, (old, new) in entry.changes.items():
+        field = _get_column(model, name)
+        if name in stamps or field.generated:
+            continue
+        value = _decode(field, old)
+        if not force:
+            _check_is_still(entry, row, field, new)
+        assign(row, field.attname, value)
+        names.append(name)
     _check_targets(entry, row, names)
-    stamped = [name for name in stamps if getattr(_get_field(model, name), "auto_now", False)]
+    stamped = [name for name in stamps if getattr(_get_column(model, name), "auto_now", False)]
     if names:
         row.save(using=entry.using, update_fields=[*names, *stamped])
 
@@ -131,8 +134,8 @@ def _revert_create(entry: Any, model: type[Model], force: bool) -> None:
 
 
 def _revert_delete(entry: Any, model: type[Model], force: bool) -> None:
-    with _telling(entry):
-        row = model(**_get_deleted(entry, model))
+    values = _get_deleted(entry, model)
+    row = model(**values)
     if _get_rows(entry, model).filter(pk=row.pk).exists():
         raise RevertError(
             f"There is a row of {model._meta.label} with the key {row.pk!r}: entry {entry.pk} "
@@ -140,9 +143,9 @@ def _revert_delete(entry: Any, model: type[Model], force: bool) -> None:
         )
     _check_targets(entry, row, [field.name for field in model._meta.concrete_fields])
     added = {
-        field.attname: getattr(row, field.attname)
+        field.attname: values[field.attname]
         for field in model._meta.concrete_fields
-        if getattr(field, "auto_now_add", False)
+        if getattr(field, "auto_now_add", False) and field.attname in values
     }
     row.save(using=entry.using, force_insert=True)
     if added:
@@ -151,28 +154,64 @@ def _revert_delete(entry: Any, model: type[Model], force: bool) -> None:
 
 
 def _get_deleted(entry: Any, model: type[Model]) -> dict[str, Any]:
-    """The values of a row that was deleted, by attname."""
+    """The values of a row that was deleted, by attname; the rest is left to defaults."""
     for name in entry.changes:
-        _get_field(model, name)
+        _get_column(model, name)
+    recorded = get_recorded(model)
+    keys = dict(zip(model._meta.pk_fields, _get_keys(entry, model), strict=True))
+    known = {*entry.changes, *(field.name for field in keys)}
+    pairs = [
+        {link.name, parent._meta.pk.name}
+        for parent, link in model._meta.parents.items()
+        if link is not None
+    ]
+    # Of a parent's key and the link to it Django makes one from the other.
+    linked = {name for pair in pairs if pair & known for name in pair}
     values = {}
     for field in model._meta.concrete_fields:
         if field.generated:
             continue
-        # What was NULL is not in the entry.
-        stored = None if field.null else str(UNKNOWN)
         if field.name in entry.changes:
-            stored = entry.changes[field.name][0]
-        values[field.attname] = decode(field, stored)
+            old, _ = entry.changes[field.name]
+            values[field.attname] = _decode(field, old)
+        elif field in keys:
+            values[field.attname] = keys[field]
+        elif field.null and field.name in recorded:
+            # What was NULL is not in the entry.
+            values[field.attname] = None
+        elif field.name not in linked and not _has_default(field):
+            raise RevertError(
+                f"{field} is not known: entry {entry.pk} does not have it, and it has no default."
+            )
     return values
+
+
+def _has_default(field: Field[Any, Any]) -> bool:
+    """Can a row be made without a value for it?"""
+    return (
+        field.has_default()
+        or field.has_db_default()
+        or field.null
+        or (field.blank and field.empty_strings_allowed)
+        or getattr(field, "auto_now", False)
+        or getattr(field, "auto_now_add", False)
+    )
 
 
 def _revert_links(entry: Any, model: type[Model], force: bool) -> None:
     row = _lock(entry, model)
     for name, change in entry.changes.items():
-        field: Any = _get_field(model, name)
+        field = _get_field(model, name)
+        if not field.many_to_many or field.auto_created:
+            raise RevertError(f"{model._meta.label}.{name} is no many-to-many field any more.")
+        through = field.remote_field.through
+        if router.db_for_write(through, instance=row) != entry.using:
+            raise RevertError(
+                f"{field} of entry {entry.pk} is about the database {entry.using!r}, and a router "
+                f"writes {through._meta.label} elsewhere."
+            )
         for verb, stored in change.items():
-            with _telling(entry):
-                keys = [decode(field.related_model._meta.pk, key) for key in stored]
+            keys = [decode(field.related_model._meta.pk, key) for key in stored]
             if verb == "added":
                 getattr(row, name).remove(*keys)
             else:
@@ -180,19 +219,38 @@ def _revert_links(entry: Any, model: type[Model], force: bool) -> None:
                 getattr(row, name).add(*keys)
 
 
+def _decode(field: Field[Any, Any], stored: Any) -> Any:
+    """A value of an entry, if it fits into the column as that is today: not every database says
+    so, or rounds as we would."""
+    value = decode(field, stored)
+    if isinstance(field, CharField | FileField) and isinstance(value, str):
+        limit = field.max_length
+        if limit is not None and len(value) > limit:
+            raise RevertError(f"{field} has room for {limit} characters, and not for {value!r}.")
+    if isinstance(field, DecimalField) and isinstance(value, Decimal) and value.is_finite():
+        places = field.decimal_places
+        if places is not None and round(value, places) != value:
+            raise RevertError(f"{field} has {places} decimal places, and not those of {value}.")
+    return value
+
+
 def _check_is_still(entry: Any, row: Model, field: Field[Any, Any], new: Any) -> None:
-    if is_redacted(new):
-        # What is there may be said as little as what was there.
+    by_force = "sets it back all the same"
+    try:
+        was = decode(field, new)
+    except NotKept as error:
+        # What is there now may be said as little.
         raise RevertError(
-            f"{field} was redacted: nobody can tell if it has changed since entry {entry.pk}.",
-            by_force="sets it back all the same",
-        )
+            f"Nobody can tell whether {field} has changed since entry {entry.pk}: {error}",
+            by_force,
+        ) from error
     column = get_columns(type(row))[field.attname]
-    present = to_json(column.tell(column.get(row)))
-    if present != new:
+    present = column.get(row)
+    if not is_same_column(field, was, present):
         raise RevertError(
-            f"{field} has changed since entry {entry.pk}: it is {present!r} now, and not {new!r}.",
-            by_force="sets it back all the same",
+            f"{field} has changed since entry {entry.pk}: it is {to_json(column.tell(present))!r} "
+            f"now, and not {new!r}.",
+            by_force,
         )
 
 
@@ -236,6 +294,8 @@ def _check_takes_along(entry: Any, row: Model, force: bool) -> None:
         raise RevertError(
             f"Entry {entry.pk} created a row that others need by now: {error.args[0]}"
         ) from error
+    if not force:
+        _check_leaves_alone(entry, row)
     others: Counter[type[Model]] = Counter()
     for model, found in collector.data.items():
         others[model] += len(found)
@@ -255,10 +315,36 @@ def _check_takes_along(entry: Any, row: Model, force: bool) -> None:
         )
 
 
+def _check_leaves_alone(entry: Any, row: Model) -> None:
+    """Refuse to delete what Django would delete under those who point to it."""
+    for relation in _list_untended(type(row)):
+        rows: QuerySet[Any] = QuerySet(relation.related_model, using=entry.using)
+        value = getattr(row, relation.field.target_field.attname)
+        count = rows.filter(**{relation.field.attname: value}).count()
+        if count:
+            raise RevertError(
+                f"{count} of {relation.related_model._meta.label} point to the row that entry "
+                f"{entry.pk} created, and DO_NOTHING would leave them so.",
+                by_force="leaves it to the database",
+            )
+
+
+def _list_untended(model: type[Model]) -> list[Any]:
+    """The relations whose rows Django leaves to the database when a row of ``model`` is deleted,
+    which then refuses, maybe at the commit only."""
+    relations: Iterable[Any] = get_candidate_relations_to_delete(model._meta)
+    return [
+        relation
+        for relation in relations
+        if relation.on_delete is DO_NOTHING and relation.field.db_constraint
+    ]
+
+
 def _lock(entry: Any, model: type[Model]) -> Any:
     connection = connections[entry.using]
     lock_before_reading(connection, model)
-    key = _get_key(entry, model)
+    keys = _get_keys(entry, model)
+    key = keys[0] if len(keys) == 1 else tuple(keys)
     row = lock_rows(_get_rows(entry, model), connection).filter(pk=key).first()
     if row is None:
         raise RevertError(
@@ -268,12 +354,13 @@ def _lock(entry: Any, model: type[Model]) -> Any:
     return row
 
 
-def _get_key(entry: Any, model: type[Model]) -> Any:
+def _get_keys(entry: Any, model: type[Model]) -> list[Any]:
+    """The key of the row, column by column."""
     fields = model._meta.pk_fields
     if len(fields) == 1:
-        return fields[0].to_python(entry.object_pk)
+        return [fields[0].to_python(entry.object_pk)]
     values = json.loads(entry.object_pk)
-    return tuple(decode(field, value) for field, value in zip(fields, values, strict=True))
+    return [decode(field, value) for field, value in zip(fields, values, strict=True)]
 
 
 def _get_rows(entry: Any, model: type[Model]) -> QuerySet[Any]:
@@ -287,12 +374,11 @@ def _get_field(model: type[Model], name: str) -> Any:
         raise RevertError(f"{model._meta.label} has no field {name!r} any more.") from error
 
 
-@contextmanager
-def _telling(entry: Any) -> Iterator[None]:
-    try:
-        yield
-    except NotDecodable as error:
-        raise RevertError(f"Entry {entry.pk} cannot be reverted: {error}") from error
+def _get_column(model: type[Model], name: str) -> Any:
+    field = _get_field(model, name)
+    if not field.concrete or field.many_to_many:
+        raise RevertError(f"{model._meta.label}.{name} is no column any more.")
+    return field
 
 
 #: Action -> the permission that taking it back needs, and what does so.

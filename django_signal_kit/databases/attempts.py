@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import connections, transaction
+from django.db import connections, router, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Model
 
 
 class MigrationActionError(CommandError):
@@ -26,6 +27,27 @@ class Run:
     has_plan: bool
     verbosity: int = 1
     stdout: Any = None
+    #: The name of the receiver that acts, and on which databases.
+    owner: str = ""
+    aliases: Sequence[str] = ()
+
+    def admits(self, model: type[Model], what: str) -> bool:
+        """May the table of ``model`` be here? If it may be in none of the databases that are acted
+        on, ``what`` would never be done, and that is said."""
+        if router.allow_migrate_model(self.using, model):
+            return True
+        if not any(router.allow_migrate_model(alias, model) for alias in self.aliases):
+            places = [alias for alias in connections if router.allow_migrate_model(alias, model)]
+            remedy = (
+                f"Add {' or '.join(map(repr, places))} to its option 'databases'."
+                if places
+                else "Let a router allow it, or take it out of the options."
+            )
+            self.say(
+                f"  Left out: {what}. No router allows {model._meta.label} on a database that "
+                f"{self.owner} acts on ({', '.join(map(repr, self.aliases))}). {remedy}"
+            )
+        return False
 
     def say(self, text: str, verbosity: int = 1) -> None:
         if self.verbosity >= verbosity:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, TypeAlias
 
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Model, QuerySet
 from django.utils.module_loading import import_string
 
@@ -48,7 +48,7 @@ def find(run: Run, entry: Check) -> list[Any]:
         except LookupError:
             # The migration that makes its table is still to come.
             return []
-        if not router.allow_migrate_model(run.using, model):
+        if not run.admits(model, f"the data check {entry['name']!r}"):
             return []
         return list(get_rows(run, model).filter(**entry["filter"])[: SHOWN + 1])
     function = import_string(entry) if isinstance(entry, str) else entry

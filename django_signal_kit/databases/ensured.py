@@ -7,7 +7,7 @@ from typing import Any
 
 from django.apps import apps as installed_apps
 from django.core.management.color import no_style
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Manager, Model
 
 from django_signal_kit.databases.attempts import Run
@@ -18,8 +18,6 @@ def ensure_row(run: Run, entry: Mapping[str, Any]) -> None:
     """Make the row that ``lookup`` finds if it is not there; with ``update`` give the one that is
     there its ``defaults`` again, and write only what differs."""
     model = run.apps.get_model(entry["model"])
-    if not router.allow_migrate_model(run.using, model):
-        return
     lookup, defaults = entry["lookup"], entry.get("defaults", {})
     row, is_new = get_rows(run, model).get_or_create(**lookup, defaults=defaults)
     if is_new:
@@ -71,8 +69,6 @@ def ensure_site(run: Run, pk: int, domain: str) -> None:
 def ensure_group(run: Run, name: str, permissions: Collection[str]) -> None:
     """Make the group if it is not there, and add the permissions that it lacks."""
     model = run.apps.get_model("auth.Group")
-    if not router.allow_migrate_model(run.using, model):
-        return
     wanted = find_permissions(run, permissions)
     group, _ = get_rows(run, model).get_or_create(name=name)
     has = set(group.permissions.using(run.using).values_list("pk", flat=True))

@@ -81,11 +81,11 @@ class MigrationActions(Receiver):
 
     def pre_migrate(self, app_config: AppConfig, using: str, **kwargs: Any) -> None:
         if kwargs.get("plan") and app_config is get_senders()[0] and self.should_act(using):
-            self.before_migrate(_get_run(using, **kwargs))
+            self.before_migrate(self._get_run(using, **kwargs))
 
     def post_migrate(self, app_config: AppConfig, using: str, **kwargs: Any) -> None:
         if app_config is get_senders()[-1] and self.should_act(using):
-            self.after_migrate(_get_run(using, **kwargs))
+            self.after_migrate(self._get_run(using, **kwargs))
 
     def check(self) -> None:
         for alias in self.databases:
@@ -105,27 +105,32 @@ class MigrationActions(Receiver):
 
     def _ensure(self, run: Run) -> None:
         for entry in self.get_rows(run.using):
-            with run.attempt(f"Ensuring {entry['model']} {dict(entry['lookup'])}"):
-                ensured.ensure_row(run, entry)
+            what = f"{entry['model']} {dict(entry['lookup'])}"
+            with run.attempt(f"Ensuring {what}"):
+                if run.admits(run.apps.get_model(entry["model"]), what):
+                    ensured.ensure_row(run, entry)
         for name, permissions in self.get_groups(run.using).items():
             with run.attempt(f"Ensuring the group {name!r}"):
-                ensured.ensure_group(run, name, permissions)
+                if run.admits(run.apps.get_model("auth.Group"), f"the group {name!r}"):
+                    ensured.ensure_group(run, name, permissions)
         for pk, domain in self.sites.items():
             with run.attempt(f"Ensuring the site {domain!r}"):
-                ensured.ensure_site(run, pk, domain)
+                if run.admits(run.apps.get_model("sites.Site"), f"the site {domain!r}"):
+                    ensured.ensure_site(run, pk, domain)
+
+    def _get_run(
+        self,
+        using: str,
+        apps: Any = installed_apps,
+        plan: Sequence[Any] = (),
+        verbosity: int = 1,
+        stdout: Any = None,
+        **kwargs: Any,
+    ) -> Run:
+        aliases = [alias for alias in connections if self.should_act(alias)]
+        return Run(using, apps, bool(plan), verbosity, stdout, self.name, aliases)
 
 
 def get_senders() -> list[AppConfig]:
     """The apps that the two signals are sent for, in order: those that have models."""
     return [config for config in installed_apps.get_app_configs() if config.models_module]
-
-
-def _get_run(
-    using: str,
-    apps: Any = installed_apps,
-    plan: Sequence[Any] = (),
-    verbosity: int = 1,
-    stdout: Any = None,
-    **kwargs: Any,
-) -> Run:
-    return Run(using, apps, bool(plan), verbosity, stdout)

@@ -208,6 +208,86 @@ def test_what_the_router_does_not_allow_is_not_made(wire: Any, settings: Any) ->
     assert Tag.objects.count() == 1
 
 
+class There:
+    """Keeps the apps of the tests, and who may do what, in the other database."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return (db == "other") == (app_label in ("testapp", "auth"))
+
+
+ROUTED = {
+    "ensure": [{"model": "testapp.Tag", "lookup": {"name": "a"}}],
+    "groups": {"Clerks": []},
+    "consistency": [{"name": "tags", "model": "testapp.Tag", "filter": {"name": "bad"}}],
+}
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_what_no_database_admits_is_told_with_the_remedy(wire: Any, settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [f"{__name__}.There"]
+    wire((MigrationActions, ROUTED))
+    told = migrated()
+    for what in ("testapp.Tag {'name': 'a'}", "the group 'Clerks'", "the data check 'tags'"):
+        assert f"Left out: {what}. No router allows" in told
+    assert told.count("Add 'other' to its option 'databases'.") == 3
+    assert "MigrationActions acts on ('default')" in told
+    assert migrated("other") == ""
+    assert not Tag.objects.exists()
+    # A remedy that is followed is one.
+    wire((MigrationActions, {**ROUTED, "databases": ["default", "other"]}))
+    assert migrated() == ""
+    assert migrated("other") == ""
+    assert Tag.objects.using("other").get().name == "a"
+    assert Group.objects.using("other").exists()
+
+
+def test_what_no_router_allows_anywhere_is_told(wire: Any, settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [f"{__name__}.NotHere"]
+    wire((MigrationActions, ROUTED))
+    assert migrated().count("Let a router allow it, or take it out of the options.") == 3
+    out = io.StringIO()
+    emit_post_migrate_signal(0, False, "default", stdout=out)
+    assert out.getvalue() == ""
+
+
+class Everywhere(MigrationActions):
+    """Acts on each database, whatever its option says."""
+
+    def should_act(self, using: str) -> bool:
+        return True
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_the_databases_are_those_that_the_hook_names(wire: Any, settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [f"{__name__}.There"]
+    wire((Everywhere, ROUTED))
+    assert migrated() == ""
+    migrated("other")
+    assert Tag.objects.using("other").exists()
+
+
+def test_a_site_that_no_database_admits_is_told(tmp_path: Path) -> None:
+    code = """
+from django.core.management import call_command
+
+class Router:
+    def allow_migrate(self, db, app_label, **hints):
+        return app_label != "sites"
+
+from django.test.utils import override_settings
+with override_settings(DATABASE_ROUTERS=[Router()]):
+    call_command("migrate")
+"""
+    receiver = {
+        "RECEIVER": "django_signal_kit.receivers.MigrationActions",
+        "OPTIONS": {"sites": {1: "shop.example"}},
+    }
+    project = Project(tmp_path, {}, ["django.contrib.sites", KIT], RECEIVERS=[receiver])
+    done = project.start(code)
+    assert done.returncode == 0, done.stderr
+    assert "Left out: the site 'shop.example'. No router allows sites.Site" in done.stdout
+
+
 def test_what_fails_takes_back_all_rows_and_names_itself(wire: Any) -> None:
     Tag.objects.bulk_create([Tag(name="two"), Tag(name="two")])
     rows = [{"model": "testapp.Tag", "lookup": {"name": name}} for name in ("one", "two")]

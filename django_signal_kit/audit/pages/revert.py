@@ -6,8 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import IntegrityError, transaction
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
@@ -37,16 +36,9 @@ def revert_page(model_admin: Any, request: HttpRequest, object_id: str) -> HttpR
 def _revert(entry: Any, user: Any, *, force: bool) -> RevertError | None:
     """Why it was refused, or None."""
     try:
-        # What was begun goes with its savepoint, so that the page can be rendered under
-        # ATOMIC_REQUESTS, too.
-        with transaction.atomic(entry.using):
-            entry.revert(user=user, force=force)
+        entry.revert(user=user, force=force)
     except RevertError as error:
         return error
-    except ValidationError as error:
-        return RevertError(" ".join(error.messages))
-    except IntegrityError as error:
-        return RevertError(_("The database refused it: %s") % error)
     return None
 
 

@@ -13,6 +13,7 @@ from django.db import router
 from django.db.models import Model, QuerySet
 
 from django_signal_kit.exceptions import did_you_mean
+from django_signal_kit.management.arguments import typed
 from django_signal_kit.management.resumable import ResumableCommand
 from django_signal_kit.relations.create_related import CreateRelated
 from django_signal_kit.units.unit import batch
@@ -26,12 +27,14 @@ class Command(ResumableCommand):
         parser.add_argument(
             "receivers",
             nargs="*",
+            default=[],
             metavar="NAME",
             help="Only what these receivers make. Default: all of the kind CreateRelated.",
         )
         self.add_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         for receiver in get_receivers(options["receivers"]):
             for model in get_models(receiver):
                 using = options["using"] or router.db_for_write(model)

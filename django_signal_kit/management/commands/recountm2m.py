@@ -11,6 +11,7 @@ from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Model, QuerySet
 
+from django_signal_kit.management.arguments import label, typed
 from django_signal_kit.management.resumable import ResumableCommand
 from django_signal_kit.relations.counting import LinkCount
 from django_signal_kit.relations.m2m_count import M2MCount
@@ -27,21 +28,21 @@ class Command(ResumableCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "models",
+            type=label,
             nargs="*",
+            default=[],
             metavar="app.Model",
             help="Only columns of these models. Default: all that an M2MCount covers.",
         )
         self.add_options(
             parser,
             chunk="Rows that are locked together (500).",
-            chunk_type=int,
             dry_run="Say what is wrong, and write nothing.",
         )
         parser.set_defaults(using=DEFAULT_DB_ALIAS)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["chunk"] < 1:
-            raise CommandError("--chunk has to be a whole number above 0.")
+        options = typed(self, options)
         wanted = [self.get_model(label) for label in options["models"]]
         receivers = [found for found in registry.receivers if isinstance(found, M2MCount)]
         counts = {

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Model
 
 from django_signal_kit.exceptions import did_you_mean
+from django_signal_kit.management.arguments import label, typed
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.listing import Listing, collapse, get_listings
 
@@ -30,15 +31,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--signal", metavar="NAME", help="Only this signal.")
         parser.add_argument(
-            "--model", metavar="app.Model", help="Only what a write of this model calls."
+            "--model",
+            type=label,
+            metavar="app.Model",
+            help="Only what a write of this model calls.",
         )
         parser.add_argument("--format", choices=["table", "json"], default="table")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        signal_name, label = options["signal"], options["model"]
+        options = typed(self, options)
+        signal_name, name = options["signal"], options["model"]
         if signal_name is not None:
             check_signal(signal_name)
-        model = None if label is None else find_model(label)
+        model = None if name is None else find_model(name)
         listings = list(get_listings(None if signal_name is None else [signal_name], model))
         if options["format"] == "json":
             self.stdout.write(json.dumps([asdict(listing) for listing in listings], indent=2))

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_signal_kit.audit.upkeep.backfill import Backfill, get_backfills
+from django_signal_kit.management.arguments import label, typed
 from django_signal_kit.management.resumable import ResumableCommand
 
 
@@ -18,13 +19,16 @@ class Command(ResumableCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "models",
+            type=label,
             nargs="*",
+            default=[],
             metavar="app.Model",
             help='Only rows of these; "app.*" is all models of an app. Default: all covered ones.',
         )
         self.add_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         try:
             backfills = get_backfills(
                 options["models"],

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.audit.upkeep.exporting import filter_entries, get_lines
 from django_signal_kit.audit.upkeep.outputs import open_whole
-from django_signal_kit.management.arguments import add_models, add_using, moment
+from django_signal_kit.management.arguments import add_models, add_using, moment, typed
 from django_signal_kit.management.progress import Progress
 
 
@@ -44,6 +44,7 @@ class Command(BaseCommand):
         add_using(parser, "log")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         if options["object"] is not None and len(options["model"]) != 1:
             raise CommandError("--object needs one --model: keys are those of a model.")
         try:

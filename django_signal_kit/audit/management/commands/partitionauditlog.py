@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from django_signal_kit.audit.upkeep.partitions import Partitions
 from django_signal_kit.audit.upkeep.table import PartitionError
-from django_signal_kit.management.arguments import add_using, duration, positive
+from django_signal_kit.management.arguments import add_using, duration, positive, typed
 
 
 class Command(BaseCommand):
@@ -32,6 +32,7 @@ class Command(BaseCommand):
         add_using(parser, "log")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         now, older_than = datetime.now(UTC), options["drop_older_than"]
         done = []
         try:

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django_signal_kit.audit.upkeep.pruning import Pruning
 from django_signal_kit.conf import conf
 from django_signal_kit.durations import Duration
-from django_signal_kit.management.arguments import add_models, add_using, duration, positive
+from django_signal_kit.management.arguments import add_models, add_using, duration, positive, typed
 from django_signal_kit.management.resumable import ResumableCommand
 
 
@@ -36,6 +36,7 @@ class Command(ResumableCommand):
         add_using(parser, "log")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         try:
             pruning = Pruning(
                 get_durations(options["older_than"]),

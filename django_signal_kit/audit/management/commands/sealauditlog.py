@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentParser
 from typing import Any
 
@@ -14,6 +15,7 @@ from django_signal_kit.audit.sealing.chain import get_last
 from django_signal_kit.audit.sealing.horizon import StillOpenError, get_horizon
 from django_signal_kit.audit.sealing.scanning import get_all
 from django_signal_kit.audit.sealing.seal import MAX_SIZE, SIZE, get_sealed_up_to, seal_entries
+from django_signal_kit.management.arguments import typed
 from django_signal_kit.management.progress import Progress
 
 
@@ -40,10 +42,11 @@ class Command(LogCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         if not 1 <= options["size"] <= MAX_SIZE:
             raise CommandError(f"--size is {options['size']}. Choose one from 1 to {MAX_SIZE}.")
         for name in ("timeout", "lag"):
-            if (options[name] or 0) < 0:
+            if not 0 <= (options[name] or 0) < math.inf:
                 raise CommandError(f"--{name} is {options[name]:g}. Give seconds, 0 or more.")
         model, using = self.get_log(options["using"])
         try:

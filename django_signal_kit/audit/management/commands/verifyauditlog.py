@@ -19,6 +19,7 @@ from django_signal_kit.audit.sealing.verify import (
     Report,
     verify,
 )
+from django_signal_kit.management.arguments import typed
 from django_signal_kit.management.progress import Progress
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -38,6 +39,7 @@ class Command(LogCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         anchors = [anchor.strip().lower() for anchor in options["anchor"]]
         for anchor in anchors:
             if not _DIGEST.fullmatch(anchor):
