@@ -77,8 +77,9 @@ class Receiver:
 
         If an item with the same ``key`` (anything hashable but None) waits already, that one is
         returned and ``item`` is dropped. A rollback, of a savepoint too, takes back what was
-        collected since. ``flush_on`` (default: the option) and ``using`` (default: the database
-        of the write in progress, else ``"default"``) say when and with which transaction.
+        collected since, and what was changed since in an item that waits under a key.
+        ``flush_on`` (default: the option) and ``using`` (default: the database of the write in
+        progress, else ``"default"``) say when and with which transaction.
         """
         return unit.collect(self, item, key, flush_on or self.flush_on, using)
 
