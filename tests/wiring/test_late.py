@@ -231,7 +231,7 @@ def test_an_attribute_that_is_put_in_the_place_of_a_column(
     wire: Any, place: Any, old_values: str
 ) -> None:
     wire((AuditLog, {"models": ["testapp.*"], "old_values": old_values}))
-    add(place, "name_de", models.CharField(max_length=9, default=""))
+    add(place, "name_de", models.CharField(max_length=20, default=""))
     place.name = InTwoLanguages()
     row = place.objects.create(name_de="Tee")
     row.name_de = "Grüner Tee"
