@@ -21,7 +21,7 @@ from django_signal_kit.rows.conflicts import Upsert
 from django_signal_kit.rows.database import CHUNK
 from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes.instances import UpdateFields, remember
-from django_signal_kit.writes.matched import lock
+from django_signal_kit.writes.selection import lock
 
 #: Model -> does a receiver that hears bulk writes of it flush before the commit?
 covered: dict[type[Model], bool] = {}
