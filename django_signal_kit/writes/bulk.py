@@ -23,8 +23,8 @@ from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes import late
 from django_signal_kit.writes.instances import UpdateFields, remember
 from django_signal_kit.writes.late import waiting
-from django_signal_kit.writes.matched import lock
 from django_signal_kit.writes.migrating import is_silent
+from django_signal_kit.writes.selection import lock
 
 #: Model -> does a receiver that hears bulk writes of it flush before the commit?
 covered: dict[type[Model], bool] = {}

@@ -9,7 +9,7 @@ from django.db import connections
 from django.db.models import Lookup, QuerySet
 
 from django_signal_kit.units.journal import CHUNK
-from django_signal_kit.writes.matched import is_alone, is_of_sets
+from django_signal_kit.writes.selection import is_alone, is_of_sets
 
 _IN_ARRAYS = {int, str, UUID}
 

@@ -9,31 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from django.core.exceptions import FieldError
-from django.db import connections
-from django.db.models import (
-    CompositePrimaryKey,
-    Expression,
-    ExpressionWrapper,
-    Field,
-    Model,
-    QuerySet,
-)
-from django.db.models.query import ModelIterable
-from django.db.models.sql import Query
+from django.db.models import CompositePrimaryKey, Model, QuerySet
 
 from django_signal_kit.rows import snapshots
 from django_signal_kit.rows.canonical import Column, canonical_key, get_columns
 from django_signal_kit.rows.database import CHUNK as FEW
-from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.fields import assign
 from django_signal_kit.rows.parts import Parts
-from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.journal import CHUNK
-from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import UnitOfWork
-
-_NEW = "signal_kit_new_"
+from django_signal_kit.writes.newkeys import NewKeys, note_lost
+from django_signal_kit.writes.selection import get_rows, lock
 
 
 class Matched(Protocol):
@@ -63,71 +49,12 @@ def find(
     else:
         keys = {}
         for some in _split(pk_list, CHUNK):
-            keys |= new_keys.read(new_keys.ask(lock(_get_rows(model, some, using), using)))
+            keys |= new_keys.read(new_keys.ask(lock(get_rows(model, some, using), using)))
     if len(keys) <= CHUNK:
         # Those that a join gave more than once.
-        locked = new_keys.ask(lock(_get_rows(model, list(keys), using), using))
+        locked = new_keys.ask(lock(get_rows(model, list(keys), using), using))
         return FewRows(unit, model, list(locked), new_keys)
     return ManyRows(unit, model, keys)
-
-
-class NewKeys:
-    """What an update makes of the keys of its rows."""
-
-    def __init__(self, model: type[Model], values: Mapping[str, Any]) -> None:
-        self.fields: list[Field[Any, Any]] = [
-            field for field in model._meta.pk_fields if field.name in values
-        ]
-        self._given = {field.attname: _plain(field, values[field.name]) for field in self.fields}
-        self._asked: list[Field[Any, Any]] = []
-
-    def ask(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """``rows``, with what the expressions among the new values come to."""
-        self._asked = [
-            field
-            for field in self.fields
-            if hasattr(self._given[field.attname], "resolve_expression")
-        ]
-        expressions: dict[str, Expression] = {
-            _NEW + field.attname: ExpressionWrapper(self._given[field.attname], field)
-            for field in self._asked
-        }
-        try:
-            return rows.annotate(**expressions) if expressions else rows
-        except FieldError:
-            # One that only the statement itself can refuse.
-            self._asked = []
-            return rows
-
-    @property
-    def are_guessed(self) -> bool:
-        """Are there expressions? They may come to something else in the statement."""
-        return bool(self._asked)
-
-    def take(self, row: Model) -> dict[str, Any]:
-        """Attname -> new value, of the key of ``row``, which has been asked for it."""
-        found = {
-            attname: value
-            for attname, value in self._given.items()
-            if not hasattr(value, "resolve_expression")
-        }
-        for field in self._asked:
-            found[field.attname] = row.__dict__.pop(_NEW + field.attname)
-        return found
-
-    def read(self, rows: QuerySet[Any]) -> dict[Any, Any]:
-        """Key -> new key."""
-        if not self.fields:
-            return {key: key for key in rows.values_list("pk", flat=True)}
-        names = [field.attname for field in rows.model._meta.pk_fields]
-        keys: dict[Any, Any] = {}
-        for row in rows.only(*names):
-            key = row.pk
-            changed = self.take(row)
-            new = tuple(changed.get(name, getattr(row, name)) for name in names)
-            new_key = new if isinstance(key, tuple) else new[0]
-            keys[key] = canonical_key(rows.model, new_key)
-        return keys
 
 
 class FewRows:
@@ -162,12 +89,12 @@ class FewRows:
                 assign(row, name, value)
         if self._are_guessed:
             keys = [row.pk for row in self.rows]
-            rows = _get_rows(self.model, keys, self.unit.using)
+            rows = get_rows(self.model, keys, self.unit.using)
             found = set(rows.values_list("pk", flat=True))
             for row, old_key in zip(self.rows, self.keys, strict=True):
                 if canonical_key(self.model, row.pk) not in found:
                     row.pk = old_key
-                    _note_lost(self.unit, row, values)
+                    note_lost(self.unit, row, values)
 
     def close(self) -> None:
         pass
@@ -220,7 +147,7 @@ class ManyRows:
         self._parts.close()
 
     def _read(self, keys: list[Any]) -> dict[Any, tuple[Any, ...]]:
-        rows = lock(_get_rows(self.model, keys, self.unit.using), self.unit.using)
+        rows = lock(get_rows(self.model, keys, self.unit.using), self.unit.using)
         return {
             pk: tuple(bytes(value) if value.__class__ is memoryview else value for value in values)
             for pk, *values in rows.values_list("pk", *self._names)
@@ -232,7 +159,7 @@ class ManyRows:
         for old, now in part:
             row = self.model.from_db(self.unit.using, self._names, old)
             if now is None:
-                _note_lost(self.unit, row, self._values)
+                note_lost(self.unit, row, self._values)
             elif now is not old:
                 for name, value in zip(self._names, now, strict=True):
                     assign(row, name, value)
@@ -272,18 +199,6 @@ class Rows:
                     del notes[name]
 
 
-def is_of_sets(query: Query) -> bool:
-    """Does the condition look at groups or windows of rows?"""
-    return query.group_by is not None or query.where.contains_over_clause
-
-
-def is_alone(query: Query) -> bool:
-    """Is it a query of one table? The condition then goes into the UPDATE as it is."""
-    query = query.clone()
-    query.get_initial_alias()
-    return query.count_active_tables() == 1 and not query.get_meta().parents
-
-
 def _get_columns(model: type[Model], has_moved: object) -> list[Column]:
     """What is asked for of the old rows; their keys too, if they will have others."""
     known = get_columns(model)
@@ -294,51 +209,5 @@ def _get_columns(model: type[Model], has_moved: object) -> list[Column]:
     ]
 
 
-def _note_lost(unit: UnitOfWork, row: Model, values: Mapping[str, Any]) -> None:
-    """The key that the update has given to ``row`` is another one than was asked for beforehand,
-    and nobody finds the row again."""
-    keys = row._meta.pk_fields
-    unknown: dict[str, Any] = {}
-    for name, value in values.items():
-        field: Any = row._meta.get_field(name)
-        if field in keys or hasattr(value, "resolve_expression"):
-            unknown[field.attname] = UNKNOWN
-        else:
-            assign(row, field.name if isinstance(value, Model) else field.attname, value)
-    snapshots.note_new(unit, row, unknown)
-
-
-def _plain(field: Field[Any, Any], value: Any) -> Any:
-    return value.prepare_database_save(field) if isinstance(value, Model) else value
-
-
-def _get_rows(model: type[Model], keys: list[Any], using: str) -> QuerySet[Any]:
-    return QuerySet(model, using=using).filter(pk__in=keys)
-
-
 def _split(items: list[Any], size: int) -> Iterator[list[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def lock(queryset: QuerySet[Any], using: str) -> QuerySet[Any]:
-    """The rows as they are, to be read and locked where the database can, so that what is read is
-    what is updated."""
-    rows = queryset._chain()  # type: ignore[attr-defined]
-    query = rows.query
-    if not query.distinct_fields or is_alone(query):
-        # It changes nothing: keys are distinct. What Django 6.1 refuses, it ignored before.
-        query.distinct, query.distinct_fields = False, ()
-    is_composite = isinstance(queryset.model._meta.pk, CompositePrimaryKey)
-    if is_of_sets(query) or query.distinct or query.values_select or is_composite:
-        # What is grouped cannot be locked, nor can Django name the table of a composite key; the
-        # keys are found by a subquery.
-        rows = QuerySet(queryset.model, using=using).filter(pk__in=rows.order_by().values("pk"))
-        query = rows.query
-    rows._iterable_class = ModelIterable
-    rows._prefetch_related_lookups = ()
-    query.select_related = False
-    query.clear_ordering(force=True)
-    query.clear_deferred_loading()
-    rows = rows.using(using)
-    lock_before_reading(connections[using], queryset.model)
-    return lock_rows(rows, connections[using])
