@@ -37,6 +37,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "databases",
         "extension",
         "mail",
+        "relations",
         "requests",
         "rows",
         "units",
