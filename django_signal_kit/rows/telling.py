@@ -166,7 +166,8 @@ def _get_ways_back(field: Any, told: Any) -> Iterator[Callable[[], Any]]:
             # As a fixture has it; many take a list or an object for their own as it is.
             yield lambda: field.to_python(json.dumps(told))
         yield lambda: field.to_python(told)
-    if is_djangos(field) or not overrides(field, "to_python"):
+    if not converts(field) or not overrides(field, "to_python"):
+        # As reading the column gives it.
         yield lambda: to_column(field, told)
 
 

@@ -96,6 +96,26 @@ def test_what_is_written_otherwise_each_time_is_compared_by_what_it_is(
     assert [list(entry) for entry in changes()] == [["value"]]
 
 
+@pytest.mark.parametrize("old_values", ["database", "snapshot"])
+@pytest.mark.parametrize(
+    ("field", "given", "written"),
+    [
+        (strange.StampField, " a ", "a"),
+        (strange.CapitalsField, "a", "A"),
+        (strange.UpperField, "a", "A"),
+    ],
+)
+def test_told_is_what_a_save_writes_and_not_what_the_instance_keeps(
+    field: Any, given: str, written: str, old_values: str, hold: Any
+) -> None:
+    model = hold(field(max_length=9), old_values=old_values)
+    row = model.objects.create(value=given)
+    assert changes()[0]["value"] == [None, written]
+    forget()
+    row.save()
+    assert changes() == []
+
+
 # What JSON does not know
 
 

@@ -138,17 +138,7 @@ STRANGE: dict[str, Callable[[], Given]] = {
     "NULL that reads as empty": lambda: (strange.EmptyField(max_length=9, null=True), "a", "b"),
     "None that is written as empty": lambda: (strange.NeverNullField(max_length=9), "a", "b"),
     "a guarded attribute": lambda: (strange.StateField(max_length=9), "new", "paid"),
-    "an attribute that gives another value": lambda: (
-        strange.CapitalsField(max_length=9),
-        "A",
-        "B",
-    ),
-    "written without telling the instance": lambda: (
-        strange.StampField(max_length=9),
-        "a",
-        "b",
-    ),
-    "written otherwise by the field": lambda: (strange.UpperField(max_length=9), "A", "B"),
+    "written otherwise by the field": lambda: (strange.UpperField(max_length=9), "a", "b"),
     "a column of its own kind": lambda: (strange.PlainNumberField(), 1, 2),
     "choices": lambda: (models.CharField(max_length=1), _Size.SMALL, _Size.LARGE),
 }

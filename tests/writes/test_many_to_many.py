@@ -142,7 +142,7 @@ def test_tags_of_a_package_are_told_by_their_rows(tmp_path: Any) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_sorted_ones_are_heard(make_model: Any, wire: Any) -> None:
+def test_sorted_ones_are_many_to_many_fields(make_model: Any, wire: Any) -> None:
     if importlib.util.find_spec("sortedm2m") is None:
         pytest.skip("sortedm2m is not installed")
     from sortedm2m.fields import SortedManyToManyField
