@@ -218,8 +218,10 @@ def _read_back(instance: Model, columns: Sequence[Column], using: str) -> Row:
     if key not in cache:
         keys = [canonical_key(model, other.pk) for other in together] or [key]
         rows = read_rows(model, keys, columns, using)
-        if len(keys) == 1:
-            # Also that of a class whose instances are equal to nothing else.
-            rows = {key: row for row in rows.values()}
-        cache.update({canonical_key(model, pk): row for pk, row in rows.items()})
+        if len(keys) > 1:
+            rows = {canonical_key(model, pk): row for pk, row in rows.items()}
+        elif rows:
+            # Found by this very key, be it equal to no other.
+            rows = dict(zip([key], rows.values(), strict=True))
+        cache.update(rows)
     return cache.get(key) or dict.fromkeys(names)
