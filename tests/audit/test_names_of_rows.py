@@ -66,12 +66,15 @@ def test_so_does_the_log_of_deletions_call_them(node: Any, wire: Any, caplog: An
     ]
 
 
-def test_a_name_is_asked_for_once(node: Any, monkeypatch: Any) -> None:
+def test_a_name_is_asked_for_once_an_entry(node: Any, monkeypatch: Any) -> None:
     plant(node)
+    AuditEntry.objects.all().delete()
     asked: list[Any] = []
     monkeypatch.setattr(node, "__str__", lambda self: asked.append(self.pk) or "a")
     node.objects.all().delete()
-    assert len(asked) == 3
+    # Some databases make Django take the pointers away first, which is told as well.
+    assert AuditEntry.objects.filter(action="delete").count() == 3
+    assert len(asked) == AuditEntry.objects.count()
 
 
 def fail_in_sql(self: Any) -> str:
