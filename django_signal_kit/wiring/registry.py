@@ -23,6 +23,7 @@ from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.dispatch import make_function
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import hooks, rowwise
+from django_signal_kit.writes.links import Listener, cover_links
 
 R = TypeVar("R", bound=type[Receiver])
 
@@ -139,6 +140,12 @@ class Registry:
         coverage = self._coverages.get(receiver)
         return coverage is not None and model in coverage
 
+    def get_covered(self, receiver: ModelReceiver, model: type[Model]) -> list[type[Model]]:
+        """``model`` if ``receiver`` covers it, or else those covered whose rows are rows of it."""
+        if self.covers(receiver, model):
+            return [model]
+        return [known for known in self.get_models(receiver) if issubclass(known, model)]
+
     def get_covering(self, model: type[Model]) -> Iterator[ModelReceiver]:
         """The receivers that cover ``model``."""
         return (receiver for receiver, coverage in self._coverages.items() if model in coverage)
@@ -212,6 +219,7 @@ class Registry:
         covered_by |= dict.fromkeys(catalog.BULK_SIGNALS, bulk_writes)
         snapshots.old_columns.clear()
         loaded_models: list[type[Model]] = []
+        listeners: dict[type[Model], list[Listener]] = {}
         for connection in self.connections:
             covered = covered_by.get(connection.signal_name)
             receiver = connection.receiver
@@ -220,7 +228,11 @@ class Registry:
             model = connection.sender
             is_atomic = receiver.atomic and receiver.flush_on == "before_commit"
             covered[model] = covered.get(model, False) or is_atomic
-            if connection.signal_name != "m2m_changed":
+            if connection.signal_name == "m2m_changed":
+                if type(receiver).links_changed is not ModelReceiver.links_changed:
+                    function = make_function(receiver, "links_changed", receiver.links_changed)
+                    listeners.setdefault(model, []).append((receiver, function))
+            else:
                 columns = snapshots.old_columns.setdefault(model, [])
                 known = get_columns(model)
                 asked = [known[field.attname] for field in receiver.get_old_fields(model)]
@@ -229,6 +241,13 @@ class Registry:
                     loaded_models.append(model)
             if connection.signal_name.endswith("queryset_update") and receiver.bulk == "all":
                 bulk_reads.add(model)
+        # Rows of a through model are links, whoever writes them.
+        for model, heard in cover_links(listeners).items():
+            for covered in (saves, deletes, bulk_writes)[: 3 if conf.BULK_SIGNALS else 2]:
+                covered[model] = covered.get(model, False) or links[heard.through]
+            columns = snapshots.old_columns.setdefault(model, [])
+            asked = [get_columns(model)[attname] for attname in heard.attnames]
+            columns += [column for column in asked if column not in columns]
         memory.keep(loaded_models)
         forget_statements()
         hooks.cover(saves, deletes, links, bulk_writes, bulk_reads)

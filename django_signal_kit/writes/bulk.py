@@ -23,6 +23,7 @@ from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.units.journal import CHUNK
 from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import UnitOfWork
+from django_signal_kit.writes import linkrows
 from django_signal_kit.writes.instances import UpdateFields, remember
 from django_signal_kit.writes.locality import is_row_by_row
 
@@ -71,7 +72,8 @@ def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
             }
             signals.pre_bulk_create.send(**sent)
             conflicts = (ignore_conflicts, update_conflicts, update_fields, unique_fields)
-            result = original(self, objs, batch_size, *conflicts)
+            with linkrows.creating(self, objs, ignore_conflicts, update_conflicts, unique_fields):
+                result = original(self, objs, batch_size, *conflicts)
             unit.note_write()
             signals.post_bulk_create.send(**sent)
             memory.move_forward(unit)
@@ -104,7 +106,8 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
             fields += sorted(names.difference(fields))
             token = _hushed.set(self.model)
             try:
-                count = original(self, objs, fields, batch_size)
+                with linkrows.updating(self.model, objs, self.db, names):
+                    count = original(self, objs, fields, batch_size)
             finally:
                 _hushed.reset(token)
             if count:
@@ -162,7 +165,7 @@ def _update(
     model = queryset.model
     with UnitOfWork(using, atomic=covered[model]) as unit:
         values = dict(values)
-        if model not in read:
+        if model not in read and not linkrows.needs_rows(model, values):
             return _update_rows(unit, queryset, values, write, None)
         rows = list(_read_and_lock(queryset, using)[: CHUNK + 1])
         if len(rows) <= CHUNK or not is_row_by_row(queryset.query, values.values()):
@@ -198,9 +201,10 @@ def _update_rows(
         keys = [row.pk for row in rows]
     sent = {"sender": model, "queryset": queryset, "values": values, "using": unit.using}
     signals.pre_queryset_update.send(**sent, rows=rows)
-    count = write(values, keys)
-    if count:
-        unit.note_write()
+    with linkrows.updating(model, rows or (), unit.using, values.keys(), values):
+        count = write(values, keys)
+        if count:
+            unit.note_write()
     _assign(rows or (), model, values)
     signals.post_queryset_update.send(**sent, rows=rows, count=count)
     return count

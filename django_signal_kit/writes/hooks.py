@@ -10,6 +10,7 @@ the models of migrations, and overrides that do not call ``super()``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
@@ -24,7 +25,8 @@ from django.db.models.sql import UpdateQuery
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.units import journal
 from django_signal_kit.units.unit import UnitOfWork, relieve
-from django_signal_kit.writes import bulk
+from django_signal_kit.writes import bulk, linkrows, links
+from django_signal_kit.writes.calls import calling
 from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
 from django_signal_kit.writes.recursion import check_recursion
 
@@ -71,12 +73,12 @@ def uninstall() -> None:
 def cover(
     saves: dict[type[Model], bool],
     deletes: dict[type[Model], bool],
-    links: dict[type[Model], bool],
+    calls: dict[type[Model], bool],
     bulk_writes: dict[type[Model], bool],
     bulk_reads: set[type[Model]],
 ) -> None:
     """Say which models are covered. What is not named is left to Django alone."""
-    given = ((saved, saves), (deleted, deletes), (linked, links), (bulk.covered, bulk_writes))
+    given = ((saved, saves), (deleted, deletes), (linked, calls), (bulk.covered, bulk_writes))
     for covered, models in given:
         covered.clear()
         covered.update(models)
@@ -118,8 +120,14 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
             state = self._state
             if not state.adding:
                 state.adding = NOT_ADDING_YET  # type: ignore[assignment]
+            told = (
+                linkrows.saving(self, update_fields, using, raw=raw)
+                if model in links.heard
+                else nullcontext()
+            )
             try:
-                original(self, raw, force_insert, force_update, using, update_fields)
+                with told:
+                    original(self, raw, force_insert, force_update, using, update_fields)
             finally:
                 if state.adding is False:
                     unit.note_write()
@@ -133,9 +141,10 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
 def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def delete(self: Collector) -> Any:
-        if deleted.keys().isdisjoint(self.data):
+        queried = [rows.model for rows in self.fast_deletes]
+        if deleted.keys().isdisjoint(self.data) and links.heard.keys().isdisjoint(queried):
             return original(self)
-        is_atomic = any(deleted.get(model) for model in self.data)
+        is_atomic = any(deleted.get(model) for model in (*self.data, *queried))
         keys = [
             (instance, model._meta.pk.attname, getattr(instance, model._meta.pk.attname))
             for model, instances in self.data.items()
@@ -149,7 +158,8 @@ def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
         with UnitOfWork(self.using, atomic=is_atomic, undo=restore) as unit:
             for model, instances in self.data.items():
                 snapshots.note_together(unit, model, instances)
-            result = original(self)
+            with linkrows.deleting(self):
+                result = original(self)
             unit.note_write()
             return result
 
@@ -161,13 +171,13 @@ def _create_manager(original: Callable[..., Any]) -> Callable[..., Any]:
     def create_forward_many_to_many_manager(superclass: Any, rel: Any, reverse: bool) -> Any:
         manager = original(superclass, rel, reverse)
         for name in ("add", "remove", "clear", "set"):
-            setattr(manager, name, _link(getattr(manager, name)))
+            setattr(manager, name, _link(getattr(manager, name), rel.field))
         return manager
 
     return create_forward_many_to_many_manager
 
 
-def _link(original: Callable[..., Any]) -> Callable[..., Any]:
+def _link(original: Callable[..., Any], field: Any) -> Callable[..., Any]:
     @wraps(original)
     def link(self: Any, *args: Any, **kwargs: Any) -> Any:
         through = self.through
@@ -175,7 +185,8 @@ def _link(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, *args, **kwargs)
         using = router.db_for_write(through, instance=self.instance)
         with UnitOfWork(using, atomic=linked[through]) as unit:
-            result = original(self, *args, **kwargs)
+            with calling(links.get_relation(field), self.instance, self.reverse):
+                result = original(self, *args, **kwargs)
             unit.note_write()
             return result
 
