@@ -63,7 +63,9 @@ class Side:
         """Key -> how many links the row has, and how many of these are with ``others``; None is
         all."""
         links: QuerySet[Any] = QuerySet(self.through, using=using)
-        links = links.filter(**{f"{self.near.name}__in": keys}).order_by()
+        # One that leads nowhere is none.
+        there = {f"{self.far.name}__isnull": False} if self.far.null else {}
+        links = links.filter(**{f"{self.near.name}__in": keys}, **there).order_by()
         among = Q() if others is None else Q(**{f"{self.far.name}__in": others})
         counts = links.values(self.near.attname).annotate(
             signal_kit_total=Count("*"), signal_kit_known=Count("pk", filter=among)
@@ -75,7 +77,7 @@ class Side:
         """What the row of this key is linked with."""
         links: QuerySet[Any] = QuerySet(self.through, using=using)
         found = links.filter(**{self.near.attname: key})
-        return set(found.values_list(self.far.attname, flat=True))
+        return set(found.values_list(self.far.attname, flat=True)) - {None}
 
     def find_refused(self, keys: Iterable[Any], allowed: Q, using: str) -> list[Any]:
         """The rows of the other side that have these keys and are not ``allowed``."""

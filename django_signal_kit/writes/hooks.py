@@ -141,7 +141,9 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
 def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def delete(self: Collector) -> Any:
+        # By queries, beside those of which there are instances.
         queried = [rows.model for rows in self.fast_deletes]
+        queried += [field.model for field, _ in self.field_updates]
         if deleted.keys().isdisjoint(self.data) and links.heard.keys().isdisjoint(queried):
             return original(self)
         is_atomic = any(deleted.get(model) for model in (*self.data, *queried))

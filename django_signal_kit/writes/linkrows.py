@@ -6,10 +6,11 @@ relation writes itself they tell nothing: ``m2m_changed`` does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from django.db import connections
@@ -158,11 +159,20 @@ def _tell_deletion(collector: Collector, known: Heard) -> None:
         goes_with = None
         if known.through._meta.auto_created and not is_direct and bool(gone[0]) != bool(gone[1]):
             goes_with = SOURCE if gone[SOURCE] else TARGET
+
+        def list_lost(relation: Relation = relation) -> Counter[Link]:
+            return count_links(relation, read())
+
+        def find(relation: Relation = relation) -> Collection[Link]:
+            lost = count_links(relation, read())
+            return _find_ends(relation, set(lost), lost, Counter(), collector.using)
+
         change = LinkChange(
             relation,
             "remove",
             collector.using,
-            lambda relation=relation: get_links(relation, read()),  # type: ignore[misc]
+            find,
+            named=list_lost,
             gone=gone,
             goes_with=goes_with,
             is_aside=is_own,
@@ -199,30 +209,40 @@ class _News:
         """``ends``: what is not planned is no more."""
         before, planned = list(before), list(planned)
         for relation in self.known.relations:
-            old, new = get_links(relation, before), get_links(relation, planned)
+            old, new = count_links(relation, before), count_links(relation, planned)
             if any(_UNKNOWN in link for link in new):
                 # An expression, which only the database can tell.
                 continue
+            lost, gained = old.keys() - new.keys(), new.keys() - old.keys()
             if ends:
-                self._tell(relation, "remove", old - new)
-            self._tell(relation, "pre_add", new - old, instead_of=old - new if ends else ())
+                self._tell(
+                    relation,
+                    "remove",
+                    lost,
+                    partial(_find_ends, relation, old=old, new=new, using=self.using),
+                )
+            self._tell(relation, "pre_add", gained, instead_of=lost if ends else ())
 
     def tell(self, before: Iterable[Row | None], after: Iterable[Mapping[str, Any]]) -> None:
         before, after = list(before), list(after)
         for relation in self.known.relations:
-            old, new = get_links(relation, before), get_links(relation, after)
+            old, new = count_links(relation, before), count_links(relation, after)
+            lost, gained = old.keys() - new.keys(), new.keys() - old.keys()
             if self.call is not None and self.is_own and relation is self.call.relation:
-                self.call.made = (self.call.made or set()) | (new - old)
+                self.call.made = (self.call.made or set()) | gained
                 continue
-            self._tell(relation, "remove", old - new)
-            self._tell(relation, "pre_add", new - old)
-            self._tell(relation, "add", new - old)
+            # The rows are written: seen from there, what they held is what is new.
+            find = partial(_find_ends, relation, using=self.using)
+            self._tell(relation, "remove", lost, partial(find, old=Counter(), new=Counter()))
+            self._tell(relation, "pre_add", gained)
+            self._tell(relation, "add", gained, partial(find, old=new, new=old))
 
     def _tell(
         self,
         relation: Relation,
         action: str,
         links: set[Link],
+        find: Callable[[set[Link]], Collection[Link]] | None = None,
         *,
         instead_of: Collection[Link] = (),
     ) -> None:
@@ -238,7 +258,8 @@ class _News:
                 relation,
                 action,
                 self.using,
-                links,
+                links if find is None else partial(find, links),
+                named=links,
                 is_aside=self.call is not None and not is_calls,
                 instead_of=instead_of,
                 gone=((), ()) if collector is None else _get_gone(collector, relation),
@@ -246,8 +267,19 @@ class _News:
             self.known.tell(change, is_bulk=self.is_bulk, raw=self.raw)
 
 
-def get_links(relation: Relation, rows: Iterable[Mapping[str, Any] | None]) -> set[Link]:
-    return {link for row in rows if (link := relation.get_link(row)) is not None}
+def count_links(relation: Relation, rows: Iterable[Mapping[str, Any] | None]) -> Counter[Link]:
+    return Counter(link for row in rows if (link := relation.get_link(row)) is not None)
+
+
+def _find_ends(
+    relation: Relation, links: set[Link], old: Counter[Link], new: Counter[Link], using: str
+) -> Collection[Link]:
+    """Those of the links that no row holds any more, once rows that hold ``old`` now hold ``new``
+    instead."""
+    if relation.is_unique or not links:
+        return links
+    counts = relation.count(links, using)
+    return {link for link in links if counts.get(link, 0) - old[link] + new[link] <= 0}
 
 
 def _plan(

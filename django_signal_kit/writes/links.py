@@ -8,11 +8,11 @@ become the same :class:`LinkChange` here, and ``links_changed()`` of a receiver 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 from django.apps import apps
-from django.db.models import ManyToManyField, Model, QuerySet
+from django.db.models import Count, ManyToManyField, Model, QuerySet
 
 from django_signal_kit.receiver import ModelReceiver
 
@@ -48,6 +48,26 @@ class Relation:
         """Does a link name those rows by their key?"""
         return bool(self.ends[end].target_field.primary_key)
 
+    @cached_property
+    def is_unique(self) -> bool:
+        """Can a link be there only once?"""
+        meta = self.through._meta
+        groups = [{field.name} for field in meta.concrete_fields if field.unique]
+        groups += [set(names) for names in meta.unique_together]
+        groups += [set(constraint.fields) for constraint in meta.total_unique_constraints]
+        groups += [set(getattr(meta.pk, "field_names", (meta.pk.name,)))]
+        ends = {end.name for end in self.ends}
+        return bool(meta.auto_created) or any(group <= ends for group in groups)
+
+    def count(self, links: Collection[Link], using: str) -> dict[Link, int]:
+        """How many rows hold each of these links, where there are any."""
+        rows: QuerySet[Any] = QuerySet(self.through, using=using)
+        for attname, keys in zip(self.attnames, zip(*links, strict=True), strict=True):
+            rows = rows.filter(**{f"{attname}__in": set(keys)})
+        counts = rows.order_by().values(*self.attnames).annotate(signal_kit_count=Count("*"))
+        names = (*self.attnames, "signal_kit_count")
+        return {(source, target): n for source, target, n in counts.values_list(*names)}
+
     def get_link(self, row: Mapping[str, Any] | None) -> Link | None:
         """The link that a row of the through model is, given by attname; None if it is none."""
         if row is None:
@@ -70,7 +90,7 @@ class LinkChange:
         using: str,
         links: Iterable[Link] | Callable[[], Iterable[Link]],
         *,
-        named: Collection[Link] | None = None,
+        named: Collection[Link] | Callable[[], Iterable[Link]] | None = None,
         instance: Model | None = None,
         end: int | None = None,
         is_clear: bool = False,
@@ -99,17 +119,21 @@ class LinkChange:
 
     @property
     def links(self) -> Collection[Link]:
-        """The links that are made or end. Those that end are read, and locked, when they are
-        first asked for, which has to be before the write."""
+        """The links that are made or end. What has to be read for it is, when they are first
+        asked for: that has to be while the change is told."""
         if callable(self._links):
             self._links = frozenset(self._links())
         return self._links  # type: ignore[return-value]
 
     @property
     def at_most(self) -> Collection[Link]:
-        """Beside :attr:`links` those that are named and not there; costs no query for a call that
-        names them."""
-        return self.links if self._named is None or not callable(self._links) else self._named
+        """Beside :attr:`links` those that are named and not there, and those of which there are
+        other rows; costs no query for a write that names them."""
+        if self._named is None:
+            return self.links
+        if callable(self._named):
+            self._named = frozenset(self._named())
+        return self._named
 
     def get_keys(self, end: int, *, exactly: bool = False) -> set[Any]:
         """What the links, :attr:`at_most` or ``exactly``, name of the rows at one end that are
