@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.db.models import CASCADE, CompositePrimaryKey, ForeignKey, ManyToManyField, Model
+from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit.receivers import (
     AuditLog,
@@ -14,8 +17,9 @@ from django_signal_kit.receivers import (
     M2MLimit,
     OrphanCleanup,
 )
-from tests.apps.relations.models import Player
-from tests.relations.linking import ADDING, DELETED, ENDING, KINDS, TO_FIELD, Kind, Told
+from tests.apps.relations.models import Meeting, Player, Seat
+from tests.apps.testapp.models import Tag
+from tests.relations.linking import ADDING, DELETED, ENDING, KINDS, THROUGH, TO_FIELD, Kind, Told
 from tests.relations.told import entries, forget
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -259,3 +263,61 @@ def test_what_has_another_link_stays(wire: Any, kind: Kind, way: str) -> None:
     goes = way in DELETED[1:] or way == "clear of the other side"
     # What a symmetrical relation clears at one end is cleared at the other.
     assert kind.models[1].objects.filter(pk=pk).exists() is not goes
+
+
+# Updates
+
+
+def test_an_update_of_many_rows_tells_of_each_link(wire: Any) -> None:
+    receiver = wire(Told)
+    meeting, other = Meeting.objects.create(), Meeting.objects.create()
+    players = Player.objects.bulk_create([Player() for _ in range(2500)])
+    seats = Seat.objects.bulk_create([Seat(meeting=meeting, guest=one) for one in players])
+    receiver.take(THROUGH)
+    with CaptureQueriesContext(connection) as queries:
+        assert Seat.objects.filter(meeting=meeting).update(meeting=other) == len(seats)
+    updates = [query for query in queries if query["sql"].startswith("UPDATE")]
+    assert len(updates) == 1
+    told = receiver.take(THROUGH)
+    wanted = [("add", (other.pk, one.pk)) for one in players]
+    wanted += [("remove", (meeting.pk, one.pk)) for one in players]
+    assert sorted(told) == sorted(wanted)
+
+
+def test_a_bulk_update_tells_of_the_links_that_its_queryset_finds(wire: Any) -> None:
+    receiver = wire(Told)
+    meetings = [Meeting.objects.create() for _ in range(3)]
+    player = Player.objects.create()
+    seats = [Seat.objects.create(meeting=one, guest=player) for one in meetings[:2]]
+    receiver.take(THROUGH)
+    for seat in seats:
+        seat.meeting = meetings[2]
+    assert Seat.objects.filter(meeting=meetings[0]).bulk_update(seats, ["meeting"]) == 1
+    assert receiver.take(THROUGH) == [
+        ("remove", (meetings[0].pk, player.pk)),
+        ("add", (meetings[2].pk, player.pk)),
+    ]
+
+
+def test_a_link_whose_key_changes_with_its_end_is_told(wire: Any, make_model: Any) -> None:
+    box = make_model("LinkedBox", Model)
+    place = make_model(
+        "LinkedPlace",
+        Model,
+        pk=CompositePrimaryKey("box_id", "tag_id"),
+        box=ForeignKey(box, CASCADE),
+        tag=ForeignKey(Tag, CASCADE),
+    )
+    field: Any = ManyToManyField(Tag, through=place, related_name="+")
+    box.add_to_class("tags", field)
+    receiver = wire((Told, {"models": [box]}))
+    row = box.objects.create()
+    tags = [Tag.objects.create(name=name) for name in "abc"]
+    place.objects.create(box=row, tag=tags[0])
+    place.objects.create(box=row, tag=tags[1])
+    receiver.told.clear()
+    place.objects.filter(tag=tags[0]).update(tag=tags[2])
+    assert [(action, link) for _, action, link in receiver.told] == [
+        ("remove", (row.pk, tags[0].pk)),
+        ("add", (row.pk, tags[2].pk)),
+    ]
