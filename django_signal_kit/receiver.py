@@ -134,6 +134,15 @@ class ModelReceiver(Receiver):
         whichever side it is changed. By default those that the model declares or inherits."""
         return [*get_many_to_many(model)]
 
+    def links_changed(self, change: Any, using: str, **kwargs: Any) -> None:
+        """Told, if it is overridden, of each change of links of the relations whose
+        ``m2m_changed`` is heard that no such signal tells of: rows of the through model that are
+        saved, deleted or written in bulk, and links that end with a deleted row.
+
+        ``change`` is a :class:`~django_signal_kit.writes.links.LinkChange`. Called in the unit of
+        work of the write, before links are made or end, and after they are made.
+        """
+
     def get_senders(self, signal_name: str, model: type[Model]) -> Iterable[type[Model]]:
         """The models whose ``signal_name`` is heard because ``model`` is covered. By default the
         model itself. Not asked for ``m2m_changed``: see :meth:`get_m2m_fields`."""

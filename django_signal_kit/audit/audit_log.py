@@ -28,8 +28,9 @@ from django_signal_kit.wiring.catalog import BULK_SIGNALS
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import bulk
+from django_signal_kit.writes.calls import read_call
 from django_signal_kit.writes.instances import is_sent_by_hand, was_created_in_bulk
-from django_signal_kit.writes.m2m import M2MChange
+from django_signal_kit.writes.links import SOURCE, TARGET, LinkChange
 
 
 class AuditLog(ModelReceiver):
@@ -167,17 +168,15 @@ class AuditLog(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        change = M2MChange(sender, instance, reverse, model, using)
-        if not self._records_m2m(change):
-            return
-        if action in ("pre_remove", "pre_clear"):
-            change.remember(pk_set)
-        elif action == "post_add" and pk_set:
-            self._record_m2m(change, "m2m_add", "added", pk_set)
-        elif action == "post_remove":
-            self._record_m2m(change, "m2m_remove", "removed", change.recall(pk_set))
-        elif action == "post_clear":
-            self._record_m2m(change, "m2m_clear", "removed", change.recall(pk_set))
+        change = read_call(sender, instance, action, reverse, model, pk_set, using)
+        if change is not None:
+            self.links_changed(change, using)
+
+    def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
+        if change.action == "add":
+            self._record_links(change, "m2m_add", "added")
+        elif change.action == "remove":
+            self._record_links(change, "m2m_clear" if change.is_clear else "m2m_remove", "removed")
 
     def post_bulk_create(
         self,
@@ -300,20 +299,29 @@ class AuditLog(ModelReceiver):
         if entry is not None:
             self.collect(entry, using=using)
 
-    def _records_m2m(self, change: M2MChange) -> bool:
+    def _records_links(self, change: LinkChange) -> bool:
         # The rows of an explicit through model that is covered itself tell the same, and more.
-        through = change.through
-        is_told_by_rows = self.bulk and registry.covers(self, through) and through in bulk.covered
-        return self._records(change.field.name) and not is_told_by_rows
+        through = change.relation.through
+        is_told_by_rows = registry.covers(self, through) and (
+            change.instance is None or bool(self.bulk and through in bulk.covered)
+        )
+        # What a call of one relation does to another that shares its rows nobody has asked for.
+        is_asked_for = self._records(change.relation.field.name) and not change.is_aside
+        return is_asked_for and not is_told_by_rows
 
-    def _record_m2m(
-        self, change: M2MChange, action: str, verb: str, targets: Iterable[Any]
-    ) -> None:
-        for instance, keys in change.by_row(set(targets)):
-            if keys:
-                to_members = partial(self._recorder.to_members, change.field)
-                changes = {change.field.name: tell_links(verb, keys, to_members)}
-                self.record(instance, action, changes, using=change.using)
+    def _record_links(self, change: LinkChange, action: str, verb: str) -> None:
+        if not self._records_links(change):
+            return
+        groups = change.group(SOURCE, exactly=True)
+        if not groups:
+            return
+        pks = change.get_pks(TARGET, set().union(*groups.values()))
+        models = registry.get_covered(self, change.relation.get_model(SOURCE))
+        to_members = partial(self._recorder.to_members, change.relation.field)
+        for key, instance in change.load(SOURCE, groups, models):
+            keys = {pks[other] for other in groups[key] if other in pks}
+            changes = {change.relation.field.name: tell_links(verb, keys, to_members)}
+            self.record(instance, action, changes, using=change.using)
 
 
 def _get_written(

@@ -212,11 +212,14 @@ def _revert_links(entry: Any, model: type[Model], force: bool) -> None:
             )
         for verb, stored in change.items():
             keys = [decode(field.related_model._meta.pk, key) for key in stored]
+            # A link may name them by another field than the key.
+            others: QuerySet[Any] = QuerySet(field.related_model, using=entry.using)
+            others = others.filter(pk__in=keys)
             if verb == "added":
-                getattr(row, name).remove(*keys)
+                getattr(row, name).remove(*others)
             else:
                 _check_are_there(entry, field, keys)
-                getattr(row, name).add(*keys)
+                getattr(row, name).add(*others)
 
 
 def _decode(field: Field[Any, Any], stored: Any) -> Any:

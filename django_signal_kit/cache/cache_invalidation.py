@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +23,8 @@ from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage
-from django_signal_kit.writes.m2m import get_m2m_field
+from django_signal_kit.writes.calls import read_call
+from django_signal_kit.writes.links import LinkChange
 
 
 class CacheInvalidation(ModelReceiver):
@@ -33,9 +34,10 @@ class CacheInvalidation(ModelReceiver):
     (another reader may have stored the old row meanwhile), each time with one ``delete_many`` a
     cache. A cache that fails is logged and told by ``receiver_failed``; the write stands.
 
+    A many-to-many link that is made or ends, with a deleted row too, drops the keys of the rows at
+    both ends that are covered.
+
     What somebody caches inside a transaction that is rolled back later stays until it expires.
-    And nobody is told of the many-to-many links that end with a deleted row: let ``get_keys()``
-    of its receiver name the pages of the other side as well.
     """
 
     #: Templates over a row: ``"product:{pk}"``, ``"category:{category_id}:products"``. Anything
@@ -112,28 +114,24 @@ class CacheInvalidation(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        unit = get_unit()
-        if unit is None or not action.startswith(("post_", "pre_clear")):
+        change = read_call(sender, instance, action, reverse, model, pk_set, using)
+        if change is not None:
+            self.links_changed(change, using)
+
+    def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
+        # What a link makes is there only then, and what it was not afterwards.
+        if change.action == "pre_add":
             return
-        own = type(instance)
-        field = get_m2m_field(sender, model if reverse else own)
-        here, there = field.name, field.remote_field.get_accessor_name()
-        if reverse:
-            here, there = there, here
-        if action != "pre_clear" and self._hears_link(own, here):
-            # What the instance holds in memory may be of yesterday, or not saved yet.
-            self._collect(self._get_keys_of_rows(own, [instance.pk], using), using)
-        if self._hears_link(model, there):
-            note = (self, sender, id(instance))
-            if action == "pre_clear":
-                name = field.name if reverse else field.related_query_name()
-                rows: QuerySet[Any] = QuerySet(model, using=using)
-                linked = rows.filter(**{name: instance.pk}).values_list("pk", flat=True)
-                unit.notes[note] = self._get_keys_of_rows(model, linked, using)
-            elif action == "post_clear":
-                self._collect(unit.notes.pop(note, ()), using)
-            elif pk_set:
-                self._collect(self._get_keys_of_rows(model, pk_set, using), using)
+        field = change.relation.field
+        for end, name in enumerate((field.name, field.remote_field.get_accessor_name())):
+            if self.fields and name not in self.fields:
+                continue
+            for model in registry.get_covered(self, change.relation.get_model(end)):
+                # What an instance holds in memory may be of yesterday, or not saved yet.
+                keys = self._get_keys_of_rows(
+                    model, change.relation.get_attname(end), change.get_keys(end), using
+                )
+                self._collect(keys, using)
 
     def flush(self, items: list[Any]) -> None:
         """Delete the collected keys, with one ``delete_many`` a cache."""
@@ -239,15 +237,14 @@ class CacheInvalidation(ModelReceiver):
             for f in fields
         )
 
-    def _hears_link(self, model: type[Model], name: str | None) -> bool:
-        return registry.covers(self, model) and (not self.fields or name in self.fields)
-
-    def _get_keys_of_rows(self, model: type[Model], pks: Iterable[Any], using: str) -> list[str]:
+    def _get_keys_of_rows(
+        self, model: type[Model], name: str, values: Collection[Any], using: str
+    ) -> list[str]:
         rows: Iterable[Any]
-        if self.get_old_fields(model):
-            rows = QuerySet(model, using=using).filter(pk__in=pks)
+        if self.get_old_fields(model) or not model._meta.get_field(name).primary_key:  # type: ignore[union-attr]
+            rows = QuerySet(model, using=using).filter(**{f"{name}__in": values}) if values else ()
         else:
-            rows = [make_instance(model, pk, {}, using) for pk in pks]
+            rows = [make_instance(model, pk, {}, using) for pk in values]
         return [key for row in rows for key in self.get_keys(row)]
 
     def _collect(self, keys: Iterable[str], using: str) -> None:

@@ -9,8 +9,8 @@ from django.db import connections, transaction
 from django.db.models import Count, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from django_signal_kit.relations.links import Side
 from django_signal_kit.relations.pointers import in_parts, lock
+from django_signal_kit.relations.sides import Side
 
 
 class LinkCount:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from django.core.exceptions import FieldError, ValidationError
@@ -13,10 +14,12 @@ from django.utils.translation import gettext as _
 
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.relations.links import Side, get_side, is_change_ahead, lacks_relation
 from django_signal_kit.relations.pointers import in_parts
+from django_signal_kit.relations.sides import Side, get_side, lacks_relation
 from django_signal_kit.units.unit import FlushOn
 from django_signal_kit.wiring.senders import Coverage
+from django_signal_kit.writes.calls import read_call
+from django_signal_kit.writes.links import LinkChange
 
 
 class _Loss(NamedTuple):
@@ -72,22 +75,25 @@ class M2MLimit(ModelReceiver):
         instance: Model,
         action: str,
         reverse: bool,
+        model: type[Model],
         pk_set: set[Any] | None,
         using: str,
         **kwargs: Any,
     ) -> None:
-        if not is_change_ahead(action, pk_set):
+        change = read_call(sender, instance, action, reverse, model, pk_set, using)
+        if change is not None:
+            self.links_changed(change, using)
+
+    def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
+        if change.action == "add":
             return
-        for side in self._sides[sender]:
-            groups = list(side.get_groups(instance, reverse, pk_set, using))
-            keys = set().union(*(keys for keys, others in groups))
-            rows = {side.get_value(row): row for row in side.lock(keys, using)}
-            for keys, others in groups:
-                some = [rows[key] for key in keys if key in rows]
-                if action == "pre_add":
-                    self._check_added(side, some, others or set(), using)
-                else:
-                    self._check_removed(side, some, others, using)
+        for side in self._sides[change.relation.through]:
+            if side.links is change.relation and (groups := change.group(side.end)):
+                rows = {side.get_value(row): row for row in side.lock(groups, using)}
+                if change.action == "pre_add":
+                    self._check_added(side, change, rows, groups)
+                elif any(self.get_minimum(row) is not None for row in rows.values()):
+                    self._lose(side, rows.keys() & change.get_keys(side.end, exactly=True), using)
 
     def flush(self, items: list[_Loss]) -> None:
         """Look at the rows that have lost links, and raise ``ValidationError`` for one that has
@@ -182,25 +188,30 @@ class M2MLimit(ModelReceiver):
                     "Write conditions as for filter(): {'is_active': True}.",
                 ) from error
 
-    def _check_added(self, side: Side, rows: list[Any], others: set[Any], using: str) -> None:
-        found: dict[Any, tuple[int, int]] = {}
-        if any(self.get_maximum(row) is not None for row in rows):
-            for some in in_parts(side.get_value(row) for row in rows):
-                found |= side.count(some, others, using)
-        for row in rows:
-            total, known = found.get(side.get_value(row), (0, 0))
-            self._check_maximum(row, total - known + len(others))
-        self._check_allowed(side, rows, others, using)
-
-    def _check_removed(
-        self, side: Side, rows: list[Any], others: set[Any] | None, using: str
+    def _check_added(
+        self,
+        side: Side,
+        change: LinkChange,
+        rows: dict[Any, Any],
+        groups: dict[Any, set[Any]],
     ) -> None:
-        rows = [row for row in rows if self.get_minimum(row) is not None]
-        for some in in_parts(side.get_value(row) for row in rows):
-            for key, (_total, lost) in side.count(some, others, using).items():
-                if lost:
-                    loss = _Loss(side.model, key, using)
-                    self.collect(loss, key=loss, using=using)
+        using = change.using
+        lost = Counter(link[side.end] for link in change.instead_of)
+        found: dict[Any, tuple[int, int]] = {}
+        if any(self.get_maximum(row) is not None for row in rows.values()):
+            for keys, others in _by_others(groups):
+                for some in in_parts(keys):
+                    found |= side.count(some, others, using)
+        for key, row in rows.items():
+            total, known = found.get(key, (0, 0))
+            self._check_maximum(row, total - known - lost[key] + len(groups[key]))
+        for keys, others in _by_others(groups):
+            self._check_allowed(side, [rows[key] for key in keys if key in rows], others, using)
+
+    def _lose(self, side: Side, keys: Iterable[Any], using: str) -> None:
+        for key in keys:
+            loss = _Loss(side.model, key, using)
+            self.collect(loss, key=loss, using=using)
 
     def _check_maximum(self, row: Model, number: int) -> None:
         maximum = self.get_maximum(row)
@@ -237,3 +248,11 @@ class M2MLimit(ModelReceiver):
 
 def _covers(side: Side, other: Side) -> bool:
     return side.near == other.near and issubclass(other.model, side.model)
+
+
+def _by_others(groups: dict[Any, set[Any]]) -> Iterator[tuple[list[Any], set[Any]]]:
+    """The rows that are to be linked with the same others, and these."""
+    found: dict[frozenset[Any], list[Any]] = {}
+    for key, others in groups.items():
+        found.setdefault(frozenset(others), []).append(key)
+    return ((keys, set(others)) for others, keys in found.items())

@@ -26,6 +26,8 @@ from django_signal_kit.relations.watchlist import Watchlist
 from django_signal_kit.rows.snapshots import get_old_row
 from django_signal_kit.units.unit import FlushOn
 from django_signal_kit.wiring.senders import Coverage
+from django_signal_kit.writes.calls import read_call
+from django_signal_kit.writes.links import LinkChange, list_fields
 
 
 class _Loss(NamedTuple):
@@ -51,7 +53,7 @@ class OrphanCleanup(ModelReceiver):
     """Deletes a row when the last that pointed to it is gone, in the same transaction.
 
     Only a row that has lost a pointer in this unit of work: by a deletion, by a foreign key that
-    moved away, by ``remove``, ``set`` or ``clear`` of a many-to-many relation. A new row, or one
+    moved away, by a link that ends, however it ends. A new row, or one
     that gains a pointer before the end, stays, and so does one that a generic foreign key names.
     The row is deleted through the ORM, so that other receivers hear it. Each is logged.
     """
@@ -74,7 +76,7 @@ class OrphanCleanup(ModelReceiver):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._pointers: dict[type[Model], list[Pointer]] = {}
-        self._watched: Watchlist[type[Model]] = Watchlist()
+        self._watched = Watchlist()
 
     def get_pointers(self, model: type[Model]) -> list[Pointer]:
         """The foreign keys that keep a row of ``model``, those of links among them."""
@@ -95,16 +97,22 @@ class OrphanCleanup(ModelReceiver):
         instance: Model,
         action: str,
         reverse: bool,
+        model: type[Model],
         pk_set: set[Any] | None,
         using: str,
         **kwargs: Any,
     ) -> None:
-        for model, pointer in self._watched.get_links(sender):
-            if action == "pre_add":
-                hold(pointer, pointer.get_linked(instance, reverse, pk_set or set()), using)
-            elif action in ("pre_remove", "pre_clear"):
-                keys = pointer.read_links(instance, reverse, pk_set, using)
-                self._lose(model, pointer, keys, using)
+        change = read_call(sender, instance, action, reverse, model, pk_set, using)
+        if change is not None:
+            self.links_changed(change, using)
+
+    def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
+        for model, pointer in self._watched.get_links(change.relation.through):
+            end = change.relation.ends.index(pointer.field)
+            if change.action == "pre_add":
+                hold(pointer, change.get_keys(end), using)
+            elif change.action == "remove":
+                self._lose(model, pointer, change.get_keys(end, exactly=True), using)
 
     def pre_save(
         self, sender: type[Model], instance: Model, update_fields: Any, using: str, **kwargs: Any
@@ -203,8 +211,8 @@ class OrphanCleanup(ModelReceiver):
 
     def get_m2m_fields(self, model: type[Model]) -> list[Any]:
         self._note(model)
-        pointers = self._pointers.get(model, ())
-        return [pointer.m2m_field for pointer in pointers if pointer.far is not None]
+        throughs = [pointer.holder for pointer in self._pointers.get(model, ()) if pointer.is_link]
+        return [field for through in throughs for field in list_fields(through)]
 
     def get_senders(self, signal_name: str, model: type[Model]) -> Iterable[type[Model]]:
         self._note(model)

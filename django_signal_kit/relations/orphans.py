@@ -38,15 +38,16 @@ def list_pointers(model: type[Model]) -> Iterator[tuple[str, str, Pointer]]:
         if field.remote_field.parent_link and issubclass(model, field.model):
             continue
         pointer = Pointer(field)
-        if pointer.far is None:
+        if not pointer.is_link:
             name = rel.get_accessor_name() or ""  # type: ignore[union-attr]
             yield name, f"{field.model._meta.label}.{field.name}", pointer
-        elif field.name != pointer.m2m_field.m2m_field_name():
-            m2m = pointer.m2m_field
-            name = m2m.name if m2m.remote_field.symmetrical else m2m.remote_field.name
-            if not m2m.remote_field.symmetrical:
-                name = m2m.remote_field.get_accessor_name() or ""
-            yield name, f"{m2m.model._meta.label}.{m2m.name}", pointer
+            continue
+        declaring: Any = field.model._meta.auto_created
+        for m2m in declaring._meta.many_to_many:
+            if m2m.remote_field.through is field.model and field.name != m2m.m2m_field_name():
+                rel = m2m.remote_field
+                name = m2m.name if rel.symmetrical else rel.get_accessor_name() or ""
+                yield name, f"{m2m.model._meta.label}.{m2m.name}", pointer
 
 
 def is_protecting(pointer: Pointer) -> bool:

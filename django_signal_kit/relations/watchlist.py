@@ -1,46 +1,45 @@
-"""The foreign keys that a receiver watches, each with what it watches them for."""
+"""The foreign keys that a receiver watches, each with the model to which it points."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import Generic, TypeVar
 
 from django.db.models import Model
 
 from django_signal_kit.relations.pointers import Pointer
 
-T = TypeVar("T")
 
-
-class Watchlist(Generic[T]):
-    """Pairs of what a foreign key is watched for, and the foreign key, in the order in which they
+class Watchlist:
+    """Models, each with a foreign key by which its rows are pointed to, in the order in which they
     were added."""
 
     def __init__(self) -> None:
-        self._watched: list[tuple[type[Model], T, Pointer]] = []
+        self._watched: list[tuple[type[Model], Pointer]] = []
 
-    def add(self, what: T, pointer: Pointer, through: type[Model] | None = None) -> None:
-        """``through``: the model of the links, if the foreign key may be one that it inherits."""
-        self._watched.append((through or pointer.holder, what, pointer))
+    def add(self, model: type[Model], pointer: Pointer) -> None:
+        self._watched.append((model, pointer))
 
     def clear(self) -> None:
         self._watched.clear()
 
-    def __iter__(self) -> Iterator[tuple[T, Pointer]]:
-        return ((what, pointer) for _, what, pointer in self._watched)
-
-    def get_links(self, through: type[Model]) -> list[tuple[T, Pointer]]:
-        """Those of links in ``through``, as ``m2m_changed`` tells of them."""
-        return [(what, pointer) for holder, what, pointer in self._watched if holder is through]
-
-    def get_held(self, model: type[Model]) -> list[tuple[T, Pointer]]:
-        """Those that rows of ``model`` hold, and whose writes are told of."""
+    def get_links(self, through: type[Model]) -> list[tuple[type[Model], Pointer]]:
+        """Those that are ends of links in ``through``, of which Django sends no signal."""
         return [
-            (what, pointer)
-            for holder, what, pointer in self._watched
-            if pointer.far is None and issubclass(model, holder)
+            (model, pointer)
+            for model, pointer in self._watched
+            if pointer.is_link and pointer.holder is through
         ]
 
-    def get_deleted(self, model: type[Model]) -> list[tuple[T, Pointer]]:
-        """Those that may go with a row of ``model``."""
-        return [(what, pointer) for what, pointer in self if pointer.is_deleted_with(model)]
+    def get_held(self, model: type[Model]) -> list[tuple[type[Model], Pointer]]:
+        """Those that rows of ``model`` hold, and whose writes are told of."""
+        return [
+            (target, pointer)
+            for target, pointer in self._watched
+            if not pointer.is_link and issubclass(model, pointer.holder)
+        ]
+
+    def get_deleted(self, model: type[Model]) -> list[tuple[type[Model], Pointer]]:
+        """Those that go with a row of ``model``."""
+        return [
+            (target, pointer)
+            for target, pointer in self._watched
+            if not pointer.is_link and pointer.is_deleted_with(model)
+        ]

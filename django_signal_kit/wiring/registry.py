@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from django.apps import apps
 from django.db.models import Model
@@ -21,10 +21,12 @@ from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.rows.canonical import Column, get_columns
 from django_signal_kit.rows.database import forget_statements
+from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.dispatch import make_function
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import ahead, hooks, late, migrating, rowwise
+from django_signal_kit.writes.links import Heard, Listener
 
 R = TypeVar("R", bound=type[Receiver])
 
@@ -108,6 +110,8 @@ class Registry:
         }
         # Model -> the receivers that are told of its rows.
         self._hearing: dict[type[Model], dict[ModelReceiver, None]] = {}
+        # Through model -> who is told of the links that its rows are.
+        self._listeners: dict[type[Model], list[Listener]] = {}
         self._stamp_fields: dict[type[Model], frozenset[str]] = {}
 
     def connect(self, receivers: Iterable[Receiver]) -> None:
@@ -131,7 +135,8 @@ class Registry:
                 if isinstance(receiver, ModelReceiver):
                     for model in coverages[receiver].get_models():
                         self._note_model(receiver, model)
-            columns = self._get_columns(self._hearing)
+            links = self._find_links(self._listeners)
+            columns = self._get_columns(self._hearing, links)
         except BaseException:
             vars(self).update(before)
             raise
@@ -140,7 +145,7 @@ class Registry:
         connect_all(self.connections)
         snapshots.old_columns.update(columns)
         memory.keep(self._get_kept(self._hearing))
-        self._cover(self.connections)
+        self._cover(self.connections, links)
         class_prepared.connect(self._on_class_prepared, dispatch_uid="signal_kit:registry")
 
     def disconnect(self) -> None:
@@ -171,6 +176,12 @@ class Registry:
         coverage = self._coverages.get(receiver)
         return coverage is not None and model in coverage
 
+    def get_covered(self, receiver: ModelReceiver, model: type[Model]) -> list[type[Model]]:
+        """``model`` if ``receiver`` covers it, or else those covered whose rows are rows of it."""
+        if self.covers(receiver, model):
+            return [model]
+        return [known for known in self.get_models(receiver) if issubclass(known, model)]
+
     def get_covering(self, model: type[Model]) -> Iterator[ModelReceiver]:
         """The receivers that cover ``model``."""
         return (receiver for receiver, coverage in self._coverages.items() if model in coverage)
@@ -200,9 +211,10 @@ class Registry:
         connect_all(connections)
         heard = [model for model in models if model in self._hearing]
         heard += [c.sender for c in connections if c.sender in self._hearing]
-        snapshots.old_columns.update(self._get_columns(heard))
+        links = self._find_links([*models, *(c.sender for c in connections)])
+        snapshots.old_columns.update(self._get_columns(heard, links))
         memory.keep_also(self._get_kept(heard))
-        self._cover(connections)
+        self._cover(connections, links)
 
     def _get_names_of_models(self) -> frozenset[str]:
         return frozenset(receiver.name for receiver in self._coverages)
@@ -225,6 +237,9 @@ class Registry:
         self.connections.append(Connection(receiver, signal_name, signal, function, sender, uid))
         if signal_name in _ROW_SIGNALS and isinstance(receiver, ModelReceiver):
             self._hearing.setdefault(sender, {})[receiver] = None
+        if signal_name == "m2m_changed" and _hears_links(receiver):
+            function = make_function(receiver, "links_changed", receiver.links_changed)
+            self._listeners.setdefault(sender, []).append((receiver, function))
 
     def _note_model(self, receiver: ModelReceiver, model: type[Model]) -> None:
         for signal_name in self._functions[receiver]:
@@ -258,16 +273,34 @@ class Registry:
         # The others do not know yet that it is there, and points to them.
         late.waiting.add(model)
 
-    def _get_columns(self, models: Iterable[type[Model]]) -> dict[type[Model], list[Column]]:
+    def _find_links(self, models: Iterable[type[Model]]) -> dict[type[Model], Heard]:
+        """Those of ``models`` whose rows are links of which receivers are told, as they are now,
+        and the through models of their relations, each with what hears of it."""
+        throughs: dict[Any, None] = {}
+        for model in models:
+            throughs |= dict.fromkeys(model.__mro__)
+            throughs |= {field.remote_field.through: None for field in get_many_to_many(model)}
+        found: dict[type[Model], Heard] = {}
+        for through in throughs:
+            if through in self._listeners:
+                heard = Heard(through, self._listeners[through])
+                found |= dict.fromkeys(heard.models if heard.relations else (), heard)
+        return found
+
+    def _get_columns(
+        self, models: Iterable[type[Model]], links: Mapping[type[Model], Heard]
+    ) -> dict[type[Model], list[Column]]:
         """Model -> the columns whose old values its receivers ask for."""
         found = {}
-        for model in models:
+        for model in dict.fromkeys((*models, *links)):
             known = get_columns(model)
             names = [
                 field.attname
-                for receiver in self._hearing[model]
+                for receiver in self._hearing.get(model, ())
                 for field in receiver.get_old_fields(model)
             ]
+            if model in links:
+                names += links[model].attnames
             found[model] = [known[name] for name in dict.fromkeys(names)]
         return found
 
@@ -279,7 +312,9 @@ class Registry:
             if any(any(receiver.get_loaded_fields(model)) for receiver in self._hearing[model])
         ]
 
-    def _cover(self, connections: Iterable[Connection]) -> None:
+    def _cover(
+        self, connections: Iterable[Connection], links: Mapping[type[Model], Heard]
+    ) -> None:
         """Tell the hooks which models are covered, and by what."""
         for connection in connections:
             receiver, name, model = connection.receiver, connection.signal_name, connection.sender
@@ -291,6 +326,9 @@ class Registry:
                 hooks.cover(name, model, is_atomic, is_read)
                 if name in ("pre_save", "post_save"):
                     ahead.cover(model, receiver if name == "pre_save" else None)
+        hooks.cover_links(links)
+        for model in links:
+            ahead.cover(model, None)
         ahead.settle()
         hooks.settle(is_heard=bool(self.connections))
 
@@ -357,6 +395,13 @@ def _get_family(models: Iterable[type[Model]]) -> list[type[Model]]:
         if isinstance(field.related_model, type)
     ]
     return list(dict.fromkeys(family))
+
+
+def _hears_links(receiver: Receiver) -> TypeGuard[ModelReceiver]:
+    return (
+        isinstance(receiver, ModelReceiver)
+        and type(receiver).links_changed is not ModelReceiver.links_changed
+    )
 
 
 def make_functions(receiver: Receiver) -> dict[str, Callable[..., Any]]:

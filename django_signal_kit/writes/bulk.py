@@ -20,7 +20,7 @@ from django_signal_kit.rows.canonical import canonical_key
 from django_signal_kit.rows.conflicts import Upsert
 from django_signal_kit.rows.database import CHUNK
 from django_signal_kit.units.unit import UnitOfWork
-from django_signal_kit.writes import late
+from django_signal_kit.writes import late, linkrows
 from django_signal_kit.writes.instances import UpdateFields, remember
 from django_signal_kit.writes.late import waiting
 from django_signal_kit.writes.migrating import is_silent
@@ -98,7 +98,8 @@ def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
             }
             signals.pre_bulk_create.send(**sent)
             conflicts = (ignore_conflicts, update_conflicts, update_fields, unique_fields)
-            result = original(self, objs, batch_size, *conflicts)
+            with linkrows.creating(self, objs, ignore_conflicts, update_conflicts, unique_fields):
+                result = original(self, objs, batch_size, *conflicts)
             unit.note_write()
             signals.post_bulk_create.send(**sent)
             memory.move_forward(unit)
@@ -134,11 +135,12 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
             signals.pre_bulk_update.send(**sent, objs=each)
             fields = [*fields, *sorted(names.difference(_get_names(model, fields)))]
             statements = _Statements(model, [] if query.where else None)
-            token = _hushed.set(statements)
-            try:
-                count = original(self, objs, fields, batch_size)
-            finally:
-                _hushed.reset(token)
+            with linkrows.updating(model, lambda: _list_matched(self, each), self.db, names):
+                token = _hushed.set(statements)
+                try:
+                    count = original(self, objs, fields, batch_size)
+                finally:
+                    _hushed.reset(token)
             if count:
                 unit.note_write()
             batches = _cut(self, objs, fields, batch_size)
@@ -172,6 +174,17 @@ def _cut(
             batch.setdefault(canonical_key(queryset.model, obj.pk), obj)
         batches.append(batch)
     return batches
+
+
+def _list_matched(queryset: QuerySet[Any], objs: list[Any]) -> list[Any]:
+    """Those of the objects whose rows ``queryset`` finds."""
+    if not queryset.query.where:
+        return objs
+    keys: set[Any] = set()
+    for start in range(0, len(objs), CHUNK):
+        part = [obj.pk for obj in objs[start : start + CHUNK]]
+        keys |= _find_keys(queryset.filter(pk__in=part), queryset.db)
+    return [obj for obj in objs if canonical_key(queryset.model, obj.pk) in keys]
 
 
 def _find_written(

@@ -13,7 +13,8 @@ A wrapped method that somebody has taken stays what it is: it asks at each call 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
@@ -28,13 +29,16 @@ from django.db.models.fields import related_descriptors
 from django.db.models.options import Options
 from django.db.models.sql import UpdateQuery
 
+from django_signal_kit.conf import conf
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.units import transactions
 from django_signal_kit.units.unit import UnitOfWork
-from django_signal_kit.writes import bulk, late, migrating, updates
+from django_signal_kit.writes import bulk, late, linkrows, links, migrating, updates
+from django_signal_kit.writes.calls import calling
 from django_signal_kit.writes.captured import leads_to, mark
 from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
 from django_signal_kit.writes.late import waiting
+from django_signal_kit.writes.links import Heard
 from django_signal_kit.writes.migrating import is_silent
 from django_signal_kit.writes.recursion import check_recursion
 
@@ -51,6 +55,9 @@ _COVERED = {
     "post_delete": deleted,
     "m2m_changed": linked,
 }
+
+# What writes links; the last, of Django 6.1, for a fixture.
+_LINKING = ("add", "remove", "clear", "set", "set_base")
 
 _SUSPICIOUS_DEPTH = 20
 
@@ -73,10 +80,20 @@ def cover(signal_name: str, model: type[Model], is_atomic: bool, is_read: bool) 
         updates.read.add(model)
 
 
+def cover_links(heard: Mapping[type[Model], Heard]) -> None:
+    """The rows of these models are links, of which receivers hear whoever writes them. Their
+    through models have been covered; ``settle()`` has to follow."""
+    for model, known in heard.items():
+        links.heard[model] = known
+        for covered in (saved, deleted, bulk.covered)[: 3 if conf.BULK_SIGNALS else 2]:
+            covered[model] = covered.get(model, False) or linked[known.through]
+
+
 def uncover() -> None:
     """Leave all models to Django alone. ``settle()`` has to follow."""
     for covered in (saved, deleted, linked, bulk.covered):
         covered.clear()
+    links.heard.clear()
     updates.read.clear()
 
 
@@ -155,8 +172,14 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
             state = self._state
             if not state.adding:
                 state.adding = NOT_ADDING_YET  # type: ignore[assignment]
+            told = (
+                linkrows.saving(self, update_fields, using, raw=raw)
+                if model in links.heard
+                else nullcontext()
+            )
             try:
-                original(self, raw, force_insert, force_update, using, update_fields)
+                with told:
+                    original(self, raw, force_insert, force_update, using, update_fields)
             finally:
                 if state.adding is False:
                     unit.note_write()
@@ -172,9 +195,15 @@ def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
     def delete(self: Collector) -> Any:
         if waiting:
             late.settle()
-        if deleted.keys().isdisjoint(self.data) or is_silent(self.data):
+        # By queries, beside those of which there are instances.
+        queried = [rows.model for rows in self.fast_deletes]
+        queried += [field.model for field, _ in self.field_updates]
+        is_heard = not (
+            deleted.keys().isdisjoint(self.data) and links.heard.keys().isdisjoint(queried)
+        )
+        if not is_heard or is_silent(self.data or queried):
             return original(self)
-        is_atomic = any(deleted.get(model) for model in self.data)
+        is_atomic = any(deleted.get(model) for model in (*self.data, *queried))
         keys = [
             (instance, model._meta.pk.attname, getattr(instance, model._meta.pk.attname))
             for model, instances in self.data.items()
@@ -188,7 +217,8 @@ def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
         with UnitOfWork(self.using, atomic=is_atomic, undo=restore) as unit:
             for model, instances in self.data.items():
                 snapshots.note_together(unit, model, instances)
-            result = original(self)
+            with linkrows.deleting(self):
+                result = original(self)
             unit.note_write()
             return result
 
@@ -199,15 +229,16 @@ def _create_manager(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def create_forward_many_to_many_manager(superclass: Any, rel: Any, reverse: bool) -> Any:
         manager = original(superclass, rel, reverse)
-        for name in ("add", "remove", "clear", "set"):
-            setattr(manager, name, _link(getattr(manager, name)))
+        for name in _LINKING:
+            if hasattr(manager, name):
+                setattr(manager, name, _link(getattr(manager, name), rel.field))
         manager.signal_kit_hook = True
         return manager
 
     return create_forward_many_to_many_manager
 
 
-def _link(original: Callable[..., Any]) -> Callable[..., Any]:
+def _link(original: Callable[..., Any], field: Any) -> Callable[..., Any]:
     @wraps(original)
     def link(self: Any, *args: Any, **kwargs: Any) -> Any:
         through = self.through
@@ -217,7 +248,9 @@ def _link(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, *args, **kwargs)
         using = router.db_for_write(through, instance=self.instance)
         with UnitOfWork(using, atomic=linked[through]) as unit:
-            result = original(self, *args, **kwargs)
+            relation, raw = links.get_relation(field), kwargs.get("raw", False)
+            with calling(relation, self.instance, self.reverse, raw=raw):
+                result = original(self, *args, **kwargs)
             unit.note_write()
             return result
 

@@ -19,7 +19,7 @@ from django.db.models.sql import UpdateQuery
 from django_signal_kit import signals
 from django_signal_kit.units.locking import begin
 from django_signal_kit.units.unit import UnitOfWork
-from django_signal_kit.writes import late
+from django_signal_kit.writes import late, linkrows
 from django_signal_kit.writes.bulk import covered, is_hushed
 from django_signal_kit.writes.confined import confine
 from django_signal_kit.writes.late import waiting
@@ -90,21 +90,24 @@ def _update(
     values = dict(values)
     sent = {"sender": model, "queryset": queryset, "values": values, "using": using}
     with UnitOfWork(using, atomic=covered[model]) as unit, ExitStack() as stack:
-        if model not in read:
+        if model not in read and not linkrows.needs_rows(model, values):
             signals.pre_queryset_update.send(**sent, rows=None)
             count = write(values, None)
             if count:
                 unit.note_write()
             signals.post_queryset_update.send(**sent, rows=None, count=count)
             return count
-        with _in_transaction(using):
-            matched = find(unit, queryset, pk_list, values)
-            stack.callback(matched.close)
-            signals.pre_queryset_update.send(**sent, rows=matched.rows)
-            count = write(values, matched.keys)
-        if count:
-            unit.note_write()
-        matched.move_on(values)
+        with ExitStack() as links:
+            with _in_transaction(using):
+                matched = find(unit, queryset, pk_list, values)
+                stack.callback(matched.close)
+                signals.pre_queryset_update.send(**sent, rows=matched.rows)
+                told = linkrows.updating(model, lambda: matched.rows, using, values, values)
+                links.enter_context(told)
+                count = write(values, matched.keys)
+            if count:
+                unit.note_write()
+            matched.move_on(values)
         signals.post_queryset_update.send(**sent, rows=matched.rows, count=count)
         return count
 

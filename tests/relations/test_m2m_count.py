@@ -180,7 +180,8 @@ def test_deleting_a_thousand_rows_takes_few_queries(topics: Any) -> None:
         Article.objects.filter(pk__in=[article.pk for article in articles[:999]]).delete()
     assert get_counts() == [1, 0, 0]
     about = [query for query in queries if "article_count" in query["sql"]]
-    links = [query for query in queries if "SELECT DISTINCT" in query["sql"]]
+    read = ("SELECT", "article_topics")
+    links = [query for query in queries if all(word in query["sql"][:150] for word in read)]
     assert (len(about), len(links)) == (1, 2)
 
 

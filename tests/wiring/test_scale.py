@@ -48,6 +48,7 @@ def define() -> Iterator[Callable[[int], list[Any]]]:
             fields["updated_at"] = models.DateTimeField(null=True)
             if made:
                 fields["before"] = models.ForeignKey(made[-1], models.CASCADE)
+                fields["others"] = models.ManyToManyField(made[-1], related_name="+")
             meta = type("Meta", (), {"app_label": "testapp"})
             fields |= {"__module__": __name__, "Meta": meta}
             made.append(type(f"Many{number}", (models.Model,), fields))
@@ -55,6 +56,8 @@ def define() -> Iterator[Callable[[int], list[Any]]]:
 
     yield make
     for model in made:
+        for field in model._meta.many_to_many:
+            del apps.all_models["testapp"][field.remote_field.through._meta.model_name]
         del apps.all_models["testapp"][model._meta.model_name]
     apps.clear_cache()
     late.waiting.clear()

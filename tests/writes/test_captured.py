@@ -156,7 +156,7 @@ def test_what_is_taken_before_the_kit_is_there_is_named(tmp_path: Path) -> None:
     printed = make(tmp_path, ["early", *DJANGO, "shop", KIT, f"{KIT}.audit"], **files).run(WRITE)
     told, *warnings = printed.splitlines()
     # The saves are heard, in no unit of work.
-    assert told == "['create', 'create', 'create', 'm2m_add']"
+    assert told == "['create', 'create', 'create', 'm2m_add', 'm2m_clear']"
     assert sorted(message.split(" goes past")[0] for message in warnings) == [
         f"shop.{found}"
         for found in (

@@ -153,7 +153,7 @@ class Backfill:
         links: QuerySet[Any, Any] = QuerySet(through, using=self.using)
         links = links.filter(**{f"{source}__in": list(owners)})
         found = defaultdict(set)
-        for value, target in links.values_list(source, field.m2m_reverse_field_name()):
+        for value, target in links.values_list(source, f"{field.m2m_reverse_field_name()}__pk"):
             found[owners[value]].add(target)
         return found
 

@@ -49,10 +49,13 @@ class Team(models.Model):
 class Player(models.Model):
     name = models.CharField(max_length=100, default="")
     teams = models.ManyToManyField(Team, through="Contract", related_name="players")
+    team_count = models.IntegerField(default=0)
     follows = models.ManyToManyField("self", symmetrical=False, related_name="followers")
+    follow_count = models.IntegerField(default=0)
     follower_count = models.IntegerField(default=0)
     friends = models.ManyToManyField("self")
     friend_count = models.IntegerField(default=0)
+    meeting_count = models.IntegerField(default=0)
 
 
 class Contract(models.Model):
@@ -61,6 +64,27 @@ class Contract(models.Model):
     team = models.ForeignKey(Team, models.CASCADE, to_field="code")
     player = models.ForeignKey(Player, models.SET_NULL, null=True)
     salary = models.IntegerField(default=0)
+
+
+class Meeting(models.Model):
+    """Two relations with one through model."""
+
+    guests = models.ManyToManyField(
+        Player, through="Seat", through_fields=("meeting", "guest"), related_name="meetings"
+    )
+    hosts = models.ManyToManyField(
+        Player, through="Seat", through_fields=("meeting", "host"), related_name="+"
+    )
+    guest_count = models.IntegerField(default=0)
+
+
+class Seat(models.Model):
+    meeting = models.ForeignKey(Meeting, models.CASCADE)
+    guest = models.ForeignKey(Player, models.CASCADE, related_name="+")
+    host = models.ForeignKey(Player, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        unique_together = [("meeting", "guest")]
 
 
 class Remark(models.Model):

@@ -9,10 +9,11 @@ from django.db import connections
 from django.db.models import Count, ManyToManyField, Model, Q, QuerySet
 from django.db.models.fields.reverse_related import ManyToManyRel
 
-from django_signal_kit.relations.pointers import Pointer, in_parts
+from django_signal_kit.relations.pointers import in_parts
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.many_to_many import get_many_to_many, get_reverse_many_to_many
 from django_signal_kit.units.locking import lock_before_reading
+from django_signal_kit.writes.links import SOURCE, TARGET, get_relation
 
 
 class Side:
@@ -29,46 +30,20 @@ class Side:
         self.relation = relation
         self.forward = isinstance(relation, ManyToManyField)
         field: Any = relation if self.forward else relation.field  # type: ignore[union-attr]
-        self.symmetrical: bool = field.remote_field.symmetrical
-        self.through: type[Model] = field.remote_field.through
-        names = (field.m2m_field_name(), field.m2m_reverse_field_name())
-        near, far = names if self.forward else reversed(names)
-        self.near: Any = self.through._meta.get_field(near)
-        self.far: Any = self.through._meta.get_field(far)
-        self.pointer = Pointer(self.near)
+        self.links = get_relation(field)
+        self.through = self.links.through
+        #: The end of a link at which these rows are.
+        self.end = SOURCE if self.forward else TARGET
+        self.near: Any = self.links.ends[self.end]
+        self.far: Any = self.links.ends[1 - self.end]
         #: The model of what the rows are linked with.
-        self.other: type[Model] = self.far.remote_field.model
+        self.other = self.links.get_model(1 - self.end)
 
     @property
     def key(self) -> str:
         """The field of ``model`` that a link names: its key, but for a ``to_field``."""
         field = self.near.target_field
         return "pk" if field.primary_key else field.attname
-
-    def is_instance_near(self, reverse: bool) -> bool:
-        """Is the instance of an ``m2m_changed`` one of the rows of this side?"""
-        return reverse != self.forward
-
-    def get_keys(
-        self, instance: Model, reverse: bool, pk_set: set[Any] | None, using: str
-    ) -> set[Any]:
-        """The rows of this side whose links a call changes. One query if ``pk_set`` is None and
-        the call came from the other side."""
-        groups = self.get_groups(instance, reverse, pk_set, using)
-        return set().union(*(keys for keys, _ in groups))
-
-    def get_groups(
-        self, instance: Model, reverse: bool, pk_set: set[Any] | None, using: str
-    ) -> Iterator[tuple[set[Any], set[Any] | None]]:
-        """Those rows, and what each of them is linked with or unlinked from; None is all."""
-        is_near = self.is_instance_near(reverse)
-        if is_near:
-            yield {self.near.get_foreign_related_value(instance)[0]}, pk_set
-        if not is_near or self.symmetrical:
-            own = self.far.get_foreign_related_value(instance)[0]
-            if pk_set is None:
-                pk_set = self.pointer.read(using, **{self.far.name: own})
-            yield pk_set, {own}
 
     def get_value(self, row: Model) -> Any:
         """What the links of ``row`` name."""
@@ -89,7 +64,9 @@ class Side:
         """Key -> how many links the row has, and how many of these are with ``others``; None is
         all."""
         links: QuerySet[Any] = QuerySet(self.through, using=using)
-        links = links.filter(**{f"{self.near.name}__in": keys}).order_by()
+        # One that leads nowhere is none.
+        there = {f"{self.far.name}__isnull": False} if self.far.null else {}
+        links = links.filter(**{f"{self.near.name}__in": keys}, **there).order_by()
         among = Q() if others is None else Q(**{f"{self.far.name}__in": others})
         counts = links.values(self.near.attname).annotate(
             signal_kit_total=Count("*"), signal_kit_known=Count("pk", filter=among)
@@ -101,7 +78,7 @@ class Side:
         """What the row of this key is linked with."""
         links: QuerySet[Any] = QuerySet(self.through, using=using)
         found = links.filter(**{self.near.attname: key})
-        return set(found.values_list(self.far.attname, flat=True))
+        return set(found.values_list(self.far.attname, flat=True)) - {None}
 
     def find_refused(self, keys: Iterable[Any], allowed: Q, using: str) -> list[Any]:
         """The rows of the other side that have these keys and are not ``allowed``."""
@@ -112,12 +89,6 @@ class Side:
             rows = others.filter(**{f"{field}__in": some})
             refused += rows.exclude(pk__in=others.filter(allowed).values("pk")).order_by("pk")
         return refused
-
-
-def is_change_ahead(action: str, pk_set: set[Any] | None) -> bool:
-    """Is the call of which ``m2m_changed`` tells about to make links, or to end some?"""
-    # An empty set: nothing is new.
-    return action.startswith("pre_") and (pk_set is None or bool(pk_set))
 
 
 def get_side(model: type[Model], name: str) -> Side:
