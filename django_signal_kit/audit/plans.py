@@ -66,8 +66,9 @@ def make_plan(
         tuple(
             (field.name, secrets)
             for field in concrete
+            # Django keeps the name as related_model if it is asked before the model has come.
             if field.remote_field is not None
-            and (secrets := _list_secrets(field.related_model, extra_secrets))
+            and (secrets := _list_secrets(field.remote_field.model, extra_secrets))
         ),
         get_key_writer(model),
         get_key_hider(model),

@@ -200,7 +200,7 @@ class Recorder:
         try:
             hide = self._hiders[field]
         except KeyError:
-            hide = self._hiders[field] = get_key_hider(field.related_model)
+            hide = self._hiders[field] = get_key_hider(field.remote_field.model)
         return [to_json(key if hide is None else hide(key)) for key in keys]
 
     def _find_secrets(self, plan: Plan, instance: Model) -> Iterator[Any]:

@@ -211,9 +211,9 @@ def _revert_links(entry: Any, model: type[Model], force: bool) -> None:
                 f"writes {through._meta.label} elsewhere."
             )
         for verb, stored in change.items():
-            keys = [decode(field.related_model._meta.pk, key) for key in stored]
+            keys = [decode(field.remote_field.model._meta.pk, key) for key in stored]
             # A link may name them by another field than the key.
-            others: QuerySet[Any] = QuerySet(field.related_model, using=entry.using)
+            others: QuerySet[Any] = QuerySet(field.remote_field.model, using=entry.using)
             others = others.filter(pk__in=keys)
             if verb == "added":
                 getattr(row, name).remove(*others)
@@ -258,7 +258,7 @@ def _check_is_still(entry: Any, row: Model, field: Field[Any, Any], new: Any) ->
 
 
 def _check_are_there(entry: Any, field: Any, keys: list[Any]) -> None:
-    rows: QuerySet[Any] = QuerySet(field.related_model, using=entry.using)
+    rows: QuerySet[Any] = QuerySet(field.remote_field.model, using=entry.using)
     missing = set(keys) - set(rows.filter(pk__in=keys).values_list("pk", flat=True))
     if missing:
         raise RevertError(
