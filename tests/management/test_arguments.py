@@ -170,7 +170,11 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "match"), WRONG, ids=str)
+@pytest.mark.parametrize(
+    ("name", "options", "match"),
+    WRONG,
+    ids=[f"{name}-{next(iter(options))}-{n}" for n, (name, options, _) in enumerate(WRONG)],
+)
 def test_what_is_wrong_is_told(name: str, options: dict[str, Any], match: str) -> None:
     with pytest.raises(CommandError, match=match):
         call(name, **options)
