@@ -171,7 +171,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "match"), WRONG, ids=[f"{n}-{wrong[0]}" for n, wrong in enumerate(WRONG)]
+    ("name", "options", "match"),
+    WRONG,
+    ids=[f"{name}-{next(iter(options))}-{n}" for n, (name, options, _) in enumerate(WRONG)],
 )
 def test_what_is_wrong_is_told(name: str, options: dict[str, Any], match: str) -> None:
     with pytest.raises(CommandError, match=match):
