@@ -32,7 +32,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
     # What stands on Django's insides, or asks for its version.
     "django": (
         ".",
-        "audit/pages",
+        "audit",
         "cleaning",
         "databases",
         "extension",

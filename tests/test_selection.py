@@ -24,7 +24,7 @@ IN_TESTS = {
 }
 # The signs in the package for which all tests of a room are run there.
 IN_PACKAGE = {
-    "database": r"\.vendor\b|\.cursor\(\)|select_for_update|\bsavepoint|\.(ops|features)\.",
+    "database": r"\.vendor\b|\.cursor\(\)|select_for_update|\bsavepoint\(|\.(ops|features)\.",
     "django": r"\bVERSION\b|django\.db\.models\.(sql|deletion|fields\.related_descriptors)",
     "wheel": r"get_template|render_to_string|BaseCommand|module_has_submodule",
 }
