@@ -19,7 +19,7 @@ from django.utils.text import slugify
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.signals import audit_entries_created, post_file_delete
 from shop.models import Destination, Product, Profile, Stamped, Tag
-from shop.story import NEWCOMER, NOBODY
+from shop.story import DELETED_TAG, NEWCOMER, NOBODY
 
 #: The actions of LoginLog, which tell of no change.
 LOGINS = ("login", "logout", "login_failed")
@@ -207,9 +207,10 @@ def count_tags(figures: Figures) -> None:
         Product.objects.annotate(count=Count("tags")).values_list("count", flat=True)
     )
     # A tag that went by itself did so in the unit of work in which its product let go of it, or
-    # was deleted.
+    # was deleted. The one that was deleted by hand has told its products so, too.
     kind = ContentType.objects.get_for_model(Tag)
     gone = AuditEntry.objects.filter(action="delete", content_type=kind)
+    gone = gone.exclude(object_text=DELETED_TAG)
     product = ContentType.objects.get_for_model(Product)
     letting_go = AuditEntry.objects.filter(content_type=product)
     figures.tags_swept = gone.filter(unit__in=letting_go.values("unit")).count()

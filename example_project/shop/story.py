@@ -28,6 +28,7 @@ Made = Counter[str]
 
 NEWCOMER = "noor"
 NOBODY = "nobody"
+DELETED_TAG = "power"
 PASSWORD = "correct horse battery"
 
 
@@ -292,10 +293,10 @@ def clear_out(made: Made) -> None:
     made["delete"] += len(products)
     _, deleted = Product.objects.filter(pk__in=[product.pk for product in goods[40:46]]).delete()
     made["delete"] += deleted["shop.Product"]
-    power = Tag.objects.get(name="power")
+    tag = Tag.objects.get(name=DELETED_TAG)
     # Each product that had it is told to have lost it.
-    made["m2m_remove"] += power.products.count()
-    power.delete()
+    made["m2m_remove"] += tag.products.count()
+    tag.delete()
     empty = Category.objects.create(name="Odds and ends", slug="odds-and-ends")
     empty.delete()
     made["create"] += 1
