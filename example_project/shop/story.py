@@ -292,7 +292,10 @@ def clear_out(made: Made) -> None:
     made["delete"] += len(products)
     _, deleted = Product.objects.filter(pk__in=[product.pk for product in goods[40:46]]).delete()
     made["delete"] += deleted["shop.Product"]
-    Tag.objects.get(name="power").delete()
+    power = Tag.objects.get(name="power")
+    # Each product that had it has lost it.
+    made["m2m_remove"] += power.products.count()
+    power.delete()
     empty = Category.objects.create(name="Odds and ends", slug="odds-and-ends")
     empty.delete()
     made["create"] += 1
