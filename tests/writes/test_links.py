@@ -128,6 +128,16 @@ def test_of_two_rows_that_hold_the_same_link_the_last_one_ends_it(told: Any) -> 
     assert told.take(TO_FIELD) == [("remove", link)]
 
 
+def test_rows_that_come_to_hold_the_same_link_are_counted_each(wire: Any) -> None:
+    wire((M2MCount, {"models": [Team], "relation": "players", "field": "player_count"}), Told)
+    player, team = TO_FIELD.make_ends()
+    player.teams.add(team, TO_FIELD.make(1))
+    # Nothing is new, but there are two rows of it.
+    Contract.objects.update(team=team)
+    team.refresh_from_db()
+    assert team.player_count == team.players.count() == 2
+
+
 def test_a_row_that_moves_may_take_the_place_of_another(wire: Any) -> None:
     wire(
         {
