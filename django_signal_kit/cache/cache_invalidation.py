@@ -30,9 +30,10 @@ from django_signal_kit.writes.links import LinkChange
 class CacheInvalidation(ModelReceiver):
     """Deletes cache keys that are built from a changed row, from its old and its new values.
 
-    When the unit of work ends (so that the writer reads what he wrote) and again after the commit
-    (another reader may have stored the old row meanwhile), each time with one ``delete_many`` a
-    cache. A cache that fails is logged and told by ``receiver_failed``; the write stands.
+    When the unit of work ends, and for a single save before other receivers hear of it (so that
+    the writer reads what he wrote), and again after the commit (another reader may have stored the
+    old row meanwhile), each time with one ``delete_many`` a cache. A cache that fails is logged
+    and told by ``receiver_failed``; the write stands.
 
     A many-to-many link that is made or ends, with a deleted row too, drops the keys of the rows at
     both ends that are covered.
@@ -81,11 +82,15 @@ class CacheInvalidation(ModelReceiver):
         new = self._get_new(instance, old, update_fields, using)
         if self.fields and not created and not self._matters(type(instance), old, new):
             return
-        self._collect(self.get_keys(update(instance, new)), using)
+        keys = list(self.get_keys(update(instance, new)))
         if old is not None:
-            self._collect(
-                self.get_keys(make_instance(type(instance), instance.pk, old, using)), using
-            )
+            keys += self.get_keys(make_instance(type(instance), instance.pk, old, using))
+        unit = get_unit()
+        is_alone = unit is not None and unit.parent is None and unit.instance is instance
+        if is_alone and self.flush_on == "after_commit":
+            self._invalidate_now(list(dict.fromkeys(keys)), using)
+        else:
+            self._collect(keys, using)
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         unit = get_unit()
@@ -246,6 +251,14 @@ class CacheInvalidation(ModelReceiver):
         else:
             rows = [make_instance(model, pk, {}, using) for pk in values]
         return [key for row in rows for key in self.get_keys(row)]
+
+    def _invalidate_now(self, keys: list[str], using: str) -> None:
+        """Whoever hears the same save later may look into the cache."""
+        if keys:
+            self.invalidate(keys)
+            if connections[using].in_atomic_block:
+                for key in keys:
+                    self.collect(key, key=key, using=using)
 
     def _collect(self, keys: Iterable[str], using: str) -> None:
         is_open = connections[using].in_atomic_block

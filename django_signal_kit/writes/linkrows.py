@@ -215,7 +215,7 @@ class _News:
             if any(_UNKNOWN in link for link in new):
                 # An expression, which only the database can tell.
                 continue
-            lost, gained = old.keys() - new.keys(), new.keys() - old.keys()
+            lost, gained = set(old - new), set(new - old)
             if ends:
                 self._tell(
                     relation,
@@ -229,7 +229,7 @@ class _News:
         before, after = list(before), list(after)
         for relation in self.known.relations:
             old, new = count_links(relation, before), count_links(relation, after)
-            lost, gained = old.keys() - new.keys(), new.keys() - old.keys()
+            lost, gained = set(old - new), set(new - old)
             if self.call is not None and self.is_own and relation is self.call.relation:
                 self.call.made = (self.call.made or set()) | gained
                 continue

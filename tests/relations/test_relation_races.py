@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
+from django.db.models.signals import m2m_changed
 
-from django_signal_kit.receivers import M2MCount, M2MLimit, OrphanCleanup
+from django_signal_kit.receivers import AuditLog, M2MCount, M2MLimit, OrphanCleanup
 from tests.apps.relations.models import Article, Chapter, Contract, Player, Team, Topic
+from tests.relations.told import entries, forget
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,6 +85,80 @@ def retry(function: Callable[[], Any]) -> Any:
         except OperationalError:
             continue
     raise AssertionError("No attempt succeeded.")
+
+
+# AuditLog
+
+ADDITIONS = {
+    "add": lambda article, topic: article.topics.add(topic),
+    "add of the other side": lambda article, topic: topic.articles.add(article),
+    "bulk": lambda article, topic: Article.topics.through.objects.bulk_create(
+        [Article.topics.through(article=article, topic=topic)], ignore_conflicts=True
+    ),
+}
+ENDINGS = {
+    "remove": lambda article, topic: article.topics.remove(topic),
+    "clear of the other side": lambda article, topic: topic.articles.clear(),
+    "row": lambda article, topic: [
+        link.delete() for link in Article.topics.through.objects.filter(topic=topic)
+    ],
+    "bulk": lambda article, topic: Article.topics.through.objects.filter(topic=topic).delete(),
+    "deletion": lambda article, topic: Topic.objects.filter(pk=topic.pk).delete(),
+}
+
+
+@pytest.mark.parametrize("first", ADDITIONS)
+@pytest.mark.parametrize("second", ADDITIONS)
+def test_a_link_that_two_make_at_once_is_told_once(wire: Any, first: str, second: str) -> None:
+    wire((AuditLog, {"models": [Article, Topic]}))
+    article, topic = Article.objects.create(), Topic.objects.create()
+    forget()
+    # Both have seen by then that there is no such link, where two may write at once.
+    both = threading.Barrier(2, timeout=2)
+
+    def meet(action: str, **kwargs: Any) -> None:
+        if action == "pre_add" and connection.vendor != "sqlite" and "bulk" not in (first, second):
+            both.wait()
+
+    def make(way: str) -> Callable[[], Any]:
+        return lambda: ADDITIONS[way](
+            Article.objects.get(pk=article.pk), Topic.objects.get(pk=topic.pk)
+        )
+
+    m2m_changed.connect(meet, sender=Article.topics.through)
+    try:
+        run_together(make(first), make(second))
+    finally:
+        m2m_changed.disconnect(meet, sender=Article.topics.through)
+    assert article.topics.count() == 1
+    assert entries(Article) == [("m2m_add", {"topics": {"added": [topic.pk]}})]
+
+
+@several_writers
+@pytest.mark.parametrize("first", ENDINGS)
+@pytest.mark.parametrize("second", ENDINGS)
+def test_a_link_that_two_end_at_once_is_told_once(wire: Any, first: str, second: str) -> None:
+    wire((AuditLog, {"models": [Article]}))
+    article, topic = Article.objects.create(), Topic.objects.create()
+    article.topics.add(topic)
+    forget()
+    started = threading.Event()
+
+    def end() -> None:
+        started.set()
+        retry(lambda: ENDINGS[second](article, topic))
+
+    with ThreadPoolExecutor(1) as pool:
+        with other() as someone:
+            someone.do(lambda: ENDINGS[first](article, Topic.objects.get(pk=topic.pk)))
+            waiting = pool.submit(lambda: (end(), connections.close_all()))
+            started.wait(PATIENCE)
+            # Long enough to come to where it has to wait.
+            time.sleep(0.2)
+            someone.commit()
+        waiting.result(PATIENCE)
+    told = [changes for _, changes in entries(Article)]
+    assert told == [{"topics": {"removed": [topic.pk]}}]
 
 
 # M2MLimit
