@@ -149,7 +149,8 @@ def test_a_deletion_of_many_reads_and_writes_them_together(
 ) -> None:
     TagFactory.create_batch(60)
     forget()
-    with django_assert_max_num_queries(8):
+    # One of them locks the rows, where the database can, so that nobody links them meanwhile.
+    with django_assert_max_num_queries(9):
         Tag.objects.all().delete()
     assert len(entries()) == 60
     assert entries()[0][1]["name"][1] is None
