@@ -61,6 +61,8 @@ class Project:
             env={
                 **os.environ,
                 "DJANGO_SETTINGS_MODULE": "project_settings",
+                # A file that is written anew within a second may be as long as the one before.
+                "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONPATH": os.pathsep.join([str(self.directory), str(root)]),
             },
             capture_output=True,

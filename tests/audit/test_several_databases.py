@@ -130,7 +130,8 @@ def test_a_router_says_where_the_log_is(wire: Any, settings: Any, alias: str) ->
     Tag.objects.using("other").create(name="a")
     Tag.objects.using("default").create(name="b")
     assert len(log(alias)) == 2
-    assert run_checks(databases=["other"]) == run_checks()
+    asked = {str(message.id) for message in run_checks(databases=["other"])}
+    assert W006 not in asked
 
 
 @pytest.mark.usefixtures("without_log")

@@ -233,7 +233,7 @@ def test_a_table_that_lacks_a_column_of_its_class(plans: Any) -> None:
     migrate()
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT name FROM {table}")
-        found = cursor.fetchall()
+        found = list(cursor.fetchall())
     with connection.schema_editor() as editor:
         editor.add_field(plan, plan._meta.get_field("updated_at"))
     assert found == [("free",)]
