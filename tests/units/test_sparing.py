@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,14 @@ from django_signal_kit.units.sparing import spare
 from tests.apps.testapp.models import Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_wrapper() -> Iterator[None]:
+    # Those that count the queries of requests stay on their connections.
+    before = list(connection.execute_wrappers)
+    yield
+    assert connection.execute_wrappers == before
 
 
 def fail(argument: Any) -> None:
@@ -45,7 +54,6 @@ def test_what_asks_no_database_costs_no_query() -> None:
         found, error = spare(connection, fail_without_a_query, "no name")
     assert (found, str(error)) == (None, "no name")
     assert len(queries) == 0
-    assert connection.execute_wrappers == []
 
 
 def test_several_queries_cost_one_savepoint() -> None:
@@ -71,7 +79,6 @@ def test_what_fails_leaves_the_transaction_as_it_was(function: Any) -> None:
         Tag.objects.create(name="after")
     assert (found == "done") is (error is None)
     assert [tag.name for tag in Tag.objects.order_by("pk")] == ["before", "after"]
-    assert connection.execute_wrappers == []
 
 
 def test_what_it_has_written_stays_if_nothing_fails() -> None:
@@ -104,4 +111,3 @@ def interrupt(argument: Any) -> None:
 def test_an_interrupt_goes_on() -> None:
     with pytest.raises(KeyboardInterrupt), transaction.atomic():
         spare(connection, interrupt, None)
-    assert connection.execute_wrappers == []
