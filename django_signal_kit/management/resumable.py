@@ -25,11 +25,10 @@ class ResumableCommand(BaseCommand):
         parser: ArgumentParser,
         *,
         chunk: str = "Rows in a transaction (500).",
-        chunk_type: Callable[[str], int] = positive,
         dry_run: str = "Say how many rows, and write nothing.",
     ) -> None:
         """The options of a command that goes through rows."""
-        parser.add_argument("--chunk", type=chunk_type, default=500, help=chunk)
+        parser.add_argument("--chunk", type=positive, default=500, help=chunk)
         add_using(parser, "rows")
         parser.add_argument("--dry-run", action="store_true", help=dry_run)
 
