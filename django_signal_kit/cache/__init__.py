@@ -1,1 +1,9 @@
-"""What a change made wrong is dropped from the cache."""
+"""What a change made wrong is dropped from the cache, and what is cached knows its tags.
+
+    from django_signal_kit.cache import cached, tagged
+"""
+
+from django_signal_kit.cache.decorators import cached
+from django_signal_kit.cache.tagged import Found, TaggedCache, tagged
+
+__all__ = ["Found", "TaggedCache", "cached", "tagged"]

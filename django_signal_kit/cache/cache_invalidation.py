@@ -1,18 +1,20 @@
-"""Drops from the cache what a change made wrong."""
+"""Drops from the cache what a change made wrong, and touches the tags of the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from django.conf import settings
 from django.core.cache import caches
 from django.db import connections
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 
+from django_signal_kit.cache import own_writes, recovery
 from django_signal_kit.cache.instances import make_instance, update
 from django_signal_kit.cache.templates import get_names, render
+from django_signal_kit.cache.versions import get_version_key
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.canonical import get_columns
@@ -26,17 +28,22 @@ from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes.calls import read_call
 from django_signal_kit.writes.links import LinkChange
 
+#: A key to delete, or ``("tag", name)`` of a tag to touch.
+Stale: TypeAlias = str | tuple[Literal["tag"], str]
+
 
 class CacheInvalidation(ModelReceiver):
-    """Deletes cache keys that are built from a changed row, from its old and its new values.
+    """Deletes cache keys that are built from a changed row, from its old and its new values, and
+    touches tags that are: what :func:`~django_signal_kit.cache.tagged` has cached with one of them
+    is served no more, whenever it is stored.
 
     When the unit of work ends, and for a single save before other receivers hear of it (so that
     the writer reads what he wrote), and again after the commit (another reader may have stored the
     old row meanwhile), each time with one ``delete_many`` a cache. A cache that fails is logged
     and told by ``receiver_failed``; the write stands.
 
-    A many-to-many link that is made or ends, with a deleted row too, drops the keys of the rows at
-    both ends that are covered.
+    A many-to-many link that is made or ends, with a deleted row too, drops the keys and touches the
+    tags of the rows at both ends that are covered.
 
     What somebody caches inside a transaction that is rolled back later stays until it expires.
     """
@@ -44,6 +51,9 @@ class CacheInvalidation(ModelReceiver):
     #: Templates over a row: ``"product:{pk}"``, ``"category:{category_id}:products"``. Anything
     #: but the key costs a query before each save, for the old value.
     keys: Sequence[str] = ()
+    #: Templates of tags to touch: ``"product:{pk}"``, ``"category:{category_id}"``. They cost what
+    #: keys cost.
+    tags: Sequence[str] = ()
     #: Names of ``{% cache %}`` fragments -> templates of what they vary on.
     fragments: Mapping[str, Sequence[str]] = {}
     #: Aliases of the caches to delete from.
@@ -60,13 +70,22 @@ class CacheInvalidation(ModelReceiver):
         the row is still there."""
         return render(self.keys, self.fragments, instance)
 
-    def invalidate(self, keys: Sequence[str]) -> None:
-        """Delete ``keys`` from each of the caches. What a cache raises is logged."""
+    def get_tags(self, instance: Any) -> Iterable[str]:
+        """The tags of what is made of ``instance``; called as :meth:`get_keys` is."""
+        return render(self.tags, {}, instance)
+
+    def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+        """Delete ``keys`` from each of the caches, and touch ``tags`` there, by one
+        ``delete_many()``. What a cache raises is logged, and what it may still hold is dropped as
+        soon as it answers again."""
+        dropped = [*keys, *map(get_version_key, tags)]
         for alias in self.caches:
             try:
-                caches[alias].delete_many(keys)
+                caches[alias].delete_many(dropped)
             except Exception as error:
-                error.add_note(f"The cache {alias!r} may still hold {', '.join(keys)}.")
+                held = ", ".join([*keys, *(f"what is tagged {tag}" for tag in tags)])
+                error.add_note(f"The cache {alias!r} may still hold {held}.")
+                recovery.owe(alias, dropped)
                 report_failure(self, "flush", error)
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
@@ -82,15 +101,15 @@ class CacheInvalidation(ModelReceiver):
         new = self._get_new(instance, old, update_fields, using)
         if self.fields and not created and not self._matters(type(instance), old, new):
             return
-        keys = list(self.get_keys(update(instance, new)))
+        stale = self._get_stale(update(instance, new))
         if old is not None:
-            keys += self.get_keys(make_instance(type(instance), instance.pk, old, using))
+            stale += self._get_stale(make_instance(type(instance), instance.pk, old, using))
         unit = get_unit()
         is_alone = unit is not None and unit.parent is None and unit.instance is instance
         if is_alone and self.flush_on == "after_commit":
-            self._invalidate_now(list(dict.fromkeys(keys)), using)
+            self._invalidate_now(list(dict.fromkeys(stale)), using)
         else:
-            self._collect(keys, using)
+            self._collect(stale, using)
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         unit = get_unit()
@@ -101,7 +120,7 @@ class CacheInvalidation(ModelReceiver):
             else:
                 instance_then = instance
             # Afterwards nothing that the row pointed to, or was linked to, could be asked for.
-            unit.notes[self, id(instance)] = list(self.get_keys(instance_then))
+            unit.notes[self, id(instance)] = self._get_stale(instance_then)
 
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         unit = get_unit()
@@ -133,22 +152,20 @@ class CacheInvalidation(ModelReceiver):
                 continue
             for model in registry.get_covered(self, change.relation.get_model(end)):
                 # What an instance holds in memory may be of yesterday, or not saved yet.
-                keys = self._get_keys_of_rows(
+                stale = self._get_stale_of_rows(
                     model, change.relation.get_attname(end), change.get_keys(end), using
                 )
-                self._collect(keys, using)
+                self._collect(stale, using)
 
     def flush(self, items: list[Any]) -> None:
-        """Delete the collected keys, with one ``delete_many`` a cache."""
+        """Delete the collected keys and touch the collected tags, at once."""
         # Where the transaction was Django's own, round one deletion, it has ended already, and
         # with it all has been done that was to be done after it.
-        keys = [
-            item.key if isinstance(item, _Early) else item
+        self._invalidate(
+            item.stale if isinstance(item, _Early) else item
             for item in items
             if not isinstance(item, _Early) or connections[item.using].in_atomic_block
-        ]
-        if keys:
-            self.invalidate(keys)
+        )
 
     def check(self) -> None:
         for alias in self.caches:
@@ -159,7 +176,7 @@ class CacheInvalidation(ModelReceiver):
                     did_you_mean(alias, settings.CACHES),
                 )
         try:
-            names = get_names(self.keys, self.fragments)
+            names = get_names([*self.keys, *self.tags], self.fragments)
         except (TypeError, ValueError) as error:
             raise Misconfigured(
                 "E012",
@@ -198,10 +215,12 @@ class CacheInvalidation(ModelReceiver):
     def _find_columns(self, model: type[Model]) -> list[Field[Any, Any]]:
         columns = {f.name: f for f in model._meta.concrete_fields}
         columns |= {f.attname: f for f in model._meta.concrete_fields}
-        if type(self).get_keys is not CacheInvalidation.get_keys:
+        own, known = type(self), CacheInvalidation
+        if (own.get_keys, own.get_tags) != (known.get_keys, known.get_tags):
             return list(model._meta.concrete_fields)
         key = ("pk", model._meta.pk.name)
-        names = [name for name in get_names(self.keys, self.fragments) if name not in key]
+        names = get_names([*self.keys, *self.tags], self.fragments)
+        names = [name for name in names if name not in key]
         if not columns.keys() >= set(names):
             return list(model._meta.concrete_fields)
         names += [name for name in self.fields if name in columns]
@@ -242,36 +261,57 @@ class CacheInvalidation(ModelReceiver):
             for f in fields
         )
 
-    def _get_keys_of_rows(
+    def _get_stale(self, instance: Model) -> list[Stale]:
+        return [*self.get_keys(instance), *(("tag", tag) for tag in self.get_tags(instance))]
+
+    def _get_stale_of_rows(
         self, model: type[Model], name: str, values: Collection[Any], using: str
-    ) -> list[str]:
+    ) -> list[Stale]:
         rows: Iterable[Any]
         if self.get_old_fields(model) or not model._meta.get_field(name).primary_key:  # type: ignore[union-attr]
             rows = QuerySet(model, using=using).filter(**{f"{name}__in": values}) if values else ()
         else:
             rows = [make_instance(model, pk, {}, using) for pk in values]
-        return [key for row in rows for key in self.get_keys(row)]
+        return [stale for row in rows for stale in self._get_stale(row)]
 
-    def _invalidate_now(self, keys: list[str], using: str) -> None:
+    def _invalidate_now(self, stale: list[Stale], using: str) -> None:
         """Whoever hears the same save later may look into the cache."""
-        if keys:
-            self.invalidate(keys)
-            if connections[using].in_atomic_block:
-                for key in keys:
-                    self.collect(key, key=key, using=using)
+        self._invalidate(stale)
+        if connections[using].in_atomic_block:
+            for one in stale:
+                self._collect_one(one, using)
 
-    def _collect(self, keys: Iterable[str], using: str) -> None:
+    def _invalidate(self, stale: Iterable[Stale]) -> None:
+        keys: list[str] = []
+        tags: list[str] = []
+        for one in stale:
+            if isinstance(one, tuple):
+                tags.append(one[1])
+            else:
+                keys.append(one)
+        if keys or tags:
+            self.invalidate(keys, tags)
+
+    def _collect(self, stale: Iterable[Stale], using: str) -> None:
         is_open = connections[using].in_atomic_block
-        for key in keys:
-            self.collect(key, key=key, using=using)
+        for one in stale:
+            self._collect_one(one, using)
             if is_open:
-                self.collect(_Early(key, using), key=key, flush_on="before_commit", using=using)
+                self.collect(_Early(one, using), key=one, flush_on="before_commit", using=using)
+
+    def _collect_one(self, one: Stale, using: str) -> None:
+        if isinstance(one, tuple):
+            # Whatever else is done before the commit, others must not keep what they read until it.
+            own_writes.touching.add(self)
+            self.collect(one, key=one, flush_on="after_commit", using=using)
+        else:
+            self.collect(one, key=one, using=using)
 
 
 class _Early(NamedTuple):
-    """A key to delete when the unit of work ends, before the commit."""
+    """What is stale when the unit of work ends, before the commit."""
 
-    key: str
+    stale: Stale
     using: str
 
 

@@ -89,7 +89,7 @@ class NoPages(CacheInvalidation):
 
     seen: list[str] = []
 
-    def invalidate(self, keys: Any) -> None:
+    def invalidate(self, keys: Any, tags: Any) -> None:
         self.seen.extend(keys)
 
 

@@ -1,0 +1,54 @@
+"""Calls of a cache that never raise: one that fails is logged, and as good as empty."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.core.cache import caches
+
+from django_signal_kit.cache import recovery
+
+logger = logging.getLogger("django_signal_kit.cache")
+
+
+def get_many(alias: str, keys: Collection[str]) -> dict[str, Any] | None:
+    """What is under ``keys``, or None if the cache cannot be asked or trusted."""
+    if recovery.is_owed(alias):
+        return None
+    try:
+        return caches[alias].get_many(keys)
+    except Exception as error:
+        _log(alias, "get_many", error)
+        return None
+
+
+def set_many(alias: str, values: Mapping[str, Any], timeout: float | None) -> bool:
+    """Store ``values``; False if the cache did not take them."""
+    try:
+        return not caches[alias].set_many(values, timeout)  # type: ignore[arg-type]
+    except Exception as error:
+        _log(alias, "set_many", error)
+        return False
+
+
+def add(alias: str, key: str, timeout: float) -> bool:
+    """Store something under ``key``; False if there is something already."""
+    try:
+        return caches[alias].add(key, 1, timeout)
+    except Exception as error:
+        _log(alias, "add", error)
+        return True
+
+
+def delete(alias: str, key: str) -> None:
+    """Delete ``key``, which nobody misses if it stays until it expires."""
+    try:
+        caches[alias].delete(key)
+    except Exception as error:
+        _log(alias, "delete", error)
+
+
+def _log(alias: str, name: str, error: Exception) -> None:
+    logger.error("The cache %r failed in %s(): %s", alias, name, error, exc_info=error)

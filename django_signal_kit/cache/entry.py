@@ -1,0 +1,82 @@
+"""One value in a cache: its key, its tags, and the versions that these had before it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from django.core.cache import caches
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+
+from django_signal_kit.cache.access import set_many
+from django_signal_kit.cache.versions import (
+    get_safe_key,
+    get_version_keys,
+    lasts,
+    make_versions,
+)
+
+MISSING: Any = object()
+
+# Tells what is stored here from what others store under the same key.
+_MARK = "signal_kit"
+
+
+class Entry:
+    """What is, or will be, under ``key`` in the cache ``alias``.
+
+    ``timeout``: seconds, None for ever; ``DEFAULT_TIMEOUT``: those of the cache.
+    """
+
+    __slots__ = ("key", "tags", "timeout", "version_keys", "versions")
+
+    def __init__(self, alias: str, key: str, tags: Iterable[str], timeout: float | None) -> None:
+        if isinstance(tags, str):
+            raise TypeError(f"tags={tags!r} is one text. Write a list of tags: [{tags!r}].")
+        self.key = get_safe_key(key)
+        self.tags = tuple(tags)
+        self.version_keys = get_version_keys(self.tags)
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = getattr(caches[alias], "default_timeout", None)
+        self.timeout = timeout
+        self.versions: tuple[str, ...] | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """All that has to be asked for to know whether the value is valid."""
+        return [self.key, *self.version_keys]
+
+    def read(self, found: Mapping[str, Any]) -> Any:
+        """The value as it is in ``found``, or MISSING if it is not, or is not valid any more."""
+        entry = found.get(self.key)
+        if isinstance(entry, tuple) and len(entry) == 3 and entry[0] == _MARK:
+            versions = tuple(found.get(key) for key in self.version_keys)
+            if None not in versions and entry[1] == versions:
+                return entry[2]
+        return MISSING
+
+    def wrap(self, value: Any) -> Any:
+        """What is stored for ``value``, which was made after the versions had been noted."""
+        return (_MARK, self.versions, value)
+
+
+def note_versions(alias: str, entries: Collection[Entry], found: Mapping[str, Any]) -> bool:
+    """Note the versions of the tags of ``entries``, before their values are made. ``found``: those
+    that there are; the others, and those that end before the values, are made anew. False if the
+    cache does not take them."""
+    missing = {
+        key
+        for entry in entries
+        for key in entry.version_keys
+        if key not in found or not lasts(found[key], entry.timeout)
+    }
+    if missing:
+        timeouts = [entry.timeout for entry in entries]
+        longest = None if None in timeouts else max(filter(None, timeouts), default=0)
+        versions, kept = make_versions(missing, longest)
+        if not set_many(alias, versions, kept):
+            return False
+        found = {**found, **versions}
+    for entry in entries:
+        entry.versions = tuple(found[key] for key in entry.version_keys)
+    return True

@@ -1,0 +1,106 @@
+"""Caches that could not be told what is wrong in them.
+
+A cache that is down keeps what it holds, perhaps, and gives it again when it is back. Whoever could
+not drop something from it tries again in the background until it answers: then all that is tagged
+there is dropped, and the keys that were to be dropped. Until then this process reads nothing from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection, Iterable
+
+from django.core.cache import InvalidCacheBackendError, caches
+from django.core.signals import setting_changed
+
+from django_signal_kit.cache.versions import EVERYTHING, get_version_key
+
+logger = logging.getLogger("django_signal_kit.cache")
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 1.0
+#: More keys than this are not remembered for one cache: what is tagged needs none.
+_MAX_KEYS = 100_000
+
+_lock = threading.Lock()
+#: Alias of a cache -> the keys that could not be dropped from it.
+_owed: dict[str, set[str]] = {}
+
+
+def is_owed(alias: str) -> bool:
+    """May the cache still hold what this process could not drop?"""
+    return bool(_owed) and alias in _owed
+
+
+def delete_many(alias: str, keys: Collection[str]) -> None:
+    """Delete ``keys`` from the cache. One that raises is logged, and asked again until it answers.
+    """
+    try:
+        caches[alias].delete_many(keys)
+    except Exception as error:
+        logger.error("The cache %r failed in delete_many(): %s", alias, error, exc_info=error)
+        owe(alias, keys)
+
+
+def owe(alias: str, keys: Iterable[str]) -> None:
+    """``keys`` could not be dropped from the cache: try again until it answers."""
+    with _lock:
+        is_new = alias not in _owed
+        owed = _owed.setdefault(alias, set())
+        for key in keys:
+            if len(owed) >= _MAX_KEYS:
+                break
+            owed.add(key)
+    if is_new:
+        name = f"signal_kit cache {alias}"
+        threading.Thread(target=_settle, args=(alias,), name=name, daemon=True).start()
+
+
+def _settle(alias: str) -> None:
+    pause = _FIRST_PAUSE
+    while True:
+        with _lock:
+            if alias not in _owed:
+                return
+            tried = [*_owed[alias], get_version_key(EVERYTHING)]
+        try:
+            cache = caches[alias]
+            try:
+                cache.delete_many(tried)
+            finally:
+                cache.close()
+        except InvalidCacheBackendError:
+            # It was one of a test's settings.
+            _forget(alias)
+            return
+        except Exception:
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            continue
+        with _lock:
+            owed = _owed.get(alias, set())
+            owed.difference_update(tried)
+            if owed:
+                # Others have failed in the meantime.
+                continue
+            _owed.pop(alias, None)
+        logger.warning(
+            "The cache %r answers again; all that was tagged in it has been dropped.", alias
+        )
+        return
+
+
+def _forget(alias: str) -> None:
+    with _lock:
+        _owed.pop(alias, None)
+
+
+def _forget_all(*, setting: str, **kwargs: object) -> None:
+    if setting == "CACHES":
+        with _lock:
+            _owed.clear()
+
+
+setting_changed.connect(_forget_all, dispatch_uid="signal_kit:cache:recovery")

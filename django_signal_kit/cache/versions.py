@@ -1,0 +1,59 @@
+"""Versions of tags: a value is as good as the versions that its tags had before it was made.
+
+A version is a name that was never used before. Whoever wants to read a tag that has none makes
+one; whoever touches the tag takes its version away. So a value that was made before a tag was
+touched, and is stored long after it, has a version that no tag has any more, and is never served;
+and a version that the cache itself drops makes values unknown, never old. What touches tags leaves
+nothing in the cache, and what reads them leaves keys that expire.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Iterable
+
+#: The tag of all that is tagged in a cache: touched if nobody can say what else has to be.
+EVERYTHING = ""
+
+_PREFIX = "signal_kit:tag:"
+#: A version is made for the time of the value that needs it, and half as much again and more, so
+#: that it need not be made anew, and others' values with it, for each value that lives longer.
+_ROOM = 2
+_LEAST = 3600
+#: What memcached takes, less what KEY_PREFIX and VERSION of the cache add.
+_MAX_LENGTH = 180
+
+
+def get_safe_key(name: str) -> str:
+    """``name``, or a digest of it if a cache would refuse it: memcached takes neither spaces nor
+    more than 250 bytes."""
+    if len(name) <= _MAX_LENGTH and name.isascii() and name.isprintable() and " " not in name:
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=20).hexdigest()
+    return f"signal_kit:{digest}"
+
+
+def get_version_key(tag: str) -> str:
+    """The cache key under which the version of ``tag`` is."""
+    return get_safe_key(_PREFIX + tag)
+
+
+def get_version_keys(tags: Iterable[str]) -> list[str]:
+    """Of ``tags``, each once, and of the tag of everything."""
+    return sorted({get_version_key(tag) for tag in (EVERYTHING, *tags)})
+
+
+def make_versions(keys: Iterable[str], timeout: float | None) -> tuple[dict[str, str], int | None]:
+    """New versions for ``keys``, good for values that live ``timeout`` seconds, and the seconds
+    that they themselves are to be kept: None is for ever."""
+    kept = None if timeout is None else max(_LEAST, int(timeout * _ROOM))
+    end = "" if kept is None else str(int(time.time()) + kept)
+    return {key: f"{uuid.uuid4().hex}:{end}" for key in keys}, kept
+
+
+def lasts(version: str, timeout: float | None) -> bool:
+    """Is ``version`` there as long as a value that lives ``timeout`` seconds from now on?"""
+    end = version.partition(":")[2]
+    return not end or (timeout is not None and time.time() + timeout <= int(end))
