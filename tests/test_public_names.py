@@ -39,6 +39,7 @@ NAMES = {
         "post_queryset_update receiver_failed pre_file_delete post_file_delete "
         "audit_entries_created"
     ),
+    "django_signal_kit.cache": "cached tagged Found TaggedCache",
     "django_signal_kit.apps": "SignalKitConfig SimpleSignalKitConfig",
     "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
     "django_signal_kit.forms": "LimitedModelForm",
@@ -57,7 +58,7 @@ NAMES = {
 }
 
 COMMANDS = {
-    "django_signal_kit": {"createrelated", "recountm2m", "showreceivers"},
+    "django_signal_kit": {"createrelated", "invalidatecache", "recountm2m", "showreceivers"},
     "django_signal_kit.audit": {
         "backfillauditlog",
         "exportauditlog",
@@ -81,13 +82,18 @@ SETTINGS = {
 LOGGERS = {
     "django_signal_kit",
     "django_signal_kit.alerts",
+    "django_signal_kit.cache",
     "django_signal_kit.deletions",
     "django_signal_kit.instances",
     "django_signal_kit.logins",
     "django_signal_kit.requests",
 }
 
-CHECKS = {*(f"E{number:03}" for number in range(1, 43)), *(f"W{n:03}" for n in range(1, 8))}
+CHECKS = {
+    *(f"E{number:03}" for number in range(1, 43)),
+    *(f"W{number:03}" for number in range(1, 8)),
+    "W025",
+}
 
 TEMPLATES = {
     "signal_kit/welcome.html",

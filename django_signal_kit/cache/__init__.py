@@ -1,6 +1,6 @@
 """What a change made wrong is dropped from the cache, and what is cached knows its tags.
 
-    from django_signal_kit.cache import cached, tagged
+from django_signal_kit.cache import cached, tagged
 """
 
 from django_signal_kit.cache.decorators import cached

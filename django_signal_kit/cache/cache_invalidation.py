@@ -8,11 +8,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from django.conf import settings
 from django.core.cache import caches
+from django.core.checks import CheckMessage, Warning
 from django.db import connections
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 
 from django_signal_kit.cache import own_writes, recovery
 from django_signal_kit.cache.instances import make_instance, update
+from django_signal_kit.cache.related import NoRelationError, get_end, get_own_key, list_ends
 from django_signal_kit.cache.templates import get_names, render
 from django_signal_kit.cache.versions import get_version_key
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
@@ -42,8 +44,8 @@ class CacheInvalidation(ModelReceiver):
     old row meanwhile), each time with one ``delete_many`` a cache. A cache that fails is logged
     and told by ``receiver_failed``; the write stands.
 
-    A many-to-many link that is made or ends, with a deleted row too, drops the keys and touches the
-    tags of the rows at both ends that are covered.
+    A many-to-many link that is made or ends, with a deleted row too, drops the keys and touches
+    the tags of the rows at both ends that are covered.
 
     What somebody caches inside a transaction that is rolled back later stays until it expires.
     """
@@ -54,6 +56,10 @@ class CacheInvalidation(ModelReceiver):
     #: Templates of tags to touch: ``"product:{pk}"``, ``"category:{category_id}"``. They cost what
     #: keys cost.
     tags: Sequence[str] = ()
+    #: Relations, ``"category"``, ``"category__parent"``, backwards too: the tags of the rows that
+    #: they lead to, before the change and after it, are touched as well, as the CacheInvalidation
+    #: that covers these has them. Anything but a foreign key of the row costs two queries a row.
+    related: Sequence[str] = ()
     #: Names of ``{% cache %}`` fragments -> templates of what they vary on.
     fragments: Mapping[str, Sequence[str]] = {}
     #: Aliases of the caches to delete from.
@@ -90,6 +96,7 @@ class CacheInvalidation(ModelReceiver):
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         self._get_old(instance, using)
+        self._note_ends(instance, using)
 
     def post_save(
         self, instance: Model, created: bool, update_fields: Any, using: str, **kwargs: Any
@@ -104,6 +111,7 @@ class CacheInvalidation(ModelReceiver):
         stale = self._get_stale(update(instance, new))
         if old is not None:
             stale += self._get_stale(make_instance(type(instance), instance.pk, old, using))
+        stale += self._get_stale_ends(instance, (old, new), using)
         unit = get_unit()
         is_alone = unit is not None and unit.parent is None and unit.instance is instance
         if is_alone and self.flush_on == "after_commit":
@@ -120,7 +128,13 @@ class CacheInvalidation(ModelReceiver):
             else:
                 instance_then = instance
             # Afterwards nothing that the row pointed to, or was linked to, could be asked for.
-            unit.notes[self, id(instance)] = self._get_stale(instance_then)
+            self._note_ends(instance, using)
+            stale = self._get_stale(instance_then)
+            row = old or vars(instance)
+            unit.notes[self, id(instance)] = [
+                *stale,
+                *self._get_stale_ends(instance, (row,), using),
+            ]
 
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         unit = get_unit()
@@ -189,11 +203,46 @@ class CacheInvalidation(ModelReceiver):
                 # Of the class, a composite key is no attribute.
                 if name != "pk" and not hasattr(model, name):
                     raise self._wrong_name(name, model, "attribute", columns)
+            for path in self.related:
+                try:
+                    get_end(model, path)
+                except NoRelationError as error:
+                    raise Misconfigured(
+                        "E012", f"The option 'related' of {self.name} has {error}.", error.guess
+                    ) from error
             known = [*columns, *(f.attname for f in model._meta.concrete_fields)]
             known += [_get_accessor(relation) for relation in self.get_m2m_fields(model)]
             for name in self.fields:
                 if name not in known:
                     raise self._wrong_name(name, model, "field", known)
+
+    def get_warnings(self) -> list[CheckMessage]:
+        return [
+            Warning(
+                f"{self.name} touches the tags of {end._meta.label} ({path!r} in its option "
+                f"'related'), and no CacheInvalidation that covers it has any.",
+                hint=f"Give one that covers {end._meta.label} the option 'tags'.",
+                id="signal_kit.W025",
+            )
+            for path, end in self._list_untagged()
+        ]
+
+    def _list_untagged(self) -> list[tuple[str, type[Model]]]:
+        """The relations to models that no receiver gives tags."""
+        found = {
+            (path, get_end(model, path)): None
+            for model in Coverage(self).get_models()
+            for path in self.related
+        }
+        return [
+            (path, end)
+            for path, end in found
+            if not any(
+                isinstance(receiver, CacheInvalidation)
+                and (receiver.tags or type(receiver).get_tags is not CacheInvalidation.get_tags)
+                for receiver in registry.get_covering(end)
+            )
+        ]
 
     def get_old_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
         """The columns that the keys are made of: all, if what makes them is not known here."""
@@ -224,6 +273,7 @@ class CacheInvalidation(ModelReceiver):
         if not columns.keys() >= set(names):
             return list(model._meta.concrete_fields)
         names += [name for name in self.fields if name in columns]
+        names += [path for path in self.related if get_own_key(model, path) is not None]
         return list(dict.fromkeys(columns[name] for name in names))
 
     def _wrong_name(
@@ -264,6 +314,31 @@ class CacheInvalidation(ModelReceiver):
     def _get_stale(self, instance: Model) -> list[Stale]:
         return [*self.get_keys(instance), *(("tag", tag) for tag in self.get_tags(instance))]
 
+    def _note_ends(self, instance: Model, using: str) -> None:
+        """What relations lead to before the change, where the row itself does not say."""
+        unit = get_unit()
+        paths = [path for path in self.related if get_own_key(type(instance), path) is None]
+        if paths and unit is not None and instance.pk is not None:
+            ends = list_ends(type(instance), paths, (), instance.pk, using)
+            unit.notes[self, "ends", id(instance)] = list(ends)
+
+    def _get_stale_ends(
+        self, instance: Model, rows: Iterable[Row | None], using: str
+    ) -> list[Stale]:
+        if not self.related:
+            return []
+        unit, model = get_unit(), type(instance)
+        noted = [] if unit is None else unit.notes.pop((self, "ends", id(instance)), [])
+        known = [row for row in rows if row is not None]
+        ends = [*noted, *list_ends(model, self.related, known, instance.pk, using)]
+        return [
+            ("tag", tag)
+            for end, key in dict.fromkeys(ends)
+            for receiver in registry.get_covering(end)
+            if isinstance(receiver, CacheInvalidation)
+            for tag in receiver.get_tags(make_instance(end, key, {}, using))
+        ]
+
     def _get_stale_of_rows(
         self, model: type[Model], name: str, values: Collection[Any], using: str
     ) -> list[Stale]:
@@ -301,7 +376,7 @@ class CacheInvalidation(ModelReceiver):
 
     def _collect_one(self, one: Stale, using: str) -> None:
         if isinstance(one, tuple):
-            # Whatever else is done before the commit, others must not keep what they read until it.
+            # Even if keys are deleted before the commit alone: until then others read the old row.
             own_writes.touching.add(self)
             self.collect(one, key=one, flush_on="after_commit", using=using)
         else:

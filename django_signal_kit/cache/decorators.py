@@ -25,7 +25,7 @@ def cached(
     *,
     tags: Sequence[str] | Callable[..., Iterable[str]],
     key: str | None = None,
-    timeout: float | None = DEFAULT_TIMEOUT,  # type: ignore[assignment]
+    timeout: float | None = DEFAULT_TIMEOUT,
     alias: str = "default",
 ) -> Callable[[F], F]:
     """Cache what a function returns, for each set of its arguments.
@@ -34,8 +34,8 @@ def cached(
     ``"category:{product.category_id}"``; ``tags`` may be a function of the arguments instead.
     Without ``key`` the function's own name and its arguments are the key: then those have to be
     saved rows, numbers, text, dates or the like, or lists of such, else the call raises TypeError.
-    ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`. Works for ``async def``
-    too.
+    ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`. Takes ``async def``
+    functions too.
     """
 
     def decorate(function: F) -> F:
@@ -91,7 +91,9 @@ def _say(value: Any, function: str, name: str) -> str:
     if isinstance(value, (set, frozenset)):
         return f"{{{','.join(sorted(_say(item, function, name) for item in value))}}}"
     if isinstance(value, dict):
-        items = sorted((_say(k, function, name), _say(v, function, name)) for k, v in value.items())
+        items = sorted(
+            (_say(k, function, name), _say(v, function, name)) for k, v in value.items()
+        )
         return f"{{{','.join(f'{k}:{v}' for k, v in items)}}}"
     raise TypeError(
         f"The argument {name!r} of {function} is a {type(value).__name__}, of which no cache key "

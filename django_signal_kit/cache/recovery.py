@@ -1,8 +1,9 @@
 """Caches that could not be told what is wrong in them.
 
-A cache that is down keeps what it holds, perhaps, and gives it again when it is back. Whoever could
-not drop something from it tries again in the background until it answers: then all that is tagged
-there is dropped, and the keys that were to be dropped. Until then this process reads nothing from it.
+A cache that is down keeps what it holds, perhaps, and gives it again when it is back. Whoever
+could not drop something from it tries again in the background until it answers: then all that is
+tagged there is dropped, and the keys that were to be dropped. Until then this process reads nothing
+from it.
 """
 
 from __future__ import annotations
@@ -35,8 +36,7 @@ def is_owed(alias: str) -> bool:
 
 
 def delete_many(alias: str, keys: Collection[str]) -> None:
-    """Delete ``keys`` from the cache. One that raises is logged, and asked again until it answers.
-    """
+    """Delete ``keys``. A cache that raises is logged, and asked again until it answers."""
     try:
         caches[alias].delete_many(keys)
     except Exception as error:

@@ -21,7 +21,8 @@ Steps: TypeAlias = Generator[Any, Any, Any]
 
 def run(steps: Steps, make: Callable[[], Any]) -> Any:
     """Take the steps, and return what they return."""
-    go, value = steps.send, None
+    go: Callable[[Any], Any] = steps.send
+    value: Any = None
     while True:
         try:
             step = go(value)
@@ -30,16 +31,19 @@ def run(steps: Steps, make: Callable[[], Any]) -> Any:
         try:
             if step is MAKE:
                 value = make()
+            elif isinstance(step, float):
+                time.sleep(step)
             else:
-                value = time.sleep(step) if isinstance(step, float) else step()
+                value = step()
             go = steps.send
         except BaseException as error:
-            go, value = steps.throw, error  # type: ignore[assignment]
+            go, value = steps.throw, error
 
 
 async def arun(steps: Steps, make: Callable[[], Any]) -> Any:
     """Take the steps under an event loop: what may block, in a thread."""
-    go, value = steps.send, None
+    go: Callable[[Any], Any] = steps.send
+    value: Any = None
     while True:
         try:
             step = go(value)
@@ -51,9 +55,9 @@ async def arun(steps: Steps, make: Callable[[], Any]) -> Any:
                 if inspect.isawaitable(value):
                     value = await value
             elif isinstance(step, float):
-                value = await asyncio.sleep(step)
+                await asyncio.sleep(step)
             else:
                 value = await sync_to_async(step)()
             go = steps.send
         except BaseException as error:
-            go, value = steps.throw, error  # type: ignore[assignment]
+            go, value = steps.throw, error

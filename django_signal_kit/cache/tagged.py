@@ -54,14 +54,14 @@ class TaggedCache:
         make: Callable[[], T],
         *,
         tags: Iterable[str],
-        timeout: float | None = DEFAULT_TIMEOUT,  # type: ignore[assignment]
+        timeout: float | None = DEFAULT_TIMEOUT,
     ) -> T:
-        """What is cached under ``key``, or what ``make()`` returns, which is cached for ``timeout``
-        seconds (None: for ever; by default those of the cache), or until one of ``tags`` is
-        touched.
+        """What is cached under ``key``, or what ``make()`` returns, which is cached until one of
+        ``tags`` is touched, or ``timeout`` seconds at most (None: for ever; by default those of
+        the cache).
 
-        In a transaction that has touched one of the tags, ``make`` is called and nothing is stored.
-        What it raises is raised.
+        In a transaction that has touched one of the tags, ``make`` is called, and nothing is
+        stored. What it raises is raised.
         """
         entry = Entry(self.alias, key, tags, timeout)
         if own_writes.has_touched(entry.tags):
@@ -75,7 +75,7 @@ class TaggedCache:
         make: Callable[[], T] | Callable[[], Awaitable[T]],
         *,
         tags: Iterable[str],
-        timeout: float | None = DEFAULT_TIMEOUT,  # type: ignore[assignment]
+        timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 it is none of this call
     ) -> T:
         """As :meth:`get_or_set`, for a ``make`` that may be asynchronous."""
         entry = Entry(self.alias, key, tags, timeout)
@@ -85,7 +85,7 @@ class TaggedCache:
         self,
         tags: Mapping[str, Iterable[str]],
         *,
-        timeout: float | None = DEFAULT_TIMEOUT,  # type: ignore[assignment]
+        timeout: float | None = DEFAULT_TIMEOUT,
     ) -> Found:
         """What is cached under the keys of ``tags``, a mapping of keys to their tags, by one
         ``get_many()`` of the cache.
@@ -95,9 +95,7 @@ class TaggedCache:
         """
         entries = {key: Entry(self.alias, key, some, timeout) for key, some in tags.items()}
         asked = {
-            key: entry
-            for key, entry in entries.items()
-            if not own_writes.has_touched(entry.tags)
+            key: entry for key, entry in entries.items() if not own_writes.has_touched(entry.tags)
         }
         found = get_many(self.alias, {name for entry in asked.values() for name in entry.keys})
         hits: dict[str, Any] = {}
@@ -136,7 +134,7 @@ class TaggedCache:
         """Values with one of ``tags`` are served no more; if a transaction is open on the database
         ``using``, again after its commit. Without tags: all that is tagged in this cache.
 
-        For what no receiver hears. A cache that raises is logged, and asked again until it answers.
+        For what no receiver hears. A cache that raises is logged, and asked until it answers.
         """
         keys = [get_version_key(tag) for tag in tags or (EVERYTHING,)]
         recovery.delete_many(self.alias, keys)

@@ -22,7 +22,7 @@ _PREFIX = "signal_kit:tag:"
 #: that it need not be made anew, and others' values with it, for each value that lives longer.
 _ROOM = 2
 _LEAST = 3600
-#: What memcached takes, less what KEY_PREFIX and VERSION of the cache add.
+#: What memcached takes, less what the cache puts in front of each key.
 _MAX_LENGTH = 180
 
 

@@ -1,0 +1,49 @@
+"""A Redis of a test's own, on a port of its own, which can be killed and started again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+
+class RedisServer:
+    """Keeps each write on the disk, so that it has all its keys when it comes back."""
+
+    def __init__(self, folder: Path) -> None:
+        path = shutil.which("redis-server")
+        if path is None:
+            if os.environ.get("SIGNAL_KIT_REQUIRE_SERVICES") == "1":
+                pytest.fail("redis-server is not installed")
+            pytest.skip("redis-server is not installed")
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = found.getsockname()[1]
+        self.command = [
+            *(path, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
+            *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+        ]
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as client:
+                    client.sendall(b"PING\r\n")
+                    if client.recv(16).startswith(b"+PONG"):
+                        return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        pytest.fail("redis-server does not answer")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
