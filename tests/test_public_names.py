@@ -39,7 +39,7 @@ NAMES = {
         "post_queryset_update receiver_failed pre_file_delete post_file_delete "
         "audit_entries_created"
     ),
-    "django_signal_kit.cache": "cached tagged Found TaggedCache",
+    "django_signal_kit.cache": "cache_view cached tagged Found TaggedCache",
     "django_signal_kit.apps": "SignalKitConfig SimpleSignalKitConfig",
     "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
     "django_signal_kit.forms": "LimitedModelForm",

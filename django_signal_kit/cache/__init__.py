@@ -5,5 +5,6 @@ from django_signal_kit.cache import cached, tagged
 
 from django_signal_kit.cache.decorators import cached
 from django_signal_kit.cache.tagged import Found, TaggedCache, tagged
+from django_signal_kit.cache.views import cache_view
 
-__all__ = ["Found", "TaggedCache", "cached", "tagged"]
+__all__ = ["Found", "TaggedCache", "cache_view", "cached", "tagged"]

@@ -66,7 +66,7 @@ class TaggedCache:
         entry = Entry(self.alias, key, tags, timeout)
         if own_writes.has_touched(entry.tags):
             return make()
-        steps = self._get_or_set(entry, may_store=not own_writes.may_be_old())
+        steps = self.look_up(entry, may_store=not own_writes.may_be_old())
         return run(steps, make)  # type: ignore[no-any-return]
 
     async def aget_or_set(
@@ -79,7 +79,7 @@ class TaggedCache:
     ) -> T:
         """As :meth:`get_or_set`, for a ``make`` that may be asynchronous."""
         entry = Entry(self.alias, key, tags, timeout)
-        return await arun(self._get_or_set(entry, may_store=True), make)  # type: ignore[no-any-return]
+        return await arun(self.look_up(entry, may_store=True), make)  # type: ignore[no-any-return]
 
     def get_many(
         self,
@@ -142,7 +142,7 @@ class TaggedCache:
             again = partial(recovery.delete_many, self.alias, keys)
             transaction.on_commit(again, using, robust=True)
 
-    def _get_or_set(self, entry: Entry, *, may_store: bool) -> Steps:
+    def look_up(self, entry: Entry, *, may_store: bool) -> Steps:
         look = partial(get_many, self.alias, entry.keys)
         found = yield look
         value = entry.read(found or {})

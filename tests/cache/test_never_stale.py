@@ -1,7 +1,7 @@
 """Once a write has returned, no look-up that begins later gives what was there before it.
 
 Writers and readers run at once, in threads, with pauses where they hurt most. Each row has a
-number that only grows. A reader notes what has been committed before it asks, and may not get less.
+number that only grows. A reader notes what has been committed before it asks, and gets no less.
 """
 
 from __future__ import annotations
