@@ -39,7 +39,7 @@ class Entry:
         if timeout is DEFAULT_TIMEOUT:
             timeout = getattr(caches[alias], "default_timeout", None)
         self.timeout = timeout
-        self.versions: tuple[str, ...] | None = None
+        self.versions: tuple[int, ...] | None = None
 
     @property
     def keys(self) -> list[str]:

@@ -117,8 +117,8 @@ def _get_key(name: str, request: HttpRequest, vary: Iterable[str]) -> str:
     return f"{name}:{digest}"
 
 
-def _get_etag(entry: Entry, versions: Sequence[str]) -> str:
-    said = "\n".join((entry.key, *versions)).encode()
+def _get_etag(entry: Entry, versions: Sequence[int]) -> str:
+    said = "\n".join((entry.key, *map(str, versions))).encode()
     return f'W/"{hashlib.blake2b(said, digest_size=16).hexdigest()}"'
 
 

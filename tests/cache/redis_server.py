@@ -13,9 +13,10 @@ import pytest
 
 
 class RedisServer:
-    """Keeps each write on the disk, so that it has all its keys when it comes back."""
+    """``durable``: it keeps each write on the disk, so that it has all its keys when it comes
+    back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
         path = shutil.which("redis-server")
         if path is None:
             if os.environ.get("SIGNAL_KIT_REQUIRE_SERVICES") == "1":
@@ -26,7 +27,8 @@ class RedisServer:
             self.port = found.getsockname()[1]
         self.command = [
             *(path, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
-            *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+            *("--appendonly", "yes" if durable else "no", "--appendfsync", "always"),
+            *("--save", ""),
         ]
         self.start()
 
