@@ -36,7 +36,11 @@ from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import bulk
 from django_signal_kit.writes.calls import read_call
-from django_signal_kit.writes.instances import is_sent_by_hand, was_created_in_bulk
+from django_signal_kit.writes.instances import (
+    is_sent_by_hand,
+    is_told_again,
+    was_created_in_bulk,
+)
 from django_signal_kit.writes.links import SOURCE, TARGET, LinkChange
 
 
@@ -131,6 +135,8 @@ class AuditLog(ModelReceiver):
             else created is False and self.old_values == "database"
         ):
             # It has been told, or there is nothing to tell: the row is what it was before.
+            return
+        if is_told_again(self, instance):
             return
         columns: Sequence[Column] = self._recorder.get_plan(type(instance)).columns
         # None after an upsert: whether the row was there is not known for certain.

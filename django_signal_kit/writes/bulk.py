@@ -26,7 +26,7 @@ from django_signal_kit.writes import late, linkrows
 from django_signal_kit.writes.instances import UpdateFields, remember
 from django_signal_kit.writes.late import waiting
 from django_signal_kit.writes.migrating import is_silent
-from django_signal_kit.writes.noting import note_all
+from django_signal_kit.writes.noting import note_all, note_made
 from django_signal_kit.writes.selection import lock
 
 #: Model -> does a receiver that hears bulk writes of it flush before the commit?
@@ -103,7 +103,7 @@ def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
             conflicts = (ignore_conflicts, update_conflicts, update_fields, unique_fields)
             with linkrows.creating(self, objs, ignore_conflicts, update_conflicts, unique_fields):
                 result = original(self, objs, batch_size, *conflicts)
-                unit.note_statement(get_tables(model))
+                note_made(unit, model)
                 note_all(unit, signals.post_bulk_create, model, objs)
             unit.note_write()
             signals.post_bulk_create.send(**sent)

@@ -40,6 +40,7 @@ from django_signal_kit.writes import (
     linkrows,
     links,
     migrating,
+    noting,
     saving,
     updates,
 )
@@ -261,6 +262,7 @@ def _link(original: Callable[..., Any], field: Any) -> Callable[..., Any]:
             return original(self, *args, **kwargs)
         using = router.db_for_write(through, instance=self.instance)
         with UnitOfWork(using, atomic=linked[through]) as unit:
+            noting.note_links(unit)
             relation, raw = links.get_relation(field), kwargs.get("raw", False)
             with calling(relation, self.instance, self.reverse, raw=raw):
                 result = original(self, *args, **kwargs)
