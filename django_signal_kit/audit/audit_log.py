@@ -150,8 +150,11 @@ class AuditLog(ModelReceiver):
             # Of a multi-table child a fixture brings one table; the parents' come by themselves.
             columns = [column for column in columns if is_in_own_table(column.field, instance)]
         new = get_new_values(instance, columns, using)
-        unit = get_unit()
-        if self.old_values == "snapshot" and unit is not None and not is_noted(instance):
+        if (
+            self.old_values == "snapshot"
+            and (unit := get_unit()) is not None
+            and not is_noted(instance)
+        ):
             note_saved(unit, instance, new)
         instance = as_written(instance)
         changes = self.get_changes(instance, old, new)

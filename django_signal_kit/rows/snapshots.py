@@ -206,12 +206,15 @@ def get_new_values(instance: Model, columns: Sequence[Column], using: str) -> Ro
     unit = get_unit()
     if unit is None:
         return _get_new_values(instance, columns, using)
-    known: Row = unit.notes.get((_NEW, id(instance)), {})
-    if _UPSERT in unit.notes:
+    notes = unit.notes
+    known: Row | None = notes.get((_NEW, id(instance)))
+    if _UPSERT in notes:
         # Of a row that was there it leaves the other columns as they were.
-        upsert, old = unit.notes[_UPSERT], unit.notes.get(("old", id(instance))) or {}
+        upsert, old = notes[_UPSERT], notes.get(("old", id(instance))) or {}
         kept = [column.attname for column in columns if not upsert.writes(column)]
-        known = {**known, **{name: old[name] for name in kept if name in old}}
+        known = {**(known or {}), **{name: old[name] for name in kept if name in old}}
+    if not known:
+        return _get_new_values(instance, columns, using)
     try:
         return {column.attname: known[column.attname] for column in columns}
     except KeyError:

@@ -23,8 +23,9 @@ from django.db.models.signals import (
     pre_delete,
     pre_save,
 )
+from django.test.utils import CaptureQueriesContext
 
-from django_signal_kit import ModelReceiver, batch, signals
+from django_signal_kit import ModelReceiver, batch, muted, signals
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog
 from tests.apps.rarities.models import OrderLine
@@ -40,6 +41,7 @@ from tests.apps.testapp.models import (
     Token,
 )
 from tests.audit.replaying import replay
+from tests.conftest import run_async
 from tests.relations.told import forget, tell
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -553,3 +555,94 @@ def test_a_link_that_ends_as_soon_as_it_is_made(hear: Any) -> None:
         ("m2m_add", {"tags": {"added": [tag.pk]}}),
         ("m2m_remove", {"tags": {"removed": [tag.pk]}}),
     ]
+
+
+# Several databases, tasks, failures
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_an_instance_saved_into_two_databases(hear: Any, old_values: str) -> None:
+    def copy_it(instance: Any, using: str, **kwargs: Any) -> None:
+        if using == "default":
+            instance.name = f"copy of {instance.name}"
+            instance.save(using="other")
+
+    hear(post_save, copy_it, Tag, old_values=old_values)
+    tag = Tag.objects.create(name="a")
+    told = [
+        (entry.using, entry.action, entry.changes.get("name"))
+        for alias in ("default", "other")
+        for entry in AuditEntry.objects.using(alias).order_by("pk")
+    ]
+    assert sorted(told) == [
+        ("default", "create", [None, "a"]),
+        ("other", "create", [None, "copy of a"]),
+    ]
+    assert Tag.objects.get(pk=tag.pk).name == "a"
+
+
+def test_an_asynchronous_save(hear: Any) -> None:
+    def shout(instance: Any, **kwargs: Any) -> None:
+        instance.name = instance.name.upper()
+
+    async def write() -> None:
+        tag = await Tag.objects.acreate(name="a")
+        tag.name = "b"
+        await tag.asave()
+        await tag.adelete()
+
+    hear(post_save, shout, Tag)
+    run_async(write())
+    replay(Tag)
+    assert [changes["name"] for _, changes in tell()] == [[None, "a"], ["a", "b"], ["b", None]]
+
+
+def test_a_log_that_may_fail_is_right_as_well(hear: Any) -> None:
+    hear(pre_save, by_update, Product, contract="best_effort")
+    product = Product.objects.create(name="a", slug="open")
+    product.save()
+    replay(Product)
+
+
+def test_who_is_muted_reads_nothing(hear: Any, django_assert_num_queries: Any) -> None:
+    hear(post_save, lambda instance, **kwargs: None, Product)
+    product = Product.objects.create(name="a", stock=1)
+    product.stock = F("stock") + 1
+    with transaction.atomic(), muted(AuditLog), django_assert_num_queries(1):
+        product.save()
+
+
+@pytest.mark.parametrize(("write", "reads"), [(by_update, 3), (None, 1)])
+def test_a_row_is_read_again_if_it_has_been_written(
+    wire: Any, others: Hear, write: Any, reads: int
+) -> None:
+    def write_another(instance: Any, **kwargs: Any) -> None:
+        Category.objects.create(name="another")
+
+    # A log that may fail reads before the receivers that follow; the update reads, too.
+    wire((AuditLog, {"models": MODELS, "contract": "best_effort"}))
+    others(pre_save, write or write_another, Product)
+    product = Product.objects.create(name="a")
+    with transaction.atomic(), batch(), CaptureQueriesContext(connection) as queries:
+        product.save()
+    found = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    assert len([sql for sql in found if "testapp_product" in sql]) == reads
+
+
+@pytest.mark.parametrize("select_on_save", [False, True])
+@pytest.mark.parametrize("how", [{}, {"force_update": True}, {"update_fields": ["name"]}])
+def test_every_way_of_saving(
+    hear: Any, old_values: str, select_on_save: bool, how: Any, monkeypatch: Any
+) -> None:
+    def shout(instance: Any, **kwargs: Any) -> None:
+        instance.name = instance.name.upper()
+        Product.objects.filter(pk=instance.pk).update(slug=F("name"))
+
+    monkeypatch.setattr(Product._meta, "select_on_save", select_on_save)
+    hear(post_save, shout, Product, old_values=old_values)
+    product = Product(name="a")
+    product.save(force_insert=True)
+    product = Product.objects.defer("data", "slug").get()
+    product.name = "b"
+    product.save(**how)
+    replay(Product)
