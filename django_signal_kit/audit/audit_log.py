@@ -15,21 +15,32 @@ from django_signal_kit.conf import conf
 from django_signal_kit.current import get_context
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.rows.asked import ask_new_row, ask_old_row
 from django_signal_kit.rows.canonical import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.fields import is_in_own_table
 from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.rows.memory import get_loaded_row, note_saved
 from django_signal_kit.rows.secrets import is_token_model
-from django_signal_kit.rows.snapshots import get_new_values, get_old_row, is_upsert
+from django_signal_kit.rows.snapshots import (
+    get_new_values,
+    get_old_row,
+    has_no_row,
+    is_upsert,
+)
 from django_signal_kit.rows.values import UNKNOWN
+from django_signal_kit.rows.written import as_written, is_noted
 from django_signal_kit.units.unit import FlushOn, get_unit
 from django_signal_kit.wiring.catalog import BULK_SIGNALS
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import bulk
 from django_signal_kit.writes.calls import read_call
-from django_signal_kit.writes.instances import is_sent_by_hand, was_created_in_bulk
+from django_signal_kit.writes.instances import (
+    is_sent_by_hand,
+    is_told_again,
+    was_created_in_bulk,
+)
 from django_signal_kit.writes.links import SOURCE, TARGET, LinkChange
 
 
@@ -104,8 +115,10 @@ class AuditLog(ModelReceiver):
         return not self._recorder.get_plan(type(instance)).stamps.issuperset(changes)
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
-        if self.old_values == "database" and not is_upsert():
-            get_old_row(instance, using)
+        if self.old_values == "snapshot":
+            ask_new_row(instance)
+        elif not is_upsert():
+            self._ask_old_row(instance, using)
 
     def post_save(
         self,
@@ -123,6 +136,8 @@ class AuditLog(ModelReceiver):
         ):
             # It has been told, or there is nothing to tell: the row is what it was before.
             return
+        if is_told_again(self, instance):
+            return
         columns: Sequence[Column] = self._recorder.get_plan(type(instance)).columns
         # None after an upsert: whether the row was there is not known for certain.
         old = self._get_old_row(instance, columns, using) if created is False else None
@@ -135,8 +150,13 @@ class AuditLog(ModelReceiver):
             # Of a multi-table child a fixture brings one table; the parents' come by themselves.
             columns = [column for column in columns if is_in_own_table(column.field, instance)]
         new = get_new_values(instance, columns, using)
-        if self.old_values == "snapshot" and (unit := get_unit()) is not None:
+        if (
+            self.old_values == "snapshot"
+            and (unit := get_unit()) is not None
+            and not is_noted(instance)
+        ):
             note_saved(unit, instance, new)
+        instance = as_written(instance)
         changes = self.get_changes(instance, old, new)
         if old is None:
             self.record(instance, "create", changes, using=using, certain=created is not None)
@@ -147,13 +167,16 @@ class AuditLog(ModelReceiver):
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         self._recorder.note_text(instance, using)
         if self.old_values == "database":
-            get_old_row(instance, using)
+            self._ask_old_row(instance, using)
 
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         columns = self._recorder.get_plan(type(instance)).columns
         old = self._get_old_row(instance, columns, using)
-        if old is None or is_told_by_child(self, instance):
+        # Somebody else has deleted it, and told so, when the statement came.
+        is_gone = old is None or has_no_row(instance)
+        if is_gone or is_told_by_child(self, as_written(instance)):
             return
+        instance = as_written(instance)
         changes = self.get_changes(instance, old, None)
         self.record(instance, "delete", changes, using=using)
 
@@ -285,6 +308,13 @@ class AuditLog(ModelReceiver):
             return get_old_row(instance, using)
         unknown = {column.attname: UNKNOWN for column in columns}
         return get_loaded_row(instance, columns, using) or unknown
+
+    def _ask_old_row(self, instance: Model, using: str) -> None:
+        if self.on_error == "log":
+            # Now, so that an error in reading it is not one of the write.
+            get_old_row(instance, using)
+        else:
+            ask_old_row(instance, using)
 
     def _record_statement(
         self,

@@ -14,7 +14,9 @@ from django_signal_kit.current import get_context, get_scope
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.secrets import is_session_model
+from django_signal_kit.rows.snapshots import has_no_row
 from django_signal_kit.rows.values import bounded, say, to_json
+from django_signal_kit.rows.written import as_written
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.senders import Coverage
@@ -87,7 +89,10 @@ class DeletionLog(ModelReceiver):
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         if not logging.getLogger(self.logger).isEnabledFor(self._level):
             return
-        if is_told_by_child(self, instance) or not self.should_log(instance):
+        instance = as_written(instance)
+        # Somebody else has deleted it, and told so, when the statement came.
+        is_told = has_no_row(instance) or is_told_by_child(self, instance)
+        if is_told or not self.should_log(instance):
             return
         unit = get_unit()
         line: Line = {

@@ -97,11 +97,18 @@ def get_kind(model: type[Model], using: str) -> Any:
     return kinds.db_manager(using).get_for_model(model)
 
 
-def get_circumstances(actor: Any, context: str, unit: UUID | None, using: str) -> Circumstances:
-    """Of a write that happens now; ``actor`` is a user, anything else that has a name, or None."""
+def get_circumstances(
+    actor: Any,
+    context: str,
+    unit: UUID | None,
+    using: str,
+    at: datetime.datetime | None = None,
+) -> Circumstances:
+    """Of a write that happens now, or has happened ``at``; ``actor`` is a user, anything else that
+    has a name, or None."""
     actor_text = "" if actor is None else say(actor)[:255]
     actor_id = get_user_key(actor)
-    return Circumstances(timezone.now(), actor_id, actor_text, context, unit, using)
+    return Circumstances(at or timezone.now(), actor_id, actor_text, context, unit, using)
 
 
 def get_known(actor: Any) -> Any:

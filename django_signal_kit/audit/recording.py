@@ -31,6 +31,7 @@ from django_signal_kit.rows.values import (
     to_json,
     to_text,
 )
+from django_signal_kit.rows.written import get_id
 from django_signal_kit.units.sparing import spare
 from django_signal_kit.units.unit import get_unit
 
@@ -145,7 +146,9 @@ class Recorder:
     ) -> tuple[Circumstances, Any]:
         """What the entries of a write have in common, and the key of the model's content type."""
         unit, scope = get_unit(), get_scope()
-        key = (self, model, *more.items())
+        at, order = (None, None) if unit is None else (unit.at, unit.order)
+        # Statements of one write are told of at the times when they were run.
+        key = (self, model, order, *more.items())
         if unit is not None and self.is_plain:
             noted = unit.notes.get(key)
             if noted is not None and noted[0] is scope:
@@ -157,6 +160,7 @@ class Recorder:
             encode(bounded(told, self.secrets)) if told else "{}",
             None if unit is None else unit.id,
             using,
+            at,
         )
         found = circumstances, self.log.get_content_type_id(model, using)
         if unit is not None:
@@ -172,7 +176,7 @@ class Recorder:
     def describe(self, instance: Model, using: str) -> str:
         """What its receiver calls the row, without secrets."""
         unit = get_unit()
-        noted = None if unit is None else unit.notes.pop((self, "text", id(instance)), None)
+        noted = None if unit is None else unit.notes.pop((self, "text", get_id(instance)), None)
         if noted is not None:
             return noted  # type: ignore[no-any-return]
         # The unit has its connection at hand.

@@ -21,7 +21,7 @@ from django_signal_kit.rows.canonical import Column, get_columns
 from django_signal_kit.rows.telling import detach
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.journal import get_journal
-from django_signal_kit.units.unit import UnitOfWork
+from django_signal_kit.units.unit import UnitOfWork, get_unit
 
 #: Model -> attnames of what may be changed in place, for models whose loaded values are kept.
 kept: dict[type[Model], tuple[str, ...]] = {}
@@ -161,10 +161,18 @@ def get_loaded_row(
     that was made by hand, that has been given another key since, or that is written into another
     database than the one it was loaded from and no replica of it.
     """
-    found = _thaw(instance, using)
-    if found is None or not _is_same_row(instance, found):
+    unit = get_unit()
+    found = MISSING if unit is None else unit.notes.get((_NOTE, id(instance)), MISSING)
+    if found is MISSING:
+        found = _get_loaded(instance, using)
+    if found is None:
         return None
     return {column.attname: found.get(column.attname, UNKNOWN) for column in columns}
+
+
+def _get_loaded(instance: Model, using: str) -> Any:
+    found = _thaw(instance, using)
+    return None if found is None or not _is_same_row(instance, found) else found
 
 
 def _is_same_row(instance: Model, found: Mapping[str, Any]) -> bool:
@@ -191,6 +199,16 @@ def note_saved(unit: UnitOfWork, instance: Model, row: Mapping[str, Any]) -> Non
     unit.notes.setdefault(_NOTE, []).append((instance, row))
 
 
+def move_on(
+    unit: UnitOfWork, instance: Model, row: Mapping[str, Any], unknown: Iterable[str]
+) -> None:
+    """The statement that makes ``row`` of ``instance``, and nobody knows what of the columns
+    ``unknown``, has been run. What was loaded before it is kept for the write in progress."""
+    unit.notes[_NOTE, id(instance)] = _get_loaded(instance, unit.using)
+    note_saved(unit, instance, {**row, **dict.fromkeys(unknown, UNKNOWN)})
+    move_forward(unit)
+
+
 def move_forward(unit: UnitOfWork) -> None:
     """The write has been done: what it wrote is what the instances hold from now on."""
     journal = get_journal(connections[unit.using])
@@ -198,9 +216,7 @@ def move_forward(unit: UnitOfWork) -> None:
         state: Any = instance._state
         before = state.__dict__.get(_KEY)
         journal.remember_instance(instance, _KEY, before)
-        found = _thaw(instance, unit.using)
-        if found is None or not _is_same_row(instance, found):
-            found = {}
+        found = _get_loaded(instance, unit.using) or {}
         for field in instance._meta.pk_fields:
             found[field.attname] = _get_key(instance, field)
         state.signal_kit_loaded = unit.using, found | row

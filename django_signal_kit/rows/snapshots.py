@@ -11,6 +11,7 @@ from django.db.models.fields import NOT_PROVIDED
 from django_signal_kit.rows.canonical import Column, canonical_key, get_columns
 from django_signal_kit.rows.conflicts import Upsert, read_conflicting
 from django_signal_kit.rows.database import Row, read_row, read_rows
+from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.unit import UnitOfWork, get_unit
 
 _FORCE_INSERT = "force_insert"
@@ -18,6 +19,7 @@ _UPSERT = "upsert"
 _NEW = "new"
 _FORCE_UPDATE = "force_update"
 _TOGETHER = "together"
+_READ = "read"
 
 #: What is read before a write: model -> its columns. Filled by the registry.
 old_columns: dict[type[Model], list[Column]] = {}
@@ -92,7 +94,9 @@ def note_old(
 
 def note_new(unit: UnitOfWork, row: Model, values: Row) -> None:
     """What these columns of ``row`` are after the write, whatever the instance holds."""
-    unit.notes.setdefault(_NEW, {})[id(row)] = values
+    key = (_NEW, id(row))
+    noted = unit.notes.get(key)
+    unit.notes[key] = values if noted is None else {**values, **noted}
 
 
 def get_old_row(instance: Model, using: str) -> Row | None:
@@ -100,7 +104,8 @@ def get_old_row(instance: Model, using: str) -> Row | None:
 
     One query, in the write's transaction and locked where there is one, for all fields that any
     receiver of the model asks for; the rows of one deletion are read together. ``None`` if there
-    is no such row. Call it before the write; later calls give what was read then.
+    is no such row. Call it before the write; later calls give what was read then, or again when
+    the statement came because another had written the row: see :mod:`.asked`.
     """
     unit = get_unit()
     model = type(instance)
@@ -109,6 +114,7 @@ def get_old_row(instance: Model, using: str) -> Row | None:
     key = ("old", id(instance))
     notes = unit.notes
     if key not in notes:
+        notes[_READ, model] = unit.journal.statements.count
         if _FORCE_INSERT in notes:
             notes[key] = None
         elif _UPSERT in notes:
@@ -119,6 +125,28 @@ def get_old_row(instance: Model, using: str) -> Row | None:
             may_exist = _may_exist(instance, is_update=_FORCE_UPDATE in notes)
             notes[key] = _read(instance, using) if may_exist else None
     return notes.get(key)
+
+
+def is_written_together(unit: UnitOfWork, model: type[Model]) -> bool:
+    """Are rows of ``model`` written together in this unit?"""
+    return model in unit.notes.get(_TOGETHER, ())
+
+
+def get_reading(unit: UnitOfWork, model: type[Model]) -> int | None:
+    """When old rows of ``model`` were read, as a place in the order of the statements."""
+    return unit.notes.get((_READ, model))
+
+
+def forget_old(unit: UnitOfWork, instances: Iterable[Model]) -> None:
+    """What these rows were is to be read again."""
+    for instance in instances:
+        unit.notes.pop(("old", id(instance)), None)
+
+
+def has_no_row(instance: Model) -> bool:
+    """Has the row been looked for before the write in progress, and was not there?"""
+    unit = get_unit()
+    return unit is not None and unit.notes.get(("old", id(instance)), UNKNOWN) is None
 
 
 def _may_exist(instance: Model, *, is_update: bool = False) -> bool:
@@ -144,8 +172,10 @@ def _read(instance: Model, using: str) -> Row | None:
 def _read_together(unit: UnitOfWork, model: type[Model], using: str) -> None:
     instances: dict[Any, list[Model]] = {}
     for instance in unit.notes[_TOGETHER][model]:
-        instances.setdefault(canonical_key(model, instance.pk), []).append(instance)
         unit.notes["old", id(instance)] = None
+        # Who has deleted it in the meantime has taken its key.
+        if instance._is_pk_set():  # type: ignore[attr-defined]
+            instances.setdefault(canonical_key(model, instance.pk), []).append(instance)
     rows = read_rows(model, list(instances), _get_old_columns(model), using)
     for pk, row in rows.items():
         for instance in instances.get(canonical_key(model, pk), ()):
@@ -174,20 +204,36 @@ def get_new_row(instance: Model, fields: Iterable[Field[Any, Any]], using: str) 
 def get_new_values(instance: Model, columns: Sequence[Column], using: str) -> Row:
     """:func:`get_new_row` for columns."""
     unit = get_unit()
-    if unit is None or not (_UPSERT in unit.notes or _NEW in unit.notes):
+    if unit is None:
         return _get_new_values(instance, columns, using)
-    known: Row = unit.notes.get(_NEW, {}).get(id(instance), {})
-    if _UPSERT in unit.notes:
+    notes = unit.notes
+    known: Row | None = notes.get((_NEW, id(instance)))
+    if _UPSERT in notes:
         # Of a row that was there it leaves the other columns as they were.
-        upsert, old = unit.notes[_UPSERT], unit.notes.get(("old", id(instance))) or {}
+        upsert, old = notes[_UPSERT], notes.get(("old", id(instance))) or {}
         kept = [column.attname for column in columns if not upsert.writes(column)]
-        known = {name: old[name] for name in kept if name in old}
-    unknown = [column for column in columns if column.attname not in known]
+        known = {**(known or {}), **{name: old[name] for name in kept if name in old}}
+    if not known:
+        return _get_new_values(instance, columns, using)
+    try:
+        return {column.attname: known[column.attname] for column in columns}
+    except KeyError:
+        unknown = [column for column in columns if column.attname not in known]
     row = {column.attname: known[column.attname] for column in columns if column not in unknown}
     return row | _get_new_values(instance, unknown, using)
 
 
 def _get_new_values(instance: Model, columns: Sequence[Column], using: str) -> dict[str, Any]:
+    row, unsure = get_sure_values(instance, columns)
+    if unsure:
+        row.update(read_back(instance, unsure, using))
+    return row
+
+
+def get_sure_values(
+    instance: Model, columns: Iterable[Column]
+) -> tuple[dict[str, Any], list[Column]]:
+    """The values that memory is certain of, by attname, and the columns of the others."""
     row: dict[str, Any] = {}
     unsure: list[Column] = []
     values = instance.__dict__
@@ -203,12 +249,10 @@ def _get_new_values(instance: Model, columns: Sequence[Column], using: str) -> d
             row[name] = column.canonical(value)
         except ValueError:
             unsure.append(column)
-    if unsure:
-        row.update(_read_back(instance, unsure, using))
-    return row
+    return row, unsure
 
 
-def _read_back(instance: Model, columns: Sequence[Column], using: str) -> Row:
+def read_back(instance: Model, columns: Sequence[Column], using: str) -> Row:
     """Values after the write; those of rows that are written together in one query."""
     model, unit = type(instance), get_unit()
     together = () if unit is None else unit.notes.get(_TOGETHER, {}).get(model, ())

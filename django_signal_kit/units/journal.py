@@ -20,6 +20,7 @@ from django.db.models import Model
 
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.pile import Collected, Flusher, Pile
+from django_signal_kit.units.statements import Statements
 from django_signal_kit.units.undo import PLAIN, Undo, copy_item
 
 #: Ends of the two piles, how many writes have been done, and the end of what can be undone.
@@ -46,6 +47,7 @@ class Journal:
         "is_manual",
         "is_open",
         "marks",
+        "statements",
         "undo",
         "unit",
         "writes",
@@ -62,6 +64,7 @@ class Journal:
         #: Does the COMMIT of the unit's own transaction follow the flush that is going on?
         self.is_last = False
         self.writes = 0
+        self.statements = Statements()
         #: How many transactions have been committed.
         self.commits = 0
         self.undo = Undo()
@@ -168,7 +171,9 @@ class Journal:
                 self._remember_item(int(not before), pile, position, receiver, key, found)
             return found
         if not is_lost(self.connection):
-            pile.add(receiver, key, item, self.unit.depth)
+            unit = self.unit
+            order = self.statements.note() if unit.order is None else unit.order
+            pile.add(receiver, key, item, unit.depth, order)
         return item
 
     def take_before(self, start: int) -> dict[Flusher, list[Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 MISSING = object()
+_get_order = attrgetter("order")
 
 
 class Flusher(Protocol):
@@ -28,19 +30,24 @@ class Collected(NamedTuple):
     depth: int
     #: Its first position: what waits again has another by now.
     origin: int
+    #: The place of its statement among those of the connection.
+    order: int
 
 
 class Pile:
     """Collected items in the order in which they came.
 
     Positions count from the first item ever, so that a mark made before a flush still means the
-    same place after it.
+    same place after it. What is taken is in the order of the statements.
     """
 
-    __slots__ = ("_positions", "first", "items")
+    __slots__ = ("_is_mixed", "_latest", "_positions", "first", "items")
 
     def __init__(self) -> None:
         self.first = 0
+        # Has anything come after what a later statement brought?
+        self._is_mixed = False
+        self._latest = 0
         #: None stands where something was dropped.
         self.items: list[Collected | None] = []
         self._positions: dict[tuple[Flusher, Hashable], int] = {}
@@ -49,10 +56,14 @@ class Pile:
     def end(self) -> int:
         return self.first + len(self.items)
 
-    def add(self, receiver: Flusher, key: Hashable, item: Any, depth: int) -> None:
-        self.append(Collected(receiver, key, item, depth, self.end))
+    def add(self, receiver: Flusher, key: Hashable, item: Any, depth: int, order: int = 0) -> None:
+        self.append(Collected(receiver, key, item, depth, self.end, order))
 
     def append(self, found: Collected) -> None:
+        if found.order < self._latest:
+            self._is_mixed = True
+        else:
+            self._latest = found.order
         if found.key is not None:
             self._positions[found.receiver, found.key] = self.end
         self.items.append(found)
@@ -102,15 +113,19 @@ class Pile:
                 self.items[place] = None
 
     def take(self, mark: int = 0) -> dict[Flusher, list[Any]]:
-        """Remove what came after ``mark`` and return it, receiver by receiver."""
+        """Remove what came after ``mark`` and return it, receiver by receiver, each in the order
+        of the statements."""
         start = max(0, mark - self.first)
-        taken = self.items[start:]
+        taken: Sequence[Collected | None] = self.items[start:]
+        if self._is_mixed:
+            taken = sorted(filter(None, taken), key=_get_order)
         if start:
             self._forget_keys(start)
             del self.items[start:]
         else:
-            self.first += len(taken)
+            self.first += len(self.items)
             self.items = []
+            self._is_mixed = False
             self._positions.clear()
         grouped: dict[Flusher, list[Any]] = {}
         for found in taken:

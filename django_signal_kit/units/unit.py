@@ -7,10 +7,11 @@ it waits in the connection's journal for the commit of the transaction.
 from __future__ import annotations
 
 import asyncio
+import datetime
 import os
 import time
 import uuid
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
 from types import TracebackType
@@ -18,6 +19,8 @@ from typing import Any, Literal, TypeAlias
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, connections, transaction
+from django.db.models import Model
+from django.utils import timezone
 
 from django_signal_kit.units.isolation import Isolation
 from django_signal_kit.units.journal import (
@@ -80,7 +83,9 @@ class UnitOfWork:
         "_own",
         "_root",
         "_token",
+        "at",
         "atomic",
+        "began",
         "commits",
         "depth",
         "done",
@@ -89,7 +94,9 @@ class UnitOfWork:
         "journal",
         "mark",
         "notes",
+        "order",
         "parent",
+        "reads_late",
         "undo",
         "using",
     )
@@ -110,6 +117,11 @@ class UnitOfWork:
         #: What is saved, if the write is a save.
         self.instance: Any = None
         self.done = False
+        #: When the write's latest statement was run, and its place among those of the connection.
+        self.at: datetime.datetime | None = None
+        self.order: int | None = None
+        #: Is what a row was before the write read when its statement comes?
+        self.reads_late = False
         self.notes: dict[Hashable, Any] = {}
         self._id: uuid.UUID | None = None
 
@@ -126,6 +138,12 @@ class UnitOfWork:
         if root._id is None:
             root._id = make_id()
         return root._id
+
+    def note_statement(self, tables: Iterable[type[Model]]) -> None:
+        """A statement of the write has been run, and wrote these tables. What is collected of it
+        from now on has its place in the order of the statements."""
+        self.order = self.journal.statements.note(tables)
+        self.at = timezone.now()
 
     def note_write(self) -> None:
         """The SQL of a write has been run without an error."""
@@ -157,6 +175,8 @@ class UnitOfWork:
                 self._own = transaction.atomic(self.using)
                 begin(self._own, connection)
         self.commits = journal.commits
+        #: Its beginning, as a place in the order of the statements.
+        self.began = journal.statements.count
         self.mark = journal.mark()
         journal.unit = self
         self._token: Token[Journal | None] = _open.set(journal)

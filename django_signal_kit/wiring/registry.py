@@ -18,7 +18,7 @@ from django_signal_kit.conf import conf
 from django_signal_kit.current import Muting
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
-from django_signal_kit.rows import memory, snapshots
+from django_signal_kit.rows import memory, snapshots, written
 from django_signal_kit.rows.canonical import Column, get_columns
 from django_signal_kit.rows.database import forget_statements
 from django_signal_kit.rows.many_to_many import get_many_to_many
@@ -144,6 +144,7 @@ class Registry:
         late.waiting.clear()
         connect_all(self.connections)
         snapshots.old_columns.update(columns)
+        written.columns.update(self._get_written(columns))
         memory.keep(self._get_kept(self._hearing))
         self._cover(self.connections, links)
         class_prepared.connect(self._on_class_prepared, dispatch_uid="signal_kit:registry")
@@ -212,7 +213,9 @@ class Registry:
         heard = [model for model in models if model in self._hearing]
         heard += [c.sender for c in connections if c.sender in self._hearing]
         links = self._find_links([*models, *(c.sender for c in connections)])
-        snapshots.old_columns.update(self._get_columns(heard, links))
+        columns = self._get_columns(heard, links)
+        snapshots.old_columns.update(columns)
+        written.columns.update(self._get_written(columns))
         memory.keep_also(self._get_kept(heard))
         self._cover(connections, links)
 
@@ -254,6 +257,7 @@ class Registry:
         for connection in connections:
             connection.signal.disconnect(sender=connection.sender, dispatch_uid=connection.uid)
         snapshots.old_columns.clear()
+        written.columns.clear()
         forget_statements()
         ahead.uncover()
         hooks.uncover()
@@ -302,6 +306,26 @@ class Registry:
             if model in links:
                 names += links[model].attnames
             found[model] = [known[name] for name in dict.fromkeys(names)]
+        return found
+
+    def _get_written(
+        self, old: Mapping[type[Model], list[Column]]
+    ) -> dict[type[Model], list[Column]]:
+        """Model -> the columns whose values after a write may be asked for: those whose ``old``
+        values are, and those that are kept when they are loaded, with the key."""
+        found = {}
+        for model, columns in old.items():
+            fields = [
+                *(column.field for column in columns),
+                *(
+                    field
+                    for receiver in self._hearing.get(model, ())
+                    for field in receiver.get_loaded_fields(model)
+                ),
+            ]
+            known = get_columns(model)
+            names = [field.attname for field in (*model._meta.pk_fields, *fields)]
+            found[model] = [known[name] for name in dict.fromkeys(names)] if fields else []
         return found
 
     def _get_kept(self, models: Iterable[type[Model]]) -> list[type[Model]]:

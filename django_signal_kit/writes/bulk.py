@@ -16,14 +16,17 @@ from django.db.models import Model, QuerySet
 
 from django_signal_kit import signals
 from django_signal_kit.rows import memory, snapshots
+from django_signal_kit.rows.asked import read_asked
 from django_signal_kit.rows.canonical import canonical_key
 from django_signal_kit.rows.conflicts import Upsert
 from django_signal_kit.rows.database import CHUNK
+from django_signal_kit.units.statements import get_tables
 from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes import late, linkrows
 from django_signal_kit.writes.instances import UpdateFields, remember
 from django_signal_kit.writes.late import waiting
 from django_signal_kit.writes.migrating import is_silent
+from django_signal_kit.writes.noting import note_all, note_made
 from django_signal_kit.writes.selection import lock
 
 #: Model -> does a receiver that hears bulk writes of it flush before the commit?
@@ -100,6 +103,8 @@ def wrap_bulk_create(original: Callable[..., Any]) -> Callable[..., Any]:
             conflicts = (ignore_conflicts, update_conflicts, update_fields, unique_fields)
             with linkrows.creating(self, objs, ignore_conflicts, update_conflicts, unique_fields):
                 result = original(self, objs, batch_size, *conflicts)
+                note_made(unit, model)
+                note_all(unit, signals.post_bulk_create, model, objs)
             unit.note_write()
             signals.post_bulk_create.send(**sent)
             memory.move_forward(unit)
@@ -129,10 +134,13 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
         is_atomic = covered[model]
         undo = _remember_all(objs) if is_atomic else None
         with UnitOfWork(self.db, atomic=is_atomic, undo=undo) as unit:
+            unit.reads_late = True
             snapshots.note_together(unit, model, objs)
             sent = {"sender": model, "fields": names, "using": self.db}
             each = list({id(obj): obj for obj in objs}.values())
             signals.pre_bulk_update.send(**sent, objs=each)
+            unit.reads_late = False
+            read_asked(unit, model, objs)
             fields = [*fields, *sorted(names.difference(_get_names(model, fields)))]
             statements = _Statements(model, [] if query.where else None)
             with linkrows.updating(model, lambda: _list_matched(self, each), self.db, names):
@@ -141,11 +149,14 @@ def wrap_bulk_update(original: Callable[..., Any]) -> Callable[..., Any]:
                     count = original(self, objs, fields, batch_size)
                 finally:
                     _hushed.reset(token)
+                if count:
+                    unit.note_statement(get_tables(model))
             if count:
                 unit.note_write()
             batches = _cut(self, objs, fields, batch_size)
             written = _find_written(self, batches, count, statements.found)
             snapshots.note_together(unit, model, written)
+            note_all(unit, signals.post_bulk_update, model, written, names)
             signals.post_bulk_update.send(**sent, objs=written, count=count)
             memory.move_forward(unit)
             return count

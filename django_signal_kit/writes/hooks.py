@@ -27,13 +27,23 @@ from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.fields import related_descriptors
 from django.db.models.options import Options
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import DeleteQuery, UpdateQuery
 
 from django_signal_kit.conf import conf
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.units import transactions
 from django_signal_kit.units.unit import UnitOfWork
-from django_signal_kit.writes import bulk, late, linkrows, links, migrating, updates
+from django_signal_kit.writes import (
+    bulk,
+    deleting,
+    late,
+    linkrows,
+    links,
+    migrating,
+    noting,
+    saving,
+    updates,
+)
 from django_signal_kit.writes.calls import calling
 from django_signal_kit.writes.captured import leads_to, mark
 from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
@@ -76,6 +86,8 @@ def cover(signal_name: str, model: type[Model], is_atomic: bool, is_read: bool) 
     ``is_read``: it asks for the rows. ``settle()`` has to follow."""
     covered = _COVERED.get(signal_name, bulk.covered)
     covered[model] = covered.get(model, False) or is_atomic
+    if covered is saved:
+        saving.cover(model)
     if is_read:
         updates.read.add(model)
 
@@ -85,6 +97,7 @@ def cover_links(heard: Mapping[type[Model], Heard]) -> None:
     through models have been covered; ``settle()`` has to follow."""
     for model, known in heard.items():
         links.heard[model] = known
+        saving.cover(model)
         for covered in (saved, deleted, bulk.covered)[: 3 if conf.BULK_SIGNALS else 2]:
             covered[model] = covered.get(model, False) or linked[known.through]
 
@@ -95,12 +108,14 @@ def uncover() -> None:
         covered.clear()
     links.heard.clear()
     updates.read.clear()
+    saving.uncover()
 
 
 def settle(*, is_heard: bool) -> None:
     """Wrap the methods that are needed for what is covered, and no others; those that tell of
     transactions if any receiver hears anything."""
     is_any = bool(saved or deleted or linked or bulk.covered)
+    saving.settle()
     if is_heard and not is_hooked(*_TRANSACTION_METHODS[0][:2]):
         transactions.forget_journals()
     for methods, is_needed in (
@@ -160,7 +175,7 @@ def _save_base(original: Callable[..., None]) -> Callable[..., None]:
             return original(self, raw, force_insert, force_update, using, update_fields)
         using = using or router.db_for_write(model, instance=self)
         with UnitOfWork(using, atomic=saved[model], undo=remember(self)) as unit:
-            unit.instance = self
+            saving.start(unit, self)
             if unit.depth > _SUSPICIOUS_DEPTH:
                 check_recursion(unit)
             if force_insert:
@@ -215,8 +230,7 @@ def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
                 setattr(instance, attname, key)
 
         with UnitOfWork(self.using, atomic=is_atomic, undo=restore) as unit:
-            for model, instances in self.data.items():
-                snapshots.note_together(unit, model, instances)
+            deleting.start(unit, self)
             with linkrows.deleting(self):
                 result = original(self)
             unit.note_write()
@@ -248,6 +262,7 @@ def _link(original: Callable[..., Any], field: Any) -> Callable[..., Any]:
             return original(self, *args, **kwargs)
         using = router.db_for_write(through, instance=self.instance)
         with UnitOfWork(using, atomic=linked[through]) as unit:
+            noting.note_links(unit)
             relation, raw = links.get_relation(field), kwargs.get("raw", False)
             with calling(relation, self.instance, self.reverse, raw=raw):
                 result = original(self, *args, **kwargs)
@@ -271,6 +286,7 @@ def _forget_managers() -> None:
 _METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (Model, "save_base", _save_base),
     (Collector, "delete", _delete),
+    (DeleteQuery, "delete_batch", deleting.wrap_delete_batch),
     (related_descriptors, "create_forward_many_to_many_manager", _create_manager),
     (Options, "add_field", late.wrap_add_field),
     (MigrationExecutor, "migrate", migrating.wrap_migrate),

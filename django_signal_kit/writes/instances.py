@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from django.db.models import Model
 
+from django_signal_kit.rows.snapshots import is_written_together
 from django_signal_kit.units.unit import get_unit
 
 _MISSING = object()
@@ -55,6 +56,17 @@ def is_sent_by_hand(instance: Model) -> bool:
     """
     unit = get_unit()
     return unit is None or unit.instance is not instance
+
+
+def is_told_again(teller: object, instance: Model) -> bool:
+    """Has ``teller`` told of this save already? A receiver has sent ``post_save`` by hand in it."""
+    unit = get_unit()
+    if unit is None or is_written_together(unit, type(instance)):
+        return False
+    key = (teller, "saved", id(instance))
+    is_told = key in unit.notes
+    unit.notes[key] = True
+    return is_told
 
 
 def was_created_in_bulk(instance: Model) -> bool:

@@ -48,6 +48,8 @@ def saving(
     news = _News(known, using, raw=raw)
     news.tell_ahead([old], [_plan(known, instance, instance.__dict__, old, names)])
     yield
+    # Others may have changed the row before the statement came.
+    old = get_old_row(instance, using)
     written = [f for f in known.fields if names is None or {f.name, f.attname} & names]
     news.tell([old], [{**(old or {}), **get_new_row(instance, written, using)}])
 

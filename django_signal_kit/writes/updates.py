@@ -18,6 +18,7 @@ from django.db.models.sql import UpdateQuery
 
 from django_signal_kit import signals
 from django_signal_kit.units.locking import begin
+from django_signal_kit.units.statements import get_tables
 from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes import late, linkrows
 from django_signal_kit.writes.bulk import covered, is_hushed
@@ -25,6 +26,7 @@ from django_signal_kit.writes.confined import confine
 from django_signal_kit.writes.late import waiting
 from django_signal_kit.writes.matched import find
 from django_signal_kit.writes.migrating import is_silent
+from django_signal_kit.writes.noting import note_all
 
 #: Models of which a receiver asks for the rows of QuerySet.update().
 read: set[type[Model]] = set()
@@ -94,6 +96,7 @@ def _update(
             signals.pre_queryset_update.send(**sent, rows=None)
             count = write(values, None)
             if count:
+                unit.note_statement(get_tables(model))
                 unit.note_write()
             signals.post_queryset_update.send(**sent, rows=None, count=count)
             return count
@@ -102,12 +105,19 @@ def _update(
                 matched = find(unit, queryset, pk_list, values)
                 stack.callback(matched.close)
                 signals.pre_queryset_update.send(**sent, rows=matched.rows)
+                if unit.journal.statements.have_written(model, unit.began):
+                    # Receivers have: the rows that match may be others, and hold something else.
+                    matched = find(unit, queryset, pk_list, values)
+                    stack.callback(matched.close)
                 told = linkrows.updating(model, lambda: matched.rows, using, values, values)
                 links.enter_context(told)
                 count = write(values, matched.keys)
             if count:
+                unit.note_statement(get_tables(model))
                 unit.note_write()
             matched.move_on(values)
+            if isinstance(matched.rows, list):
+                note_all(unit, signals.post_queryset_update, model, matched.rows, values)
         signals.post_queryset_update.send(**sent, rows=matched.rows, count=count)
         return count
 

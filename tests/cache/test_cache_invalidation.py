@@ -463,6 +463,28 @@ def test_who_hears_the_same_save_later_does_not_find_the_old_page(wire: Any) -> 
         post_save.disconnect(look, sender=Product)
 
 
+def test_what_was_written_counts_and_not_what_others_have_made_of_it_since(wire: Any) -> None:
+    def rename(instance: Any, **kwargs: Any) -> None:
+        instance.name = "in memory"
+
+    wire()
+    post_save.connect(rename, sender=Product)
+    try:
+        wire(of("Product", "product:{name}"))
+        product = ProductFactory(name="a")
+        product.name = "b"
+        fill("product:a", "product:b")
+        product.save()
+        assert left("product:a", "product:b") == []
+        with transaction.atomic():
+            product.name = "c"
+            fill("product:b", "product:c")
+            product.save(update_fields=["name"])
+        assert left("product:b", "product:c") == []
+    finally:
+        post_save.disconnect(rename, sender=Product)
+
+
 def test_what_a_reader_stored_between_the_write_and_the_commit_does_not_stay(wire: Any) -> None:
     wire(of("Product", "product:{pk}"))
     product = ProductFactory(name="old")

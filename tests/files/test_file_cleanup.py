@@ -11,6 +11,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
 from django.db import IntegrityError, connection, transaction
+from django.db.models.signals import post_save, pre_save
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
@@ -64,6 +65,44 @@ def test_a_file_that_was_replaced_is_deleted(cleanup: Any) -> None:
     product.save()
     assert product.image.name != old
     assert exist(old, product.image.name) == [product.image.name]
+
+
+def test_a_file_that_was_replaced_is_deleted_whatever_others_make_of_the_instance(
+    cleanup: Any, wire: Any
+) -> None:
+    product, old = with_image()
+
+    def put_back(instance: Any, **kwargs: Any) -> None:
+        instance.image = old
+
+    wire()
+    post_save.connect(put_back, sender=Product)
+    try:
+        wire((FileCleanup, ALL))
+        product.image = upload()
+        product.save()
+    finally:
+        post_save.disconnect(put_back, sender=Product)
+    new = Product.objects.get().image.name
+    assert exist(old, new) == [new]
+
+
+def test_a_file_that_was_named_in_pre_save_is_deleted(cleanup: Any) -> None:
+    product, old = with_image()
+    between = put("between.txt")
+
+    def name_it(instance: Any, **kwargs: Any) -> None:
+        Product.objects.filter(pk=instance.pk).update(image=between)
+
+    pre_save.connect(name_it, sender=Product)
+    try:
+        with transaction.atomic():
+            product.image = upload()
+            product.save()
+    finally:
+        pre_save.disconnect(name_it, sender=Product)
+    new = Product.objects.get().image.name
+    assert exist(old, between, new) == [new]
 
 
 def test_a_file_that_was_cleared_is_deleted(cleanup: Any) -> None:

@@ -1,8 +1,9 @@
 """Whatever is done and undone, what was flushed is exactly what was committed.
 
 Beside writes, blocks and savepoints: commit hooks that raise, dry runs, autocommit turned off,
-connections that are closed, interrupts in a flush, receivers that fail and are only logged, and
-items that are changed inside savepoints.
+connections that are closed, interrupts in a flush, receivers that fail and are only logged, items
+that are changed inside savepoints, and receivers of others that change the instance, write its row
+or delete it before the kit hears. An audit log is read as a ledger in the end.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import Error, connection, connections, transaction
-from django.db.models.signals import post_save
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.test import override_settings
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from django_signal_kit import ModelReceiver, batch
+from django_signal_kit.receivers import AuditLog
 from django_signal_kit.units.journal import get_journal, is_in_transaction
 from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Category, Club, Product, Tag
+from tests.audit.replaying import replay
 from tests.conftest import as_entry
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -135,6 +139,39 @@ class Interrupting(ModelReceiver):
             raise KeyboardInterrupt
 
 
+class Meddler:
+    """Receivers of somebody else's, connected before those of the kit; ``how``: what they do."""
+
+    how = ""
+
+    @classmethod
+    def takes(cls, *known: str) -> str:
+        """What to do now; what it does itself is left alone."""
+        how = cls.how if cls.how in known else ""
+        if how:
+            cls.how = ""
+        return how
+
+    def pre_save(self, instance: Any, **kwargs: Any) -> None:
+        if self.takes("pre_save"):
+            Tag.objects.filter(pk=instance.pk).update(name="between")
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        how = self.takes("change", "save", "save partly")
+        if how:
+            instance.name = "changed"
+        if how.startswith("save"):
+            instance.save(update_fields=["name"] if how == "save partly" else None)
+
+    def pre_delete(self, instance: Any, **kwargs: Any) -> None:
+        if self.takes("delete"):
+            Tag.objects.filter(pk=instance.pk).delete()
+
+    def post_delete(self, instance: Any, **kwargs: Any) -> None:
+        if self.takes("make again"):
+            Tag.objects.create(pk=instance.pk, name="again")
+
+
 class HookError(Exception):
     pass
 
@@ -149,6 +186,7 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         call_command("flush", interactive=False, verbosity=0)
+        ContentType.objects.clear_cache()
         found = {type(receiver): receiver for receiver in registry.receivers}
         self.messenger: Any = found[Messenger]
         self.sums: Any = found[Sums]
@@ -194,6 +232,46 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
         self.note("create", tag.pk, "fails")
         for product in self.failing.made:
             self.note("create", product.pk, product.name)
+
+    @rule(
+        name=names,
+        is_new=st.booleans(),
+        how=st.sampled_from(["change", "save", "save partly", "pre_save"]),
+    )
+    def save_with_others(self, name: str, is_new: bool, how: str) -> None:
+        """The kit hears what an earlier receiver did first, and what it made of the instance."""
+        tag = None if is_new else Tag.objects.order_by("pk").last()
+        tag = tag or Tag()
+        action = "create" if tag.pk is None else "update"
+        tag.name, Meddler.how = name, how
+        try:
+            with self.told():
+                tag.save()
+        finally:
+            Meddler.how = ""
+        if how == "pre_save" and action == "update":
+            self.note("update", tag.pk, "between")
+        if how.startswith("save"):
+            self.note("update", tag.pk, "changed")
+        self.note(action, tag.pk, name if how == "pre_save" else "changed")
+
+    @rule(how=st.sampled_from(["delete", "make again"]))
+    def delete_with_others(self, how: str) -> None:
+        """Django tells a deletion twice of a row that was deleted twice."""
+        tag = Tag.objects.order_by("pk").last()
+        if tag is None:
+            return
+        pk, Meddler.how = tag.pk, how
+        try:
+            with self.told():
+                tag.delete()
+        finally:
+            Meddler.how = ""
+        if how == "delete":
+            self.note("delete", pk, tag.name)
+        else:
+            self.note("create", pk, "again")
+        self.note("delete", pk, tag.name)
 
     @rule(name=names)
     def create_and_be_interrupted(self, name: str) -> None:
@@ -406,6 +484,7 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
             assert Counter(Club.objects.values_list("name", flat=True)) == self.committed
             texts = Counter({repr(item): count for item, count in saved.items()})
             assert Counter(Category.objects.values_list("name", flat=True)) == texts
+            replay(Tag, Product)
         journal = get_journal(connections["default"])
         assert (journal.unit, journal.before.items, journal.after.items) == (None, [], [])
         assert (journal.due, journal.marks, len(journal.undo)) == ({}, {}, 0)
@@ -413,8 +492,24 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
         assert connection.get_autocommit()
 
 
-BEFORE = [Ledger, SumsBefore]
+BEFORE = [Ledger, SumsBefore, (AuditLog, {"models": ["testapp.Tag", "testapp.Product"]})]
 AFTER = [Failing, Messenger, Sums, Interrupting]
+
+
+@pytest.fixture(autouse=True)
+def _others() -> Iterator[None]:
+    meddler = Meddler()
+    connected: dict[str, Any] = {
+        "pre_save": pre_save,
+        "post_save": post_save,
+        "pre_delete": pre_delete,
+        "post_delete": post_delete,
+    }
+    for name, signal in connected.items():
+        signal.connect(getattr(meddler, name), sender=Tag, weak=False)
+    yield
+    for name, signal in connected.items():
+        signal.disconnect(getattr(meddler, name), sender=Tag)
 
 
 @pytest.mark.parametrize("receivers", [[*BEFORE, *AFTER], AFTER], ids=["both", "after"])
