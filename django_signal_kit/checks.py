@@ -15,6 +15,7 @@ from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.wiring.configured import load
 from django_signal_kit.wiring.senders import Coverage
+from django_signal_kit.wiring.uncovered import check_coverage
 from django_signal_kit.wiring.unheard import check_foreign_keys
 from django_signal_kit.writes import bulk, captured, hooks
 
@@ -30,26 +31,12 @@ def check_signal_kit(
         *check_coverage(receivers),
         *check_retention(),
         *([] if problems else check_log(receivers)),
+        *([] if problems else check_doubles(receivers)),
         *(warning for receiver in loaded for warning in receiver.get_warnings()),
         # What will be wired is known only if nothing is wrong.
         *([] if problems else check_foreign_keys(receivers)),
         *check_hooks(),
     ]
-
-
-def check_coverage(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
-    """One warning for each receiver that covers nothing."""
-    for receiver in receivers:
-        if not Coverage(receiver).get_models():
-            yield Warning(
-                f"{receiver.name} covers no model, so it hears nothing.",
-                hint=(
-                    "Set its option 'models'."
-                    if not receiver.get_models()
-                    else f"Nothing matches {list(receiver.get_models())!r}."
-                ),
-                id="signal_kit.W001",
-            )
 
 
 def check_log_tables(
@@ -97,6 +84,15 @@ def check_log(
                 hint=f"Let routers allow the log there, and run: migrate --database {alias}",
                 id="signal_kit.W006",
             )
+
+
+def check_doubles(receivers: Iterable[Receiver]) -> Iterator[Warning]:
+    """One warning for those logs that record the same changes."""
+    if "django_signal_kit.audit.audit_log" in sys.modules:
+        from django_signal_kit.audit.audit_log import AuditLog
+        from django_signal_kit.audit.doubles import find_doubles
+
+        yield from find_doubles(log for log in receivers if isinstance(log, AuditLog))
 
 
 def check_hooks() -> Iterator[Warning]:

@@ -71,3 +71,12 @@ def did_you_mean(word: object, known: Iterable[str], otherwise: str = "") -> str
     if near:
         return f"Did you mean {near[0]!r}?"
     return otherwise or (f"Choose from {', '.join(map(repr, choices))}." if choices else "")
+
+
+def join(words: Iterable[str], link: str = "and", most: int | None = None) -> str:
+    """``"a, b and c"``; of more than ``most`` the first, and how many more there are."""
+    found = list(words)
+    if most is not None and len(found) > most:
+        found[most:], link = [f"{len(found) - most} more"], "and"
+    *others, last = found
+    return f"{', '.join(others)} {link} {last}" if others else last

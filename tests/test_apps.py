@@ -253,6 +253,8 @@ SIGNAL_KIT["RECEIVERS"] = [
 ] + ["django_signal_kit.receivers.WelcomeEmail"]
 SIGNAL_KIT["RECEIVERS"][1]["OPTIONS"]["keys"] = ["product:{pk}"]
 SILENCED_SYSTEM_CHECKS = ["signal_kit.W001"]
+MIDDLEWARE = ["django_signal_kit.middleware.RequestContextMiddleware"]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 """,
     )
     result = project.start(
