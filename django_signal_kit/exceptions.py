@@ -12,6 +12,7 @@ from django.core.exceptions import (
     ImproperlyConfigured,
     ValidationError,
 )
+from django.db import DatabaseError
 
 
 class Misconfigured(ImproperlyConfigured):
@@ -29,6 +30,20 @@ class Misconfigured(ImproperlyConfigured):
 
     def as_check(self) -> CheckMessage:
         return Error(self.msg, hint=self.hint, id=self.id)
+
+
+class LogTableMissingError(DatabaseError):
+    """An entry cannot be written, because the table of the audit log is not there. Raised to
+    whoever writes the row, in the place of what the database says."""
+
+    def __init__(self, using: str, table: str) -> None:
+        self.using = using
+        self.table = table
+        super().__init__(f"{say_missing(using, table)} Run: migrate --database {using}")
+
+
+def say_missing(using: str, table: str) -> str:
+    return f"The database {using!r} has no table {table!r} for the audit log."
 
 
 class InvalidRowsError(ValidationError):

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from django_signal_kit.audit.management.base import check_tables
+from django_signal_kit.audit.models import AuditSeal
 from django_signal_kit.audit.upkeep.partitions import Partitions
 from django_signal_kit.audit.upkeep.table import PartitionError
 from django_signal_kit.management.arguments import add_using, duration, positive, typed
@@ -37,6 +39,7 @@ class Command(BaseCommand):
         done = []
         try:
             partitions = Partitions(options["using"])
+            check_tables(partitions.using, partitions.model, AuditSeal)
             with partitions.alone():
                 if not partitions.is_partitioned():
                     partitions.convert(now)
