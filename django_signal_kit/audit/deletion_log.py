@@ -151,12 +151,11 @@ class DeletionLog(ModelReceiver):
         if not overrides(self, DeletionLog, ["get_actor"]):
             found += get_missing(f"{self.name} does not know who makes a request")
         if not logging.getLogger(self.logger).isEnabledFor(self._level):
-            level = logging.getLevelName(self._level)
             found.append(
                 Warning(
                     f"{self.name} writes no line: the logger {self.logger!r} is not enabled for "
-                    f"{level}.",
-                    hint=f"Give it a handler and the level {level!r} in LOGGING.",
+                    f"{self.level}.",
+                    hint=f"Give it a handler and the level {self.level!r} in LOGGING.",
                     id="signal_kit.W013",
                 )
             )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from django.template import TemplateDoesNotExist, TemplateSyntaxError
+from django.template.backends.base import BaseEngine
 from django.template.backends.django import Template
 from django.template.loader_tags import ExtendsNode, IncludeNode
 from django.template.utils import EngineHandler, get_app_template_dirs
@@ -22,7 +23,11 @@ def check_templates(receiver: str, names: Mapping[str, str]) -> None:
     # other apps have not had their turn.
     clear_cache: Any = get_app_template_dirs
     clear_cache.cache_clear()
-    engines = EngineHandler()
+    try:
+        engines = EngineHandler().all()
+    except Exception:
+        # Django says what is wrong with TEMPLATES, to whoever needs one first.
+        return
     for option, name in names.items():
         what, needed, done = f"The option {option!r} of {receiver} is {name!r}", [name], {name}
         while needed:
@@ -33,19 +38,22 @@ def check_templates(receiver: str, names: Mapping[str, str]) -> None:
             done |= found
 
 
-def load(engines: EngineHandler, name: str, what: str) -> Any:
+def load(engines: Iterable[BaseEngine], name: str, what: str) -> Any:
     """As ``django.template.loader.get_template()`` does, by these engines. Raises Misconfigured;
     ``what`` begins its sentence."""
-    try:
-        for engine in engines.all():
-            try:
-                return engine.get_template(name)
-            except TemplateDoesNotExist:
-                continue
-    except TemplateSyntaxError as error:
-        raise Misconfigured(
-            "E052", f"{what}, which cannot be parsed: {error}.", "Correct the template."
-        ) from error
+    for engine in engines:
+        try:
+            return engine.get_template(name)
+        except TemplateDoesNotExist:
+            continue
+        except (TemplateSyntaxError, UnicodeDecodeError) as error:
+            # After this there may be a long list, over many lines.
+            reason, _, _ = " ".join(str(error).split()).partition(" Must be one of:")
+            raise Misconfigured(
+                "E052",
+                f"{what}, which cannot be parsed: {reason.rstrip('.')}.",
+                "Correct the template.",
+            ) from error
     raise Misconfigured(
         "E052",
         f"{what}, and there is no such template.",
@@ -70,10 +78,10 @@ def list_needed(template: Any) -> Iterator[str]:
             yield str(given.var)
 
 
-def list_beside(engines: EngineHandler, name: str) -> Iterator[str]:
+def list_beside(engines: Iterable[BaseEngine], name: str) -> Iterator[str]:
     """The templates that are in the folder in which ``name`` is looked for."""
     folder = Path(name).parent
-    for engine in engines.all():
+    for engine in engines:
         for directory in engine.template_dirs:
             there = Path(directory) / folder
             if there.is_dir():

@@ -293,7 +293,7 @@ def test_the_check_says_what_the_start_says(monkeypatch: pytest.MonkeyPatch) -> 
 def test_no_other_ready_made_is_idle_by_its_defaults() -> None:
     covered = {cls for cls, _, _ in IDLE}
     rest = {name for name in receivers.__all__ if getattr(receivers, name) not in covered}
-    # Without models these hear nothing, which W001 tells, or their options are asked for by others.
+    # Without models they hear nothing, which W001 tells; other errors ask for their options.
     assert rest == {
         "AuditLog",
         "CreateRelated",
