@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMultiAlternatives
 from django.template import engines
+from django.template.loader import get_template
 from django.test import override_settings
 
 from django_signal_kit.receivers import WelcomeEmail
@@ -119,14 +121,16 @@ def test_so_is_one_that_it_extends_or_includes(
         "{% include user.username %}",
         "{% extends parent %}",
         "{% extends 'mail/base'|add:user.username %}",
-        # One that includes itself, under a condition.
+        # One that includes itself, under a condition, and two that include each other.
         "{% if user.pk %}{% include 'mail/hi.txt' %}{% endif %}",
+        "{% if user.pk %}{% include 'mail/ho.txt' %}{% endif %}",
     ],
 )
 def test_what_is_there_or_known_only_later_is_no_mistake(
     folder: Folder, wire: Any, text: str
 ) -> None:
     folder.write("mail/base.txt", "{% block body %}{% endblock %}")
+    folder.write("mail/ho.txt", "{% include 'mail/ho.txt' %}{% include 'mail/hi.txt' %}")
     folder.write("mail/hi.txt", text)
     wire((WelcomeEmail, {"text_template": "mail/hi.txt"}))
 
@@ -189,6 +193,24 @@ def test_templates_that_come_with_the_same_override_are_there(tmp_path: Path) ->
     for values in ({**new, **kit}, {**kit, **new}):
         with override_settings(**values):
             assert engines["django"].get_template("hi.txt").render() == "Hi"
+
+
+def test_templates_of_an_app_that_comes_with_the_same_override_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mailclub" / "templates").mkdir(parents=True)
+    (tmp_path / "mailclub" / "__init__.py").touch()
+    (tmp_path / "mailclub" / "templates" / "club.txt").write_text("Hi", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = {
+        "RECEIVER": "django_signal_kit.receivers.WelcomeEmail",
+        "OPTIONS": {"text_template": "club.txt"},
+    }
+    # Where the templates of apps are has been looked up before.
+    get_template("signal_kit/welcome.txt")
+    installed = [*settings.INSTALLED_APPS, "mailclub"]
+    with override_settings(INSTALLED_APPS=installed, SIGNAL_KIT={"RECEIVERS": [entry]}):
+        assert get_template("club.txt").render() == "Hi"
 
 
 TAGS = """
