@@ -149,8 +149,8 @@ class LoginLog(Receiver):
         return {name: method for name, method in methods.items() if name not in silent}
 
     def check(self) -> None:
-        # Whatever a subclass overrides, it is told of these alone.
-        is_set = bool(self.get_methods(catalog.get_paths()))
+        # Whatever a subclass overrides, it is told of these alone, and of signals that are its own.
+        is_set = bool(self.actions or self.get_methods(catalog.get_paths()))
         check_idle(self, LoginLog, ["actions"], is_set=is_set)
         if has_log():
             check_entry_model()
