@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from django.contrib.auth import BACKEND_SESSION_KEY, get_user_model
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.db import router
 from django.db.models import Model
@@ -149,14 +149,30 @@ class LoginLog(Receiver):
         return {name: method for name, method in methods.items() if name not in silent}
 
     def check(self) -> None:
-        # Whatever a subclass overrides, it is told of these alone, and of signals that are its own.
+        # Whatever a subclass overrides, it is told of these alone and of signals of its own.
         is_set = bool(self.actions or self.get_methods(catalog.get_paths()))
         check_idle(self, LoginLog, ["actions"], is_set=is_set)
         if has_log():
             check_entry_model()
 
     def get_warnings(self) -> list[CheckMessage]:
-        return get_missing(f"{self.name} does not know which entries are of one request")
+        if self._recorder is not None:
+            return get_missing(f"{self.name} does not know which entries are of one request")
+        told = [action for action in ("login", "logout") if action in self.actions]
+        if not told or logger.isEnabledFor(logging.INFO):
+            return []
+        # Without the log the lines are all there is.
+        return [
+            Warning(
+                f"{self.name} tells nobody of a {' or a '.join(told)}: the logger {logger.name!r} "
+                f"is not enabled for INFO, and there is no audit log.",
+                hint=(
+                    "Give it a handler and the level 'INFO' in LOGGING, or add "
+                    "'django_signal_kit.audit' to INSTALLED_APPS."
+                ),
+                id="signal_kit.W013",
+            )
+        ]
 
     def _keep(self, username: str, user: Any) -> str:
         if not username or self.usernames == "none":
