@@ -8,15 +8,16 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Warning
-from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.wiring.configured import load
-from django_signal_kit.wiring.senders import Coverage
+from django_signal_kit.wiring.uncovered import check_coverage
 from django_signal_kit.wiring.unheard import check_foreign_keys
 from django_signal_kit.writes import bulk, captured, hooks
+
+_LOGS = ("django_signal_kit.audit.audit_log", "django_signal_kit.audit.login_log")
 
 
 def check_signal_kit(
@@ -29,27 +30,12 @@ def check_signal_kit(
         *(problem.as_check() for problem in problems),
         *check_coverage(receivers),
         *check_retention(),
-        *([] if problems else check_log(receivers)),
+        *([] if problems else check_log(loaded)),
         *(warning for receiver in loaded for warning in receiver.get_warnings()),
         # What will be wired is known only if nothing is wrong.
         *([] if problems else check_foreign_keys(receivers)),
         *check_hooks(),
     ]
-
-
-def check_coverage(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
-    """One warning for each receiver that covers nothing."""
-    for receiver in receivers:
-        if not Coverage(receiver).get_models():
-            yield Warning(
-                f"{receiver.name} covers no model, so it hears nothing.",
-                hint=(
-                    "Set its option 'models'."
-                    if not receiver.get_models()
-                    else f"Nothing matches {list(receiver.get_models())!r}."
-                ),
-                id="signal_kit.W001",
-            )
 
 
 def check_log_tables(
@@ -67,36 +53,19 @@ def check_log_tables(
 def check_log(
     receivers: Iterable[Receiver], asked: Iterable[str] | None = None
 ) -> Iterator[Warning]:
-    """One warning for each database that has covered rows, and not the log's table, as routers
-    say, or as those databases say that are ``asked``."""
-    if "django_signal_kit.audit.audit_log" not in sys.modules:
-        # Who has no AuditLog need not import it.
+    """Where entries of the audit log are told twice, or cannot be written, as the settings say;
+    or as the databases say that are ``asked``."""
+    if sys.modules.keys().isdisjoint(_LOGS):
+        # Who has no log need not import it.
         return
     from django_signal_kit.audit.audit_log import AuditLog
-    from django_signal_kit.audit.entries import ask_router, get_entry_model, has_tables
+    from django_signal_kit.audit.doubles import find_doubles
+    from django_signal_kit.audit.places import find_misplaced
 
-    logs = [receiver for receiver in receivers if isinstance(receiver, AuditLog)]
-    models = {model for receiver in logs for model in Coverage(receiver).get_models()}
-    log: Any = get_entry_model() if models else None
-    for alias in connections if models else ():
-        # Where a router sends the log, somebody has thought of it.
-        if alias == DEFAULT_DB_ALIAS or ask_router(log, alias) != alias:
-            continue
-        if not any(router.allow_migrate_model(alias, model) for model in models):
-            continue
-        is_allowed = router.allow_migrate_model(alias, log)
-        if asked is None:
-            is_lacking = not is_allowed
-        else:
-            is_lacking = is_allowed and alias in asked and not has_tables(alias)
-        if is_lacking:
-            yield Warning(
-                f"The database {alias!r} has covered rows, and no table of the audit log. Entries "
-                f"about them go to {router.db_for_write(log)!r}. The two commit apart, so that "
-                f"one can be kept without the other.",
-                hint=f"Let routers allow the log there, and run: migrate --database {alias}",
-                id="signal_kit.W006",
-            )
+    receivers = list(receivers)
+    yield from find_misplaced(receivers, asked)
+    if asked is None:
+        yield from find_doubles(log for log in receivers if isinstance(log, AuditLog))
 
 
 def check_hooks() -> Iterator[Warning]:

@@ -12,6 +12,7 @@ from django.core.exceptions import (
     ImproperlyConfigured,
     ValidationError,
 )
+from django.db import DatabaseError
 
 
 class Misconfigured(ImproperlyConfigured):
@@ -29,6 +30,20 @@ class Misconfigured(ImproperlyConfigured):
 
     def as_check(self) -> CheckMessage:
         return Error(self.msg, hint=self.hint, id=self.id)
+
+
+class LogTableMissingError(DatabaseError):
+    """An entry cannot be written, because the table of the audit log is not there. Raised to
+    whoever writes the row, in the place of what the database says."""
+
+    def __init__(self, using: str, table: str) -> None:
+        self.using = using
+        self.table = table
+        super().__init__(f"{say_missing(using, table)} Run: migrate --database {using}")
+
+
+def say_missing(using: str, table: str) -> str:
+    return f"The database {using!r} has no table {table!r} for the audit log."
 
 
 class InvalidRowsError(ValidationError):
@@ -71,3 +86,12 @@ def did_you_mean(word: object, known: Iterable[str], otherwise: str = "") -> str
     if near:
         return f"Did you mean {near[0]!r}?"
     return otherwise or (f"Choose from {', '.join(map(repr, choices))}." if choices else "")
+
+
+def join(words: Iterable[str], link: str = "and", most: int | None = None) -> str:
+    """``"a, b and c"``; of more than ``most`` the first, and how many more there are."""
+    found = list(words)
+    if most is not None and len(found) > most:
+        found[most:], link = [f"{len(found) - most} more"], "and"
+    *others, last = found
+    return f"{', '.join(others)} {link} {last}" if others else last

@@ -107,7 +107,10 @@ def get_missing(loss: str) -> list[CheckMessage]:
     return [
         Warning(
             f"{loss}, because RequestContextMiddleware is not in MIDDLEWARE.",
-            hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE.",
+            hint=(
+                f"Add {MIDDLEWARE!r} to MIDDLEWARE. A project without requests adds "
+                f"'signal_kit.W004' to SILENCED_SYSTEM_CHECKS."
+            ),
             id="signal_kit.W004",
         )
     ]

@@ -235,6 +235,34 @@ def test_a_mistake_of_register_stops_the_start(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("signal_kit", [{}, {"RECEIVERS": []}])
+def test_the_app_of_the_log_without_the_kit_stops_the_start(
+    tmp_path: Path, signal_kit: dict[str, Any]
+) -> None:
+    apps = ["django.contrib.auth", "django.contrib.contenttypes", "shop", f"{KIT}.audit"]
+    last = Project(tmp_path, SHOP, apps, **signal_kit).fail()
+    assert last == (
+        "django_signal_kit.exceptions.Misconfigured: INSTALLED_APPS has 'django_signal_kit.audit' "
+        "and not 'django_signal_kit', so no receiver is wired and nothing is recorded. Add "
+        "'django_signal_kit' to INSTALLED_APPS. (signal_kit.E051)"
+    )
+
+
+@pytest.mark.parametrize("kit", [KIT, f"{KIT}.apps.SimpleSignalKitConfig"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_wherever_the_kit_stands_it_is_there(tmp_path: Path, kit: str, is_first: bool) -> None:
+    both = [kit, f"{KIT}.audit"] if is_first else [f"{KIT}.audit", kit]
+    apps = ["django.contrib.auth", "django.contrib.contenttypes", "shop", *both]
+    assert Project(tmp_path, SHOP, apps).run("print('started')") == "started\n"
+
+
+def test_a_test_may_take_the_kit_away_and_leave_the_log() -> None:
+    with modify_settings(INSTALLED_APPS={"remove": KIT}):
+        assert not apps.is_installed(KIT)
+        assert apps.is_installed(f"{KIT}.audit")
+    assert apps.is_installed(KIT)
+
+
 def test_a_start_is_clean_when_warnings_are_errors(tmp_path: Path) -> None:
     project = Project(
         tmp_path,
@@ -253,6 +281,8 @@ SIGNAL_KIT["RECEIVERS"] = [
 ] + ["django_signal_kit.receivers.WelcomeEmail"]
 SIGNAL_KIT["RECEIVERS"][1]["OPTIONS"]["keys"] = ["product:{pk}"]
 SILENCED_SYSTEM_CHECKS = ["signal_kit.W001"]
+MIDDLEWARE = ["django_signal_kit.middleware.RequestContextMiddleware"]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 """,
     )
     result = project.start(

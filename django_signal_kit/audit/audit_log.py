@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+from django.core.checks import CheckMessage
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.changes import Changes, compare, tell_links
@@ -14,6 +15,7 @@ from django_signal_kit.audit.recording import Recorder, is_told_by_child
 from django_signal_kit.conf import conf
 from django_signal_kit.current import get_context
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.asked import ask_new_row, ask_old_row
 from django_signal_kit.rows.canonical import Column
@@ -32,6 +34,7 @@ from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.rows.written import as_written, is_noted
 from django_signal_kit.units.unit import FlushOn, get_unit
 from django_signal_kit.wiring.catalog import BULK_SIGNALS
+from django_signal_kit.wiring.idle import overrides
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import bulk
@@ -278,6 +281,11 @@ class AuditLog(ModelReceiver):
                         f"covers has such a field.",
                         did_you_mean(name, known),
                     )
+
+    def get_warnings(self) -> list[CheckMessage]:
+        if overrides(self, AuditLog, ["get_actor"]):
+            return []
+        return get_missing(f"{self.name} does not know who makes a request")
 
     def get_old_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
         return self.list_fields(model) if self.old_values == "database" else ()

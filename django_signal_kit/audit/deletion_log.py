@@ -6,12 +6,14 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from django.core.checks import CheckMessage, Warning
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.entries import get_known, get_user_key
 from django_signal_kit.audit.recording import Recorder, is_told_by_child
 from django_signal_kit.current import get_context, get_scope
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.secrets import is_session_model
 from django_signal_kit.rows.snapshots import has_no_row
@@ -19,6 +21,7 @@ from django_signal_kit.rows.values import bounded, say, to_json
 from django_signal_kit.rows.written import as_written
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
+from django_signal_kit.wiring.idle import overrides
 from django_signal_kit.wiring.senders import Coverage
 
 Line = dict[str, Any]
@@ -147,6 +150,21 @@ class DeletionLog(ModelReceiver):
                     f"such a column.",
                     did_you_mean(name, known),
                 )
+
+    def get_warnings(self) -> list[CheckMessage]:
+        found: list[CheckMessage] = []
+        if not overrides(self, DeletionLog, ["get_actor"]):
+            found += get_missing(f"{self.name} does not know who makes a request")
+        if not logging.getLogger(self.logger).isEnabledFor(self._level):
+            found.append(
+                Warning(
+                    f"{self.name} writes no line: the logger {self.logger!r} is not enabled for "
+                    f"{self.level}.",
+                    hint=f"Give it a handler and the level {self.level!r} in LOGGING.",
+                    id="signal_kit.W013",
+                )
+            )
+        return found
 
     @property
     def _level(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,12 +18,12 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.utils import timezone
 
-from django_signal_kit.exceptions import Misconfigured
+from django_signal_kit.exceptions import LogTableMissingError, Misconfigured
 from django_signal_kit.rows.inserting import insert
 from django_signal_kit.rows.values import say
 from django_signal_kit.signals import audit_entries_created
@@ -186,6 +186,36 @@ def has_tables(using: str) -> bool:
     return names.issubset(introspection.table_names())
 
 
+def list_missing_tables(using: str, models: Iterable[type[Model]]) -> list[str]:
+    """Those tables of ``models`` that are not in this database. Asks it."""
+    connection = connections[using]
+    names = connection.introspection.table_names()
+    return [
+        table
+        for model in models
+        if connection.introspection.identifier_converter(table := model._meta.db_table)
+        not in names
+        # One in a schema of its own is not in that list.
+        and not _can_be_read(table, connection)
+    ]
+
+
+def _can_be_read(table: str, connection: BaseDatabaseWrapper) -> bool:
+    try:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {connection.ops.quote_name(table)} WHERE 1 = 0")
+    except DatabaseError:
+        return False
+    return True
+
+
+def _is_missing(error: DatabaseError) -> bool:
+    """Does the database say that there is no such table?"""
+    cause = error.__cause__
+    code = getattr(cause, "sqlstate", getattr(cause, "pgcode", None))
+    return code == "42P01" or error.args[:1] == (1146,) or "no such table" in str(error)
+
+
 class Log:
     """The table of the log, in whichever database it is for the rows."""
 
@@ -223,6 +253,14 @@ class Log:
             self._write(some, alias, may_commit=False)
 
     def _write(self, entries: Sequence[Entry], alias: str, *, may_commit: bool) -> None:
+        try:
+            self._insert(entries, alias, may_commit=may_commit)
+        except DatabaseError as error:
+            if _is_missing(error):
+                raise LogTableMissingError(alias, self.model._meta.db_table) from error
+            raise
+
+    def _insert(self, entries: Sequence[Entry], alias: str, *, may_commit: bool) -> None:
         if self._is_plain and not audit_entries_created.has_listeners(self.model):
             connection = connections[alias]
             parts = list(_split(entries))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from django.contrib.auth import BACKEND_SESSION_KEY, get_user_model
+from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.db import router
 from django.db.models import Model
@@ -21,11 +22,13 @@ from django_signal_kit.audit.entries import (
 )
 from django_signal_kit.audit.recording import Recorder
 from django_signal_kit.current import context, get_context, get_scope
-from django_signal_kit.middleware import get_request_context
+from django_signal_kit.middleware import get_missing, get_request_context
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.rows.secrets import is_secret
 from django_signal_kit.rows.values import redact_with_hash, say
 from django_signal_kit.units.unit import FlushOn
+from django_signal_kit.wiring import catalog
+from django_signal_kit.wiring.idle import check_idle
 
 logger = logging.getLogger("django_signal_kit.logins")
 
@@ -146,8 +149,30 @@ class LoginLog(Receiver):
         return {name: method for name, method in methods.items() if name not in silent}
 
     def check(self) -> None:
+        # Whatever a subclass overrides, it is told of these alone and of signals of its own.
+        is_set = bool(self.actions or self.get_methods(catalog.get_paths()))
+        check_idle(self, LoginLog, ["actions"], is_set=is_set)
         if has_log():
             check_entry_model()
+
+    def get_warnings(self) -> list[CheckMessage]:
+        if self._recorder is not None:
+            return get_missing(f"{self.name} does not know which entries are of one request")
+        told = [action for action in ("login", "logout") if action in self.actions]
+        if not told or logger.isEnabledFor(logging.INFO):
+            return []
+        # Without the log the lines are all there is.
+        return [
+            Warning(
+                f"{self.name} tells nobody of a {' or a '.join(told)}: the logger {logger.name!r} "
+                f"is not enabled for INFO, and there is no audit log.",
+                hint=(
+                    "Give it a handler and the level 'INFO' in LOGGING, or add "
+                    "'django_signal_kit.audit' to INSTALLED_APPS."
+                ),
+                id="signal_kit.W013",
+            )
+        ]
 
     def _keep(self, username: str, user: Any) -> str:
         if not username or self.usernames == "none":

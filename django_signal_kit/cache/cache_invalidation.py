@@ -25,6 +25,7 @@ from django_signal_kit.rows.many_to_many import get_reverse_many_to_many
 from django_signal_kit.rows.snapshots import get_new_row, get_old_row
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
+from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes.calls import read_call
@@ -215,6 +216,8 @@ class CacheInvalidation(ModelReceiver):
             for name in self.fields:
                 if name not in known:
                     raise self._wrong_name(name, model, "field", known)
+        check_idle(self, CacheInvalidation, ["keys", "fragments"], ["get_keys"])
+        check_idle(self, CacheInvalidation, ["caches"], ["invalidate"])
 
     def get_warnings(self) -> list[CheckMessage]:
         return [

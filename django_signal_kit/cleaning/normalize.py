@@ -14,6 +14,7 @@ from django_signal_kit.cleaning.cleaners import CLEANERS, Cleaner, empty_to_none
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.units.failures import report_failure
+from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.senders import Coverage
 
 
@@ -93,6 +94,8 @@ class Normalize(ModelReceiver):
         return None if found else f"none of the fields {', '.join(map(repr, self.fields))}"
 
     def check(self) -> None:
+        is_set = any(self.fields.values())
+        check_idle(self, Normalize, ["fields"], ["get_cleaners"], is_set=is_set)
         models = Coverage(self).get_models()
         # A pattern covers no model if none has such a field.
         known = {

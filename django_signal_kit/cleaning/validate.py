@@ -13,6 +13,7 @@ from django_signal_kit.cleaning import validity as validation
 from django_signal_kit.exceptions import InvalidRowsError, Misconfigured
 from django_signal_kit.options import check_names
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.senders import Coverage
 
 Validator: TypeAlias = Callable[[Any], object]
@@ -105,6 +106,8 @@ class Validate(ModelReceiver):
             raise ValidationError(errors)
 
     def check(self) -> None:
+        options, hooks = ["full_clean", "validators"], ["get_validators", "clean"]
+        check_idle(self, Validate, options, hooks)
         models = Coverage(self).get_models()
         known = {field.name for model in models for field in model._meta.fields}
         for option in ("validators", "exclude_fields") if models else ():

@@ -14,6 +14,7 @@ from django_signal_kit.databases.actor import ActorSession
 from django_signal_kit.databases.statements import Statement
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.registry import registry
 
 VENDORS = ("sqlite", "postgresql", "mysql")
@@ -103,6 +104,8 @@ class ConnectionSetup(Receiver):
                 f"The option 'actor_variable' of {self.name} is {self.actor_variable!r}.",
                 "Give two names with a dot between them, such as 'app.actor'.",
             )
+        options = (*VENDORS, "sql", "actor_variable")
+        check_idle(self, ConnectionSetup, options, ["get_statements"])
 
     def _check_aliases(self, option: str, aliases: Sequence[str] | Mapping[str, Any]) -> None:
         for alias in aliases:

@@ -15,6 +15,11 @@ from django_signal_kit.databases.attempts import Run
 from django_signal_kit.databases.objects import SQLObject, SQLObjects, get_sql_objects
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.wiring.idle import check_idle
+
+# The options that say what there is to do, and the hooks in which a subclass may say it.
+_ACTIONS = ("ensure", "groups", "sites", "sql", "consistency_before", "consistency")
+_HOOKS = ("get_rows", "get_groups", "get_sql_objects", "before_migrate", "after_migrate")
 
 
 class MigrationActions(Receiver):
@@ -102,6 +107,10 @@ class MigrationActions(Receiver):
         validation.check_objects(self.name, self.sql)
         for option in ("consistency_before", "consistency"):
             validation.check_consistency(self.name, option, getattr(self, option))
+        # An empty list that is given drops what was in it before.
+        is_set = "sql" in vars(self) or any(getattr(self, name) for name in _ACTIONS)
+        check_idle(self, MigrationActions, _ACTIONS, _HOOKS, is_set=is_set)
+        check_idle(self, MigrationActions, ["databases"], ["should_act"])
 
     def _ensure(self, run: Run) -> None:
         for entry in self.get_rows(run.using):

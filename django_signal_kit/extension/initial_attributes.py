@@ -10,6 +10,7 @@ from django.db.models import Model
 
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.senders import Coverage
 
 _MUTABLE = (list, dict, set, bytearray)
@@ -42,6 +43,7 @@ class InitialAttributes(ModelReceiver):
                 values[name] = value() if is_made else value
 
     def check(self) -> None:
+        check_idle(self, InitialAttributes, ["attributes"], ["get_attributes"])
         for model in Coverage(self).get_models():
             self._get_plan(model)
 

@@ -9,6 +9,7 @@ from django.db.models import Field, Manager, Model
 
 from django_signal_kit.extension import extending
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.senders import Coverage
 
 
@@ -58,6 +59,8 @@ class ModelExtension(ModelReceiver):
             extending.add_attributes(model, self.get_attributes(model), self._owner, is_late=True)
 
     def check(self) -> None:
+        options = ["fields", "managers", "attributes"]
+        check_idle(self, ModelExtension, options, [f"get_{option}" for option in options])
         specs = self.get_models()
         for model in self._get_covered():
             extending.check(

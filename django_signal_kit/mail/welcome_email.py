@@ -14,9 +14,11 @@ from django.utils import translation
 
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.mail.rendering import render_html, render_subject, render_text
+from django_signal_kit.mail.templates import check_templates
 from django_signal_kit.receiver import ModelReceiver, ModelSpec
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.wiring import catalog
+from django_signal_kit.wiring.idle import overrides
 
 
 class WelcomeEmail(ModelReceiver):
@@ -114,6 +116,21 @@ class WelcomeEmail(ModelReceiver):
                 f"a user.",
                 did_you_mean(self.signal, [*names, "post_save"]),
             )
+        check_templates(self.name, self._get_templates())
+
+    def _get_templates(self) -> dict[str, str]:
+        """Option -> name of the template, of those of which mails are made. What a class makes of
+        a mail by itself is not known: then of those that it has chosen."""
+        options = ["subject_template", "text_template"] + ["html_template"] * bool(
+            self.html_template
+        )
+        is_own = overrides(self, WelcomeEmail, ("get_message", "welcome", "flush"))
+        names = {option: getattr(self, option) for option in options}
+        return {
+            option: name
+            for option, name in names.items()
+            if not is_own or name != getattr(WelcomeEmail, option)
+        }
 
     def _send(self, user: Any) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import QuerySet
 
+from django_signal_kit.exceptions import LogTableMissingError
 from django_signal_kit.management.arguments import add_using, positive
 from django_signal_kit.management.progress import Progress
 
@@ -54,6 +55,8 @@ class ResumableCommand(BaseCommand):
         try:
             with Progress(self.stderr, quiet=not verbosity) as progress:
                 yield progress
+        except LogTableMissingError as error:
+            raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError(
                 f"Interrupted. What is told above {self.kept}; run it again for the rest.",

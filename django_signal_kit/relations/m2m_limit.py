@@ -17,6 +17,7 @@ from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.relations.pointers import in_parts
 from django_signal_kit.relations.sides import Side, get_side, lacks_relation
 from django_signal_kit.units.unit import FlushOn
+from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes.calls import read_call
 from django_signal_kit.writes.links import LinkChange
@@ -141,6 +142,10 @@ class M2MLimit(ModelReceiver):
                 f"The option 'relation' of {self.name} is empty.",
                 "Name the many-to-many relation that is limited.",
             )
+        options = ["maximum", "minimum", "allowed"]
+        is_set = self.maximum is not None or self.minimum is not None or bool(self.allowed)
+        hooks = [f"get_{option}" for option in options]
+        check_idle(self, M2MLimit, options, hooks, is_set=is_set)
         for option in ("minimum", "maximum"):
             value = getattr(self, option)
             if value is not None and value < 0:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage, Info, Warning
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage, mail_admins
 from django.core.validators import validate_email
@@ -35,8 +35,12 @@ from django_signal_kit.requests.webhook import find_problem, post_json
 from django_signal_kit.requests.windows import Admission, SharedWindows, Windows
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import FlushOn
+from django_signal_kit.wiring.idle import check_idle, overrides
 
 logger = logging.getLogger("django_signal_kit.alerts")
+
+# The methods by which a subclass says whether to tell of an exception.
+_DECIDING = ("should_alert", "got_request_exception")
 
 _alerting: ContextVar[bool] = ContextVar("signal_kit_alerting", default=False)
 
@@ -210,17 +214,27 @@ class ExceptionAlert(Receiver):
                 f"The option 'cache' of {self.name} is {self.cache!r}, which is not in CACHES.",
                 did_you_mean(self.cache, settings.CACHES),
             )
+        check_idle(self, ExceptionAlert, ["channels"], ["flush"])
 
     def get_warnings(self) -> list[CheckMessage]:
-        if "mail" not in self.channels or self.to or settings.ADMINS:
-            return []
-        return [
-            Warning(
-                f"{self.name} sends mail to nobody: ADMINS and its option 'to' are empty.",
-                hint="Set one of them, or leave \"mail\" out of 'channels'.",
-                id="signal_kit.W005",
+        found: list[CheckMessage] = []
+        if "mail" in self.channels and not self.to and not settings.ADMINS:
+            found.append(
+                Warning(
+                    f"{self.name} sends mail to nobody: ADMINS and its option 'to' are empty.",
+                    hint="Set one of them, or leave \"mail\" out of 'channels'.",
+                    id="signal_kit.W005",
+                )
             )
-        ]
+        if settings.DEBUG and not overrides(self, ExceptionAlert, _DECIDING):
+            found.append(
+                Info(
+                    f"{self.name} tells nobody of an exception, because DEBUG is True.",
+                    hint="To be told while you develop, override should_alert().",
+                    id="signal_kit.I001",
+                )
+            )
+        return found
 
     def _check_webhook(self) -> None:
         if "webhook" not in self.channels and not self.webhook_url:

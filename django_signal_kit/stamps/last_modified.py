@@ -6,13 +6,17 @@ import datetime
 from collections.abc import MutableSet, Sequence
 from typing import Any
 
+from django.core.checks import CheckMessage
 from django.core.exceptions import FieldDoesNotExist
 from django.db import router
 from django.db.models import DateField, DateTimeField, Model
 from django.utils import timezone
 
 from django_signal_kit.current import get_context
+from django_signal_kit.exceptions import join
+from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.wiring.idle import overrides
 
 
 class LastModified(ModelReceiver):
@@ -126,6 +130,15 @@ class LastModified(ModelReceiver):
             if name in dates and not isinstance(field, DateField):
                 return f"no date or datetime field {name!r}"
         return None
+
+    def get_warnings(self) -> list[CheckMessage]:
+        names = [name for name in (self.by_field, self.created_by_field) if name]
+        if not names or overrides(self, LastModified, ["get_editor"]):
+            return []
+        return get_missing(
+            f"{self.name} does not know who makes a request, and leaves "
+            f"{join(map(repr, names))} as {'it is' if len(names) == 1 else 'they are'}"
+        )
 
     def get_stamp_fields(self, model: type[Model]) -> list[str]:
         names = (self.field, self.by_field, self.created_field, self.created_by_field)

@@ -19,13 +19,14 @@ _OWN_MARK = "signal_kit_own"
 class Coverage:
     """Which models a receiver covers: those there are, and those still to come."""
 
-    def __init__(self, receiver: ModelReceiver) -> None:
-        """Raises Misconfigured if a spec names no model, or one that lacks what is needed."""
+    def __init__(self, receiver: ModelReceiver, specs: Sequence[ModelSpec] | None = None) -> None:
+        """By ``specs``; by default all that the receiver has. Raises Misconfigured if a spec names
+        no model, or one that lacks what is needed."""
         self.receiver = receiver
         self.bases: list[type] = []
         self.labels: set[str] = set()
         self.all = False
-        for spec in receiver.get_models():
+        for spec in receiver.get_models() if specs is None else specs:
             self._include(spec)
         self.excluded = _Patterns(receiver, receiver.exclude)
         self._left_out: dict[type[Model], bool] = {}
@@ -46,10 +47,9 @@ class Coverage:
                 )
 
     def __contains__(self, model: type[Model]) -> bool:
-        meta = model._meta
-        if meta.abstract or meta.auto_created or meta.swapped or hasattr(model, _OWN_MARK):
+        if not can_be_covered(model):
             return False
-        is_matched = self.all or meta.app_label in self.labels
+        is_matched = self.all or model._meta.app_label in self.labels
         return (
             (
                 (is_matched and not self._leaves_out(model))
@@ -57,6 +57,14 @@ class Coverage:
             )
             and not self.excluded.match(model)
             and not self.receiver.lacks(model)
+        )
+
+    def means(self, model: type[Model]) -> bool:
+        """Is ``model`` meant by a spec, though it may not be covered?"""
+        return can_be_covered(model) and (
+            self.all
+            or model._meta.app_label in self.labels
+            or any(issubclass(model, base) for base in self.bases)
         )
 
     def _leaves_out(self, model: type[Model]) -> bool:
@@ -85,6 +93,12 @@ class _Patterns:
 
     def match(self, model: type[Model]) -> bool:
         return any(test(model) for test in self.tests)
+
+
+def can_be_covered(model: type[Model]) -> bool:
+    """Not what Django makes by itself, what another model stands in for, and the kit's own."""
+    meta = model._meta
+    return not (meta.abstract or meta.auto_created or meta.swapped or hasattr(model, _OWN_MARK))
 
 
 def _is_concrete(cls: type) -> bool:

@@ -252,6 +252,9 @@ LOGGING = {
     "loggers": {"django_signal_kit.deletions": {"handlers": ["deletions"], "level": "INFO"}},
 }
 
+# The shop shows its errors, since DEBUG is True, so nobody has to be told of them.
+SILENCED_SYSTEM_CHECKS = ["signal_kit.I001"]
+
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},

@@ -15,6 +15,7 @@ from django.db.models.signals import post_delete
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import batch, context, muted
+from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.receivers import DeletionLog
 from django_signal_kit.signals import receiver_failed
 from tests.apps.rarities.models import OrderLine, Speechless
@@ -390,6 +391,27 @@ def test_below_the_level_of_the_logger_nothing_is_even_collected(wire: Any, kept
     wire((Careful, {**TAGS, "level": "DEBUG"}))
     TagFactory().delete()
     assert kept.records == []
+
+
+def test_a_logger_that_takes_no_such_line_is_told(wire: Any, kept: Kept) -> None:
+    def get_warnings(**options: Any) -> list[tuple[Any, ...]]:
+        wire((DeletionLog, {**TAGS, **options}))
+        return [(message.id, message.msg, message.hint) for message in check_signal_kit()]
+
+    assert get_warnings() == get_warnings(level="ERROR") == []
+    assert get_warnings(level="DEBUG") == [
+        (
+            "signal_kit.W013",
+            "DeletionLog writes no line: the logger 'django_signal_kit.deletions' is not enabled "
+            "for DEBUG.",
+            "Give it a handler and the level 'DEBUG' in LOGGING.",
+        )
+    ]
+    [(_, message, hint)] = get_warnings(logger="shop.deletions", level=15)
+    assert message == (
+        "DeletionLog writes no line: the logger 'shop.deletions' is not enabled for 15."
+    )
+    assert hint == "Give it a handler and the level 15 in LOGGING."
 
 
 def test_another_logger(wire: Any, kept: Kept) -> None:

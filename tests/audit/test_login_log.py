@@ -42,6 +42,7 @@ from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.reverting import RevertError
 from django_signal_kit.receivers import AuditLog, LoginLog
 from django_signal_kit.signals import audit_entries_created, receiver_failed
+from django_signal_kit.wiring.registry import registry
 from tests.audit.browsing import get_list, get_page, get_text, log_in
 from tests.conftest import run_async
 from tests.factories import UserFactory
@@ -756,6 +757,37 @@ def test_without_the_audit_app_lines_are_all(
         assert [query["sql"].split()[0] for query in queries] == ["UPDATE"]
         wire()
     assert get_entries() == []
+
+
+def test_without_the_audit_app_a_logger_that_takes_no_line_is_told(
+    wire: Any, caplog: Any, settings: Any
+) -> None:
+    def get_warnings(**options: Any) -> list[tuple[Any, ...]]:
+        wire((LoginLog, options))
+        [receiver] = registry.receivers
+        return [(message.id, message.msg) for message in receiver.get_warnings()]
+
+    settings.MIDDLEWARE = []
+    with caplog.at_level(logging.WARNING, LOGGER):
+        assert [id for id, _ in get_warnings()] == ["signal_kit.W004"]
+    rest = [name for name in settings.INSTALLED_APPS if name != "django_signal_kit.audit"]
+    with override_settings(INSTALLED_APPS=rest):
+        with caplog.at_level(logging.INFO, LOGGER):
+            assert get_warnings() == []
+        with caplog.at_level(logging.WARNING, LOGGER):
+            assert get_warnings() == [
+                (
+                    "signal_kit.W013",
+                    "LoginLog tells nobody of a login or a logout: the logger "
+                    "'django_signal_kit.logins' is not enabled for INFO, and there is no audit "
+                    "log.",
+                )
+            ]
+            assert get_warnings(actions=["logout"])[0][1].startswith(
+                "LoginLog tells nobody of a logout: "
+            )
+            assert get_warnings(actions=["login_failed"]) == []
+        wire()
 
 
 def test_a_log_model_that_is_not_there_stops_the_start(wire: Any, settings: Any) -> None:

@@ -769,7 +769,7 @@ def test_bad_options_are_told(wire: Any, options: Any, id: str, told: str) -> No
 
 
 def test_it_hears_new_connections_and_nothing_else(wire: Any) -> None:
-    wire((ConnectionSetup, {}))
+    wire((ConnectionSetup, {"sqlite": {"foreign_keys": True}}))
     assert [known.signal_name for known in registry.connections] == ["connection_created"]
     connection.ensure_connection()
     assert not [

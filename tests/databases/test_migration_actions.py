@@ -469,7 +469,7 @@ def test_what_the_kit_did_not_make_is_neither_dropped_nor_replaced(wire: Any) ->
     wire((MigrationActions, {"sql": [VIEW]}))
     with pytest.raises(CommandError, match="Making the SQL object 'tag_names' failed"):
         migrated()
-    wire((MigrationActions, {}))
+    wire((MigrationActions, {"sql": []}))
     migrated()
     assert read("SELECT name FROM tag_names") == ["mine"]
 
@@ -480,7 +480,7 @@ def test_two_of_them_keep_to_their_own(wire: Any) -> None:
     second = {"RECEIVER": path, "NAME": "Second", "OPTIONS": {"sql": [ON_TOP]}}
     wire(first, second)
     migrated()
-    wire(first, {**second, "OPTIONS": {}})
+    wire(first, {**second, "OPTIONS": {"sql": []}})
     migrated()
     assert get_memory_names() == ["tag_names"]
 

@@ -20,7 +20,7 @@ from aiosmtpd.controller import Controller
 from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.core.cache import caches
-from django.core.checks import CheckMessage
+from django.core.checks import WARNING, CheckMessage
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
@@ -887,3 +887,21 @@ def test_processes_that_share_a_cache_try_again_together(wire: Any, settings: An
     for _ in range(3):
         get()
     assert len(mail.outbox) == 1
+
+
+class EvenThen(ExceptionAlert):
+    def should_alert(self, exception: BaseException, request: Any) -> bool:
+        return True
+
+
+def test_that_nobody_is_told_while_debugging_is_said(wire: Any, settings: Any) -> None:
+    def get_messages(cls: type = ExceptionAlert) -> list[CheckMessage]:
+        return list(wire((cls, {"to": OPS})).get_warnings())
+
+    assert get_messages() == []
+    settings.DEBUG = True
+    [message] = get_messages()
+    assert (message.id, message.is_serious(level=WARNING)) == ("signal_kit.I001", False)
+    assert message.msg == ("ExceptionAlert tells nobody of an exception, because DEBUG is True.")
+    assert message.hint == "To be told while you develop, override should_alert()."
+    assert get_messages(EvenThen) == []

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from django_signal_kit.audit.management.base import check_log
 from django_signal_kit.audit.upkeep.backfill import Backfill, get_backfills
 from django_signal_kit.management.arguments import label, typed
 from django_signal_kit.management.resumable import ResumableCommand
@@ -40,6 +41,8 @@ class Command(ResumableCommand):
             raise CommandError(error.args[0]) from error
         if not backfills:
             raise CommandError("No AuditLog covers any model. See SIGNAL_KIT['RECEIVERS'].")
+        for alias in sorted({backfill.entries.db for backfill in backfills}):
+            check_log(alias)
         for backfill in backfills:
             self.run(backfill, options["verbosity"])
 

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 from django.db.models import QuerySet
 
-from django_signal_kit.audit.entries import get_entry_model
+from django_signal_kit.audit.management.base import check_log, find_entry_model
 from django_signal_kit.audit.upkeep.exporting import filter_entries, get_lines
 from django_signal_kit.audit.upkeep.outputs import open_whole
 from django_signal_kit.management.arguments import add_models, add_using, moment, typed
@@ -47,9 +47,10 @@ class Command(BaseCommand):
         options = typed(self, options)
         if options["object"] is not None and len(options["model"]) != 1:
             raise CommandError("--object needs one --model: keys are those of a model.")
+        using = check_log(options["using"] or router.db_for_read(find_entry_model()))
         try:
             entries = filter_entries(
-                options["using"] or router.db_for_read(get_entry_model()),
+                using,
                 since=options["since"],
                 until=options["until"],
                 models=options["model"],

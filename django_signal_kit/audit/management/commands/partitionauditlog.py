@@ -8,6 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from django_signal_kit.audit.management.base import check_tables, find_entry_model
+from django_signal_kit.audit.models import AuditSeal
 from django_signal_kit.audit.upkeep.partitions import Partitions
 from django_signal_kit.audit.upkeep.table import PartitionError
 from django_signal_kit.management.arguments import add_using, duration, positive, typed
@@ -33,10 +35,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         options = typed(self, options)
+        model = find_entry_model()
         now, older_than = datetime.now(UTC), options["drop_older_than"]
         done = []
         try:
             partitions = Partitions(options["using"])
+            check_tables(partitions.using, model, AuditSeal)
             with partitions.alone():
                 if not partitions.is_partitioned():
                     partitions.convert(now)

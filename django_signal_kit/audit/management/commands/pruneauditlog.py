@@ -8,6 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from django_signal_kit.audit.management.base import check_log
+from django_signal_kit.audit.models import AuditSeal
 from django_signal_kit.audit.upkeep.pruning import Pruning
 from django_signal_kit.conf import conf
 from django_signal_kit.durations import Duration
@@ -37,11 +39,13 @@ class Command(ResumableCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         options = typed(self, options)
+        durations = get_durations(options["older_than"])
+        using = check_log(options["using"], AuditSeal)
         try:
             pruning = Pruning(
-                get_durations(options["older_than"]),
+                durations,
                 models=options["model"],
-                using=options["using"],
+                using=using,
                 chunk=options["chunk"],
                 dry_run=options["dry_run"],
             )
