@@ -216,7 +216,8 @@ class CacheInvalidation(ModelReceiver):
             for name in self.fields:
                 if name not in known:
                     raise self._wrong_name(name, model, "field", known)
-        check_idle(self, CacheInvalidation, ["keys", "fragments"], ["get_keys"])
+        options = ["keys", "tags", "fragments", "related"]
+        check_idle(self, CacheInvalidation, options, ["get_keys", "get_tags"])
         check_idle(self, CacheInvalidation, ["caches"], ["invalidate"])
 
     def get_warnings(self) -> list[CheckMessage]:

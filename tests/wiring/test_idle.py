@@ -32,8 +32,9 @@ IDLE: list[tuple[type, dict[str, Any], str]] = [
     (
         CacheInvalidation,
         TAGS,
-        "CacheInvalidation can do nothing with keys=() and fragments={}. Set the option 'keys' or "
-        "'fragments', or override get_keys(). (signal_kit.E050)",
+        "CacheInvalidation can do nothing with keys=(), tags=(), fragments={} and related=(). Set "
+        "the option 'keys', 'tags', 'fragments' or 'related', or override get_keys() or "
+        "get_tags(). (signal_kit.E050)",
     ),
     (
         CacheInvalidation,
