@@ -90,9 +90,9 @@ LOGGERS = {
 }
 
 CHECKS = {
-    *(f"E{number:03}" for number in range(1, 43)),
-    *(f"W{number:03}" for number in range(1, 8)),
-    "W025",
+    *(f"E{number:03}" for number in (*range(1, 43), 50, 51, 52)),
+    *(f"W{number:03}" for number in (*range(1, 8), 11, 12, 13, 14, 25)),
+    "I001",
 }
 
 TEMPLATES = {
@@ -153,7 +153,7 @@ def test_the_loggers_are_these() -> None:
 
 def test_the_checks_are_these() -> None:
     page = (Path(__file__).parents[1] / "docs" / "reference" / "checks.md").read_text("utf-8")
-    assert set(re.findall(r"^## signal_kit\.([EW]\d{3})$", page, re.MULTILINE)) == CHECKS
+    assert set(re.findall(r"^## signal_kit\.([EWI]\d{3})$", page, re.MULTILINE)) == CHECKS
 
 
 def test_the_templates_that_a_project_may_override_are_these() -> None:

@@ -25,14 +25,23 @@ django.setup()
 setup_test_environment()
 """
 
-# An entry that a page shows takes the place of the one for the same class.
+# An entry that a page shows takes the place of the one for the same class, or for the ready-made
+# one that its class changes.
 _REPLACE = """
-_ENTRY = {entry!r}
+_ENTRY, _PLACES = {entry!r}, {places!r}
 SIGNAL_KIT["RECEIVERS"] = [
     entry
     for entry in SIGNAL_KIT["RECEIVERS"]
-    if (entry if isinstance(entry, str) else entry["RECEIVER"]) != _ENTRY["RECEIVER"]
+    if (entry if isinstance(entry, str) else entry["RECEIVER"]) not in _PLACES
 ] + [_ENTRY]
+"""
+
+# The paths by which settings name a class and those that it changes.
+_PLACES = """
+from django.utils.module_loading import import_string
+print({path!r})
+for base in import_string({path!r}).__mro__[1:]:
+    print(f"django_signal_kit.receivers.{{base.__name__}}")
 """
 
 
@@ -97,7 +106,9 @@ class Project:
             self.append("mysite/settings.py", block.code)
             return None
         if block.entry is not None:
-            self.append("mysite/settings.py", _REPLACE.format(entry=block.entry))
+            places = self.execute(_PLACES.format(path=block.entry["RECEIVER"])).split()
+            settings = _REPLACE.format(entry=block.entry, places=places)
+            self.append("mysite/settings.py", settings)
             self.manage("check", "--fail-level", "WARNING")
             return None
         if block.path is None:

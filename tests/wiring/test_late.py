@@ -465,7 +465,7 @@ def test_a_row_that_a_later_model_points_to_is_no_orphan(wire: Any, make_model: 
 OPTIONS: dict[str, dict[str, Any]] = {
     "AuditLog": {"models": ["__all__"]},
     "CacheInvalidation": {"models": ["testapp.*"], "keys": ["{pk}"]},
-    "ConnectionSetup": {},
+    "ConnectionSetup": {"sqlite": {"foreign_keys": True}},
     "CreateRelated": {"related": "belongings.Profile"},
     "DeletionLog": {"models": ["testapp.*"]},
     "ExceptionAlert": {},
@@ -476,7 +476,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "LoginLog": {},
     "M2MCount": {"models": ["testapp.*"], "relation": "tags", "field": "stock"},
     "M2MLimit": {"models": ["testapp.Product"], "relation": "tags", "maximum": 99},
-    "MigrationActions": {},
+    "MigrationActions": {"sql": []},
     "ModelExtension": {"models": ["testapp.*"], "attributes": {"shouted": "yes"}},
     "Normalize": {"models": ["testapp.*"], "fields": {"name": ["strip"]}},
     "OrphanCleanup": {"models": ["testapp.Category"]},
