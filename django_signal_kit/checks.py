@@ -14,6 +14,7 @@ from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.wiring.configured import load
+from django_signal_kit.wiring.names import list_option_slips
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.wiring.unheard import check_foreign_keys
 from django_signal_kit.writes import bulk, captured, hooks
@@ -28,6 +29,7 @@ def check_signal_kit(
     return [
         *(problem.as_check() for problem in problems),
         *check_coverage(receivers),
+        *check_option_names(loaded),
         *check_retention(),
         *([] if problems else check_log(receivers)),
         *(warning for receiver in loaded for warning in receiver.get_warnings()),
@@ -42,7 +44,7 @@ def check_coverage(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
     for receiver in receivers:
         if not Coverage(receiver).get_models():
             yield Warning(
-                f"{receiver.name} covers no model, so it hears nothing.",
+                f"{receiver} covers no model, so it hears nothing.",
                 hint=(
                     "Set its option 'models'."
                     if not receiver.get_models()
@@ -50,6 +52,19 @@ def check_coverage(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
                 ),
                 id="signal_kit.W001",
             )
+
+
+def check_option_names(receivers: Iterable[Receiver]) -> Iterator[Warning]:
+    """One warning for each attribute of a class that is meant to set an option, and does not."""
+    for path, option in sorted(
+        {found for each in receivers for found in list_option_slips(type(each))}
+    ):
+        yield Warning(
+            f"{path} sets no option that there was: it has become an option of its own, which "
+            f"nobody reads unless the class does.",
+            hint=f"Did you mean {option!r}? Otherwise start its name with an underscore.",
+            id="signal_kit.W008",
+        )
 
 
 def check_log_tables(
