@@ -31,7 +31,7 @@ class Misconfigured(ImproperlyConfigured):
         self.id = f"signal_kit.{id}"
         self.msg = msg
         self.hint = hint
-        super().__init__(f"{msg} {hint} ({self.id})")
+        super().__init__(" ".join(part for part in (msg, hint, f"({self.id})") if part))
 
     def as_check(self) -> CheckMessage:
         return Error(self.msg, hint=self.hint, id=self.id)

@@ -78,12 +78,12 @@ def _check_type(cls: type, name: str, value: object, default: object) -> None:
             raise Misconfigured(
                 "E007",
                 f"{where} has the item {wrong!r}, of type {type(wrong).__name__}.",
-                f"Each item has to be {_describe(get_args(part)[0])}.",
+                f"Each item has to be {describe(get_args(part)[0])}.",
             )
     raise Misconfigured(
         "E007",
         f"{where} is {value!r}, of type {type(value).__name__}.",
-        f"It has to be {_describe(hint)}.{_say_list(value, hint)}",
+        f"It has to be {describe(hint)}.{_say_list(value, hint)}",
     )
 
 
@@ -174,14 +174,15 @@ def _match_items(values: Iterable[object], hint: Any) -> bool:
     return all(_matches(value, item) for value in values)
 
 
-def _describe(hint: Any) -> str:
+def describe(hint: Any) -> str:
+    """What a value of this type is, in words: ``"a list, each item a string"``."""
     origin, args = get_origin(hint) or hint, get_args(hint)
     if hint is Any or hint is object:
         return "anything"
     if origin is Literal:
         return " or ".join(map(repr, args))
     if _is_union(hint):
-        return " or ".join(dict.fromkeys(_describe(part) for part in args))
+        return " or ".join(dict.fromkeys(describe(part) for part in args))
     if hint is None or hint is type(None):
         return "None"
     if origin is type:
@@ -190,7 +191,7 @@ def _describe(hint: Any) -> str:
         if issubclass(origin, Mapping):
             return "a dict"
         if _is_plural(origin):
-            items = _describe(args[0]) if args else "anything"
+            items = describe(args[0]) if args else "anything"
             return "a list" if items == "anything" else f"a list, each item {items}"
     names = {str: "a string", bool: "True or False", int: "a whole number", float: "a number"}
     return names.get(hint, f"a {getattr(hint, '__name__', hint)}")

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage
 from django.db.models import Field, ManyToManyField, Model
 from django.db.models.fields.reverse_related import ManyToManyRel
 
+from django_signal_kit.exceptions import tell_class
 from django_signal_kit.options import check_options
 from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.units import unit
@@ -92,7 +93,7 @@ class Receiver:
         Called before the commit in the same transaction, where an exception rolls the write back,
         or after it, where an exception is logged and sent as ``receiver_failed``. May be async.
         """
-        raise NotImplementedError(f"{type(self).__qualname__} collects, but has no flush().")
+        raise NotImplementedError(f"{tell_class(type(self))} collects, but has no flush().")
 
 
 class ModelReceiver(Receiver):

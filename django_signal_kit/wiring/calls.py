@@ -4,7 +4,7 @@ it overrides: what cannot take that is told at start-up, not by the first write.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from inspect import Parameter
 from types import FunctionType
 from typing import Any
@@ -85,6 +85,22 @@ def check_calls(receiver: Receiver, signal_names: Iterable[str]) -> None:
             ):
                 raise _refuse_async(hook)
             _check_hook(hook, base, is_of_kit=is_of_kit(own.base))
+
+
+def check_init(cls: type[Receiver], options: Collection[str]) -> None:
+    """Raise Misconfigured if a class of the project does not take the options that are set."""
+    if is_of_kit(cls.__init__):
+        return
+    method = _Method(f"{tell_class(cls)}.__init__", cls.__init__)
+    why = method.bind((_SELF,), dict.fromkeys(options))
+    if why is not None:
+        given = ", ".join(options) or "nothing"
+        raise Misconfigured(
+            "E043",
+            f"{method.path}() is called by name, with the options that are set, {given}, and "
+            f"{why}.",
+            "Write def __init__(self, **options), and call super().__init__(**options) in it.",
+        )
 
 
 def _is_plainly_named(method: Any, name: str) -> bool:

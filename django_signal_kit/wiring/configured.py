@@ -17,7 +17,7 @@ from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured, did_you_mean, tell_class
 from django_signal_kit.receiver import MODEL_RECEIVER_NAMES, ModelReceiver, Receiver
 from django_signal_kit.wiring import catalog
-from django_signal_kit.wiring.calls import check_calls
+from django_signal_kit.wiring.calls import check_calls, check_init
 from django_signal_kit.wiring.classes import check_class
 from django_signal_kit.wiring.registry import Declaration, declarations
 from django_signal_kit.wiring.senders import Coverage
@@ -192,6 +192,7 @@ def make_receiver(declaration: Declaration, name: str) -> Receiver:
     cls = declaration.cls
     names = catalog.get_paths()
     check_class(cls, names)
+    check_init(cls, declaration.options)
     receiver = cls(**declaration.options)
     # What is wrong with it is told by words that find its class.
     receiver._name = receiver._told = tell(declaration)

@@ -14,7 +14,7 @@ from django_signal_kit import ModelReceiver, Receiver, receivers
 from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.wiring import catalog
-from django_signal_kit.wiring.calls import check_calls
+from django_signal_kit.wiring.calls import check_calls, check_init
 
 SIGNALS = catalog.get_paths()
 SAVE = "signal, sender, instance, using, created, raw, update_fields"
@@ -279,6 +279,24 @@ def test_a_hook_that_is_async_is_told(base: str, source: str, written: str) -> N
 def test_a_hook_that_receives_a_signal_may_be_async() -> None:
     cls = make(receivers.WelcomeEmail, "async def welcome(self, user, **kwargs): 1")
     check_calls(cls(signal="user_logged_in"), SIGNALS)
+
+
+@pytest.mark.parametrize("arguments", ["self", "self, model, **options", "*, models"])
+def test_a_class_that_does_not_take_its_options_is_told(arguments: str) -> None:
+    cls = make(ModelReceiver, f"def __init__({arguments}): 1")
+    with pytest.raises(Misconfigured) as raised:
+        check_init(cls, {"models": []})
+    assert str(raised.value).startswith(
+        "shop.signals.A.__init__() is called by name, with the options that are set, models, and "
+        "that fails: "
+    )
+    assert "Write def __init__(self, **options), and call super()" in str(raised.value)
+
+
+def test_a_class_that_takes_its_options_is_not_told() -> None:
+    check_init(make(ModelReceiver, "def __init__(self): 1"), {})
+    check_init(make(ModelReceiver, "def __init__(self, **options): 1"), {"models": []})
+    check_init(receivers.InstanceMonitor, {"limit": 5})
 
 
 class Base(ModelReceiver):
