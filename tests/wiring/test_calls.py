@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import inspect
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.calls import check_calls, check_init
+from tests.sources import get_modules
 
 SIGNALS = catalog.get_paths()
 SAVE = "signal, sender, instance, using, created, raw, update_fields"
@@ -362,3 +365,37 @@ def test_the_start_and_the_check_say_it_whatever_debug_is(
     monkeypatch.setattr(settings, "SIGNAL_KIT", signal_kit)
     (message,) = check_signal_kit()
     assert f"{message.msg} {message.hint} ({message.id})" == str(raised.value)
+
+
+def list_hooks() -> dict[str, list[Any]]:
+    """Name of each hook of the kit -> the parameters of those of that name."""
+    hooks: dict[str, list[Any]] = {}
+    bases = {base for name in receivers.__all__ for base in getattr(receivers, name).__mro__[:-1]}
+    for base in bases:
+        for name, value in vars(base).items():
+            if not name.startswith("_") and name not in SIGNALS and inspect.isfunction(value):
+                hooks.setdefault(name, []).append(inspect.signature(value).parameters)
+    return hooks
+
+
+def test_the_kit_calls_hooks_by_position_and_those_with_kwargs_by_name() -> None:
+    """What the checks count on."""
+    hooks, wrong = list_hooks(), []
+    for tree in get_modules().values():
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            is_super = "super()" in ast.unparse(node.func)
+            for parameters in () if is_super else hooks.get(node.func.attr, ()):
+                by_position = [
+                    name
+                    for name, each in parameters.items()
+                    if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+                ]
+                if "kwargs" in parameters:
+                    is_wrong = bool(node.args)
+                else:
+                    is_wrong = any(each.arg in by_position for each in node.keywords)
+                if is_wrong:
+                    wrong.append(ast.unparse(node))
+    assert wrong == []
