@@ -61,6 +61,29 @@ def get_slips_in_settings() -> Iterator[Mistake]:
             )
 
 
+def get_entries_in_a_wrong_form() -> Iterator[Mistake]:
+    for cls, path in (
+        (Prices, f'"{HERE}.Prices"'),
+        (receivers.AuditLog, f'"{KIT}.AuditLog"'),
+        (5, "a dotted path"),
+    ):
+        yield (
+            {"RECEIVERS": [cls]},
+            f"SIGNAL_KIT['RECEIVERS'][0] is {cls!r}, of type {type(cls).__name__}. Write {path}, "
+            f'or {{"RECEIVER": path, "OPTIONS": {{...}}}}. (signal_kit.E003)',
+        )
+        yield (
+            {"RECEIVERS": [{"RECEIVER": cls}]},
+            f"SIGNAL_KIT['RECEIVERS'][0] has no dotted path under 'RECEIVER': {cls!r}. Write "
+            f'{{"RECEIVER": {path}, "OPTIONS": {{...}}}}. (signal_kit.E003)',
+        )
+    yield (
+        {"RECEIVERS": [{"RECEIVER": f"{KIT}.AuditLog", "models": ["testapp.*"]}]},
+        "SIGNAL_KIT['RECEIVERS'][0] has an unknown key 'models'. Options stand in a dict of their "
+        "own: \"OPTIONS\": {'models': ...}. (signal_kit.E003)",
+    )
+
+
 def get_slips_in_receivers() -> Iterator[Mistake]:
     for name in receivers.__all__:
         for typo in get_typos(name):
@@ -242,6 +265,7 @@ def get_unknown_signals() -> Iterator[Mistake]:
 
 KINDS = [
     get_slips_in_settings,
+    get_entries_in_a_wrong_form,
     get_slips_in_receivers,
     get_slips_in_options,
     get_slips_in_models,

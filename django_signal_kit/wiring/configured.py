@@ -107,12 +107,15 @@ def read_entry(entry: object, where: str) -> Declaration:
         raise Misconfigured(
             "E003",
             f"{where} is {entry!r}, of type {type(entry).__name__}.",
-            'Write a dotted path, or {"RECEIVER": path, "OPTIONS": {...}}.',
+            f'Write {say_path(entry)}, or {{"RECEIVER": path, "OPTIONS": {{...}}}}.',
         )
     for key in entry:
         if key not in ENTRY_KEYS:
+            remedy = f'Options stand in a dict of their own: "OPTIONS": {{{key!r}: ...}}.'
             raise Misconfigured(
-                "E003", f"{where} has an unknown key {key!r}.", did_you_mean(key, ENTRY_KEYS)
+                "E003",
+                f"{where} has an unknown key {key!r}.",
+                did_you_mean(key, ENTRY_KEYS, remedy),
             )
     path = entry.get("RECEIVER")
     options = entry.get("OPTIONS", {})
@@ -121,7 +124,7 @@ def read_entry(entry: object, where: str) -> Declaration:
         raise Misconfigured(
             "E003",
             f"{where} has no dotted path under 'RECEIVER': {path!r}.",
-            'Write {"RECEIVER": "django_signal_kit.receivers.AuditLog", "OPTIONS": {...}}.',
+            f'Write {{"RECEIVER": {say_path(path)}, "OPTIONS": {{...}}}}.',
         )
     if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
         raise Misconfigured(
@@ -132,6 +135,16 @@ def read_entry(entry: object, where: str) -> Declaration:
             "E003", f"{where} has the NAME {name!r}, which is no string.", "Write a string."
         )
     return Declaration(where, import_receiver(path, where), name, dict(options))
+
+
+def say_path(thing: object) -> str:
+    """The path that would be right in the place of a class."""
+    if isinstance(thing, type) and issubclass(thing, Receiver):
+        # A ready-made one has a shorter path than its module.
+        is_ready_made = getattr(receivers, thing.__name__, None) is thing
+        module = receivers.__name__ if is_ready_made else thing.__module__
+        return f'"{module}.{thing.__qualname__}"'
+    return "a dotted path"
 
 
 def import_receiver(path: str, where: str) -> type[Receiver]:
