@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,})(?P<info>.*)$")
 _NOT_RUN = re.compile(r"<!--\s*not run:\s*(?P<reason>.*?)\s*-->")
 _MODULE = re.compile(r"#\s*(?P<path>[\w/]+\.py)\b")
-_CHECK = re.compile(r"\(signal_kit\.[EWI]\d{3}\)\s*\Z")
+_CHECK = re.compile(r"\((?P<id>signal_kit\.[EWI]\d{3})\)\s*\Z")
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -201,8 +201,9 @@ class Runner:
             printed = io.StringIO()
             expected = get_expected(blocks, index)
             try:
-                if expected is not None and _CHECK.search(expected.code):
-                    check_output(block, join(self.complain(block)), expected.joined)
+                if expected is not None and (check := _CHECK.search(expected.code)):
+                    said = self.complain(block, check["id"])
+                    check_output(block, join(said), expected.joined)
                     continue
                 with contextlib.redirect_stdout(printed):
                     self.run_block(block)
@@ -224,8 +225,8 @@ class Runner:
         else:
             block.execute(self.namespace)
 
-    def complain(self, block: Block) -> str:
-        """What the start, or else ``check``, says of the mistake in ``block``."""
+    def complain(self, block: Block, id: str) -> str:
+        """What the start says of the mistake in ``block``, or else ``check`` under that id."""
         from django.core.exceptions import ImproperlyConfigured
 
         from django_signal_kit.apps import wire
@@ -235,7 +236,7 @@ class Runner:
         before, count = declarations[:], len(self.overrides)
         try:
             self.run_block(block)
-            found = check_signal_kit()
+            found = [each for each in check_signal_kit() if each.id == id]
             return "\n".join(f"{each.msg} {each.hint} ({each.id})" for each in found)
         except ImproperlyConfigured as error:
             return str(error)
