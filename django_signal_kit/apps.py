@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_signal_kit.checks import check_log_tables, check_signal_kit
 from django_signal_kit.conf import conf
+from django_signal_kit.exceptions import find_cause, is_told_by
 from django_signal_kit.extension import extending
 from django_signal_kit.extension.early import extensions
 from django_signal_kit.extension.model_extension import ModelExtension
@@ -54,7 +55,13 @@ class SimpleSignalKitConfig(AppConfig):
         # Under override_settings(INSTALLED_APPS=...) rewire() follows, when the other settings of
         # the same override are in force.
         if not apps.stored_app_configs:
-            self.start()
+            try:
+                self.start()
+            except ImproperlyConfigured as error:
+                if not is_told_by(wire, error):
+                    raise
+                # The sentence says it all: by which of the kit's functions it came says nothing.
+                raise error.with_traceback(None) from error.__cause__
         setting_changed.connect(rewire, dispatch_uid="signal_kit:setting_changed")
 
     def start(self) -> None:
@@ -94,7 +101,7 @@ def wire() -> None:
     extensions.disconnect()
     receivers, problems = load()
     if problems:
-        raise ImproperlyConfigured("\n".join(map(str, problems))) from problems[0]
+        raise ImproperlyConfigured("\n".join(map(str, problems))) from find_cause(problems)
     extending.take_back()
     registry.connect(receivers)
     for receiver in receivers:

@@ -13,6 +13,7 @@ from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.wiring.configured import load
+from django_signal_kit.wiring.names import list_option_slips
 from django_signal_kit.wiring.uncovered import check_coverage
 from django_signal_kit.wiring.unheard import check_foreign_keys
 from django_signal_kit.writes import bulk, captured, hooks
@@ -29,6 +30,7 @@ def check_signal_kit(
     return [
         *(problem.as_check() for problem in problems),
         *check_coverage(receivers),
+        *check_option_names(loaded),
         *check_retention(),
         *([] if problems else check_log(loaded)),
         *(warning for receiver in loaded for warning in receiver.get_warnings()),
@@ -36,6 +38,19 @@ def check_signal_kit(
         *([] if problems else check_foreign_keys(receivers)),
         *check_hooks(),
     ]
+
+
+def check_option_names(receivers: Iterable[Receiver]) -> Iterator[Warning]:
+    """One warning for each attribute of a class that is meant to set an option, and does not."""
+    for path, option in sorted(
+        {found for each in receivers for found in list_option_slips(type(each))}
+    ):
+        yield Warning(
+            f"{path} sets no option that there was: it has become an option of its own, which "
+            f"nobody reads unless the class does.",
+            hint=f"Did you mean {option!r}? Otherwise start its name with an underscore.",
+            id="signal_kit.W008",
+        )
 
 
 def check_log_tables(

@@ -97,8 +97,11 @@ class Settings:
             try:
                 ip_network(item, strict=False)
             except ValueError:
-                raise self._wrong(
-                    "TRUSTED_PROXIES", value, 'a list of addresses or networks, as "10.0.0.0/8"'
+                raise Misconfigured(
+                    "E002",
+                    f"SIGNAL_KIT['TRUSTED_PROXIES'] has {item!r}, which is no address and no "
+                    f"network.",
+                    'Write an address such as "10.0.0.1", or a network such as "10.0.0.0/8".',
                 ) from None
         return value
 
@@ -129,14 +132,22 @@ class Settings:
         return value
 
     def _sequence(self, key: str) -> Sequence[object]:
-        value: Sequence[object] = self._get(key, (), list | tuple, "a list")
+        value = self.all.get(key, ())
+        if isinstance(value, str):
+            raise self._wrong(key, value, f'a list. Write ["{value}"]')
+        if not isinstance(value, list | tuple):
+            raise self._wrong(key, value, "a list")
         return value
 
     def _strings(self, key: str) -> Sequence[str]:
         value = self._sequence(key)
         for item in value:
             if not isinstance(item, str):
-                raise self._wrong(key, value, "a list of strings")
+                raise Misconfigured(
+                    "E002",
+                    f"SIGNAL_KIT[{key!r}] has {item!r}, of type {type(item).__name__}.",
+                    "Each item has to be a string.",
+                )
         return value  # type: ignore[return-value]
 
     @staticmethod

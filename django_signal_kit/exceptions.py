@@ -3,8 +3,11 @@ with the rows of a bulk write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from traceback import walk_tb
+from types import TracebackType
+from typing import Any
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import (
@@ -13,6 +16,9 @@ from django.core.exceptions import (
     ValidationError,
 )
 from django.db import DatabaseError
+
+_KIT = __name__.partition(".")[0]
+_INNER = (f"{_KIT}.", "django.", "importlib")
 
 
 class Misconfigured(ImproperlyConfigured):
@@ -26,7 +32,7 @@ class Misconfigured(ImproperlyConfigured):
         self.id = f"signal_kit.{id}"
         self.msg = msg
         self.hint = hint
-        super().__init__(f"{msg} {hint} ({self.id})")
+        super().__init__(" ".join(part for part in (msg, hint, f"({self.id})") if part))
 
     def as_check(self) -> CheckMessage:
         return Error(self.msg, hint=self.hint, id=self.id)
@@ -44,6 +50,29 @@ class LogTableMissingError(DatabaseError):
 
 def say_missing(using: str, table: str) -> str:
     return f"The database {using!r} has no table {table!r} for the audit log."
+
+
+def is_told_by(function: Callable[..., Any], error: BaseException) -> bool:
+    """Has ``function`` itself raised ``error``?"""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return frames[-1].f_code is getattr(function, "__code__", None)
+
+
+def find_cause(problems: Iterable[Misconfigured]) -> BaseException | None:
+    """The exception behind the problems that came out of a module of the project, such as one that
+    cannot be imported, from there on. The way through Django and the kit helps nobody."""
+    for problem in problems:
+        cause = problem.__cause__
+        trace = None if cause is None else cause.__traceback__
+        while trace is not None and _get_module(trace).startswith(_INNER):
+            trace = trace.tb_next
+        if cause is not None and trace is not None:
+            return cause.with_traceback(trace)
+    return None
+
+
+def _get_module(trace: TracebackType) -> str:
+    return trace.tb_frame.f_globals.get("__name__") or ""
 
 
 class InvalidRowsError(ValidationError):
@@ -73,10 +102,23 @@ def _say(error: ValidationError) -> Iterable[str]:
             yield message if field == NON_FIELD_ERRORS else f"{field}: {message}"
 
 
+def is_of_kit(thing: Any) -> bool:
+    """Is this class, function or method one of the kit's own?"""
+    module = getattr(thing, "__module__", None) or ""
+    return module == _KIT or module.startswith(f"{_KIT}.")
+
+
+def tell_class(cls: type) -> str:
+    """A class as a message names it: by its dotted path, which finds it among several of a name.
+    One of the kit's by its name alone, as the documentation has it."""
+    return cls.__qualname__ if is_of_kit(cls) else f"{cls.__module__}.{cls.__qualname__}"
+
+
 def did_you_mean(word: object, known: Iterable[str], otherwise: str = "") -> str:
     """``"Did you mean 'x'?"`` if a known word is near, else ``otherwise`` or the list of them."""
     choices = sorted(set(known))
-    near = get_close_matches(str(word), choices, n=1, cutoff=0.6)
+    near = [choice for choice in choices if _fold(choice) == _fold(str(word))]
+    near = near or get_close_matches(str(word), choices, n=1, cutoff=0.6)
     if not near:
         folded = {choice.casefold(): choice for choice in choices}
         near = [
@@ -95,3 +137,8 @@ def join(words: Iterable[str], link: str = "and", most: int | None = None) -> st
         found[most:], link = [f"{len(found) - most} more"], "and"
     *others, last = found
     return f"{', '.join(others)} {link} {last}" if others else last
+
+
+def _fold(word: str) -> str:
+    """Without capitals and underscores: ``"createdField"`` is ``"created_field"``."""
+    return word.replace("_", "").casefold()

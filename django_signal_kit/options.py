@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from inspect import get_annotations, isroutine
 from typing import Any, Literal, Union, get_args, get_origin
 
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.exceptions import Misconfigured, did_you_mean, is_of_kit, tell_class
 
 _ABSENT = object()
 _CONTAINERS = (Sequence, Iterable, Collection)
@@ -37,7 +37,7 @@ def check_options(cls: type, options: Mapping[str, Any]) -> None:
         if name not in known:
             raise Misconfigured(
                 "E006",
-                f"{cls.__qualname__} has no option {name!r}.",
+                f"{tell_class(cls)} has no option {name!r}.",
                 did_you_mean(name, known),
             )
         _check_type(cls, name, value, known[name])
@@ -65,33 +65,76 @@ def _check_type(cls: type, name: str, value: object, default: object) -> None:
     hint = _get_hint(cls, name)
     if hint is None and default is not None and default is not _ABSENT:
         hint = type(default)
-    if hint is not None and not _matches(value, hint):
-        raise Misconfigured(
-            "E007",
-            f"The option {name!r} of {cls.__qualname__} is {value!r}, "
-            f"of type {type(value).__name__}.",
-            f"It has to be {_describe(hint)}.",
-        )
+    if hint is None or _matches(value, hint):
+        return
+    where = f"The option {name!r} of {tell_class(cls)}"
+    if isroutine(value):
+        getter = f"get_{name}"
+        remedy = f"Override {getter}() in its place." if hasattr(cls, getter) else "Rename it."
+        raise Misconfigured("E007", f"{where} is a method.", remedy)
+    for part in get_args(hint) if _is_union(hint) else (hint,):
+        if isinstance(value, _PLURALS) and _is_list(part):
+            wrong = next(item for item in value if not _match_items([item], part))
+            raise Misconfigured(
+                "E007",
+                f"{where} has the item {wrong!r}, of type {type(wrong).__name__}.",
+                f"Each item has to be {describe(get_args(part)[0])}.",
+            )
+    raise Misconfigured(
+        "E007",
+        f"{where} is {value!r}, of type {type(value).__name__}.",
+        f"It has to be {describe(hint)}.{_say_list(value, hint)}",
+    )
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, types.UnionType)
+
+
+def _is_list(hint: Any) -> bool:
+    origin = get_origin(hint) or hint
+    return isinstance(origin, type) and not issubclass(origin, Mapping) and _is_plural(origin)
+
+
+def _say_list(value: object, hint: Any) -> str:
+    """`` Write ["shop.*"].``, where a list of ``value`` would be right."""
+    if not isinstance(value, str | type) or not _matches([value], hint):
+        return ""
+    return f" Write [{say_value(value)}]."
+
+
+def say_value(value: str | type) -> str:
+    """As one writes it: a text in double quotes, a class by its name."""
+    return f'"{value}"' if isinstance(value, str) else value.__qualname__
 
 
 def _get_hint(cls: type, name: str) -> Any:
     """The type that an option is annotated with, or None if it is not, or cannot be evaluated
     (its names may be imported under TYPE_CHECKING only)."""
-    for base in cls.__mro__:
-        try:
-            hint = get_annotations(base).get(name)
-        except NameError:
-            continue
-        if hint is None:
-            continue
-        if isinstance(hint, str):
-            module = sys.modules.get(base.__module__)
-            try:
-                return eval(hint, dict(vars(module)) if module else {})
-            except Exception:
-                return None
-        return hint
+    for base in cls.__mro__[:-1]:
+        # Most options are those of the kit's own classes, in each receiver anew.
+        find = _find_hint_of_kit if is_of_kit(base) else _find_hint
+        hint = find(base, name)
+        if hint is not _ABSENT:
+            return hint
     return None
+
+
+def _find_hint(base: type, name: str) -> Any:
+    try:
+        hint = get_annotations(base).get(name)
+    except NameError:
+        return _ABSENT
+    if not isinstance(hint, str):
+        return _ABSENT if hint is None else hint
+    module = sys.modules.get(base.__module__)
+    try:
+        return eval(hint, dict(vars(module)) if module else {})
+    except Exception:
+        return None
+
+
+_find_hint_of_kit = cache(_find_hint)
 
 
 def _matches(value: object, hint: Any) -> bool:
@@ -104,7 +147,7 @@ def _matches(value: object, hint: Any) -> bool:
             value == choice and isinstance(value, bool) is isinstance(choice, bool)
             for choice in get_args(hint)
         )
-    if origin in (Union, types.UnionType):
+    if _is_union(hint):
         return any(_matches(value, part) for part in get_args(hint))
     if hint is None or hint is type(None):
         return value is None
@@ -131,21 +174,24 @@ def _match_items(values: Iterable[object], hint: Any) -> bool:
     return all(_matches(value, item) for value in values)
 
 
-def _describe(hint: Any) -> str:
+def describe(hint: Any) -> str:
+    """What a value of this type is, in words: ``"a list, each item a string"``."""
     origin, args = get_origin(hint) or hint, get_args(hint)
     if hint is Any or hint is object:
         return "anything"
     if origin is Literal:
         return " or ".join(map(repr, args))
-    if origin in (Union, types.UnionType):
-        return " or ".join(_describe(part) for part in args)
+    if _is_union(hint):
+        return " or ".join(dict.fromkeys(describe(part) for part in args))
     if hint is None or hint is type(None):
         return "None"
+    if origin is type:
+        return "a class"
     if isinstance(origin, type):
         if issubclass(origin, Mapping):
             return "a dict"
         if _is_plural(origin):
-            items = _describe(args[0]) if args else "anything"
+            items = describe(args[0]) if args else "anything"
             return "a list" if items == "anything" else f"a list, each item {items}"
     names = {str: "a string", bool: "True or False", int: "a whole number", float: "a number"}
     return names.get(hint, f"a {getattr(hint, '__name__', hint)}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
-from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
 from django.core.checks import CheckMessage
 from django.db.models import Field, ManyToManyField, Model
 from django.db.models.fields.reverse_related import ManyToManyRel
 
+from django_signal_kit.exceptions import tell_class
 from django_signal_kit.options import check_options
 from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.units import unit
@@ -34,6 +33,8 @@ class Receiver:
     flush_on: FlushOn = "after_commit"
 
     _name: str = ""
+    # Its class and name, as messages have them.
+    _told: str = ""
     # Whether what fails in it may have broken a transaction: it is called in a savepoint then.
     _savepoint: bool = True
 
@@ -47,6 +48,9 @@ class Receiver:
     def name(self) -> str:
         """The name under which ``muted()``, ``only()`` and ``showreceivers`` know it."""
         return self._name or type(self).__name__
+
+    def __str__(self) -> str:
+        return self._told or self.name
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self.name!r}>"
@@ -89,7 +93,7 @@ class Receiver:
         Called before the commit in the same transaction, where an exception rolls the write back,
         or after it, where an exception is logged and sent as ``receiver_failed``. May be async.
         """
-        raise NotImplementedError(f"{type(self).__qualname__} collects, but has no flush().")
+        raise NotImplementedError(f"{tell_class(type(self))} collects, but has no flush().")
 
 
 class ModelReceiver(Receiver):
@@ -176,15 +180,3 @@ class ModelReceiver(Receiver):
 
 
 MODEL_RECEIVER_NAMES = frozenset(name for name in dir(ModelReceiver) if not name.startswith("_"))
-
-
-def get_near_misses(cls: type[Receiver], signal_names: Iterable[str]) -> list[tuple[str, str]]:
-    """Public methods whose name is nearly a signal's: ``[("post_safe", "post_save")]``."""
-    names = list(signal_names)
-    methods = {
-        name
-        for name, _ in inspect.getmembers(cls, callable)
-        if not name.startswith("_") and name not in names and name not in MODEL_RECEIVER_NAMES
-    }
-    near = [(name, get_close_matches(name, names, n=1, cutoff=0.85)) for name in sorted(methods)]
-    return [(name, matches[0]) for name, matches in near if matches]

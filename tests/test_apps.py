@@ -218,6 +218,34 @@ def test_a_mistake_stops_the_start_with_a_sentence(
     assert last.endswith(sentence)
 
 
+def test_the_sentence_is_all_that_the_traceback_ends_with(tmp_path: Path) -> None:
+    said = Project(tmp_path, SHOP, ["shop", KIT], RECEIVERS=["shop.models.Nobody"]).start().stderr
+    assert said.rstrip().endswith("Give the dotted path of a Receiver class. (signal_kit.E004)")
+    # No chain of exceptions, and of the kit's own functions the one that Django calls.
+    assert said.count("Traceback (most recent call last)") == 1
+    assert [line for line in said.splitlines() if KIT in line and line.startswith("  File")] == [
+        line for line in said.splitlines() if line.endswith(", in ready")
+    ]
+
+
+def test_what_fails_in_a_module_of_the_project_is_shown_from_there_on(tmp_path: Path) -> None:
+    files = {**SHOP, "shop/broken.py": "import django\nimport nowhere\n"}
+    said = Project(tmp_path, files, ["shop", KIT], RECEIVERS=["shop.broken.Mine"]).start().stderr
+    first, second = said.split("The above exception was the direct cause of the following")
+    assert "shop/broken.py" in first.splitlines()[1]
+    assert first.strip().endswith("ModuleNotFoundError: No module named 'nowhere'")
+    assert "importlib" not in said
+    assert second.rstrip().endswith("(signal_kit.E004)")
+
+
+def test_what_a_module_of_the_project_raises_itself_keeps_its_traceback(tmp_path: Path) -> None:
+    source = "from django.core.exceptions import ImproperlyConfigured as No\nraise No('no')\n"
+    files = {**SHOP, "shop/signals.py": source}
+    said = Project(tmp_path, files, ["shop", KIT]).start().stderr
+    assert "shop/signals.py" in said
+    assert said.rstrip().endswith("ImproperlyConfigured: no")
+
+
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     result = Project(tmp_path, SHOP, ["shop", KIT], RECEIVERS=["a.B", 5], REDCAT=[]).start()
     assert [f"E00{n}" for n in range(1, 6) if f"(signal_kit.E00{n})" in result.stderr] == [

@@ -114,13 +114,14 @@ MISTAKES: list[tuple[Any, str, str]] = [
     (
         {"REDACT": [1]},
         "E002",
-        "SIGNAL_KIT['REDACT'] is [1], of type list. It has to be a list of ",
+        "SIGNAL_KIT['REDACT'] has 1, of type int. Each item has to be a string.",
     ),
     ({"TRUSTED_PROXIES": "10.0.0.1"}, "E002", "SIGNAL_KIT['TRUSTED_PROXIES'] is '10.0.0.1', of "),
     (
         {"TRUSTED_PROXIES": ["10.0.0.0/33"]},
         "E002",
-        'It has to be a list of addresses or networks, as "10.0.0.0/8".',
+        "SIGNAL_KIT['TRUSTED_PROXIES'] has '10.0.0.0/33', which is no address and no network. "
+        'Write an address such as "10.0.0.1", or a network such as "10.0.0.0/8".',
     ),
     ({"RECEIVERS": [Saves]}, "E003", "SIGNAL_KIT['RECEIVERS'][0] is <class "),
     (
@@ -156,7 +157,8 @@ MISTAKES: list[tuple[Any, str, str]] = [
     (
         options(SAVES, on_error="ignore"),
         "E007",
-        "The option 'on_error' of Saves is 'ignore', of type str. It has to be 'raise' or 'log'.",
+        f"The option 'on_error' of {SAVES} is 'ignore', of type str. It has to be 'raise' or "
+        f"'log'.",
     ),
     (
         options(SAVES, flush_on=None),
@@ -165,13 +167,23 @@ MISTAKES: list[tuple[Any, str, str]] = [
     ),
     (options(SAVES, raw="no"), "E007", "of type str. It has to be True or False."),
     (options(SAVES, bulk="some"), "E007", "It has to be True or False or 'all'."),
-    (options(SAVES, models="shop.*"), "E007", "is 'shop.*', of type str. It has to be a list, "),
-    (options(SAVES, words=[1]), "E007", "It has to be a list, each item a string."),
+    (
+        options(SAVES, models="shop.*"),
+        "E007",
+        f"The option 'models' of {SAVES} is 'shop.*', of type str. It has to be a list, each item "
+        f'a string or a class. Write ["shop.*"].',
+    ),
+    (
+        options(SAVES, words=["a", 1]),
+        "E007",
+        f"The option 'words' of {SAVES} has the item 1, of type int. Each item has to be a "
+        f"string.",
+    ),
     (options(SAVES, labels=["a"]), "E007", "It has to be a dict."),
     (
         options(SAVES, models=["testapp.Prodct"]),
         "E008",
-        "The option 'models' of Saves has 'testapp.Prodct', but there is no such model. "
+        f"The option 'models' of {SAVES} has 'testapp.Prodct', but there is no such model. "
         "Did you mean 'testapp.Product'?",
     ),
     (
@@ -184,20 +196,20 @@ MISTAKES: list[tuple[Any, str, str]] = [
     (
         options(SAVES, models=["testapp.*"], exclude=["testapp.Lime"]),
         "E008",
-        "The option 'exclude' of Saves has 'testapp.Lime', but there is no such model. "
+        f"The option 'exclude' of {SAVES} has 'testapp.Lime', but there is no such model. "
         "Did you mean 'testapp.Line'?",
     ),
     (
         {"RECEIVERS": [f"{HERE}.NearlySaves"]},
         "E009",
-        "NearlySaves.post_safe() is named like no signal, so it is never called. "
+        "NearlySaves.post_safe() has the name of no signal and of no hook, so it is never called. "
         "Did you mean 'post_save'?",
     ),
     (
         options(f"{HERE}.HalfNearlySaves", models=["testapp.Tag"]),
         "E009",
-        "HalfNearlySaves.postsave() is named like no signal, so it is never called. "
-        "Did you mean 'post_save'?",
+        "HalfNearlySaves.postsave() has the name of no signal and of no hook, so it is never "
+        "called. Did you mean 'post_save'?",
     ),
     (
         {"RECEIVERS": [f"{HERE}.Cautious", f"{HERE}.Cautious"]},
@@ -360,7 +372,7 @@ def test_a_receiver_without_models_is_warned_of_and_starts(wire: Any) -> None:
     (message,) = check_signal_kit()
     assert isinstance(message, Warning)
     assert message.id == "signal_kit.W001"
-    assert message.msg == "Saves covers no model, so it hears nothing."
+    assert message.msg == f"{SAVES} covers no model, so it hears nothing."
     assert message.hint == "Set its option 'models'."
 
 

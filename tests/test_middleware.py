@@ -245,7 +245,7 @@ def test_the_address_is_the_last_one_that_is_no_trusted_proxy(
 
 
 def test_a_proxy_that_is_no_address_stops_the_start() -> None:
-    with pytest.raises(ImproperlyConfigured, match=r"TRUSTED_PROXIES.*addresses or networks"):
+    with pytest.raises(ImproperlyConfigured, match=r"TRUSTED_PROXIES.*no address and no network"):
         get_ip("10.0.0.1", None, ["proxy.internal"])
 
 

@@ -38,6 +38,7 @@ class Typed(Receiver):
     anything: Any = None
     thing: object = None
     things: Sequence[Any] = ()
+    parts: Sequence[str] | None = None
     unknown: Unknown = None
     bare = "bare"
     bare_list = ["a"]
@@ -103,21 +104,19 @@ def test_a_value_of_the_right_type_is_set(name: str, value: Any) -> None:
         ("mixed", "some", "True or False or 'all'"),
         ("mixed", 1, "True or False or 'all'"),
         ("literal", True, "1 or 'one'"),
-        ("words", "abc", "a list, each item a string"),
-        ("words", ["a", 1], "a list, each item a string"),
+        ("words", "abc", 'a list, each item a string. Write ["abc"]'),
         ("words", None, "a list, each item a string"),
         ("words", {"a": 1}, "a list, each item a string"),
-        ("plain", "abc", "a list"),
-        ("letters", "abc", "a list, each item a string"),
-        ("numbers", [True], "a list, each item a whole number"),
+        ("plain", "abc", 'a list. Write ["abc"]'),
+        ("letters", "abc", 'a list, each item a string. Write ["abc"]'),
         ("unique", 5, "a list, each item a whole number"),
         ("labels", [("a", "b")], "a dict"),
         ("table", "a", "a dict"),
         ("maybe", 5, "a string or None"),
         ("optional", "5", "a whole number or None"),
-        ("things", "abc", "a list"),
+        ("things", "abc", 'a list. Write ["abc"]'),
         ("bare", 5, "a string"),
-        ("bare_list", "a", "a list"),
+        ("bare_list", "a", 'a list. Write ["a"]'),
     ],
 )
 def test_a_value_of_a_wrong_type_is_refused_with_what_it_has_to_be(
@@ -126,9 +125,41 @@ def test_a_value_of_a_wrong_type_is_refused_with_what_it_has_to_be(
     with pytest.raises(ImproperlyConfigured) as raised:
         Typed(**{name: value})
     assert str(raised.value) == (
-        f"The option {name!r} of Typed is {value!r}, of type {type(value).__name__}. "
+        f"The option {name!r} of {__name__}.Typed is {value!r}, of type {type(value).__name__}. "
         f"It has to be {expected}. (signal_kit.E007)"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "item", "expected"),
+    [
+        ("words", ["a", 1], 1, "a string"),
+        ("numbers", [True], True, "a whole number"),
+        ("unique", {"a"}, "a", "a whole number"),
+        ("parts", [1, "a"], 1, "a string"),
+    ],
+)
+def test_an_item_of_a_wrong_type_is_named(
+    name: str, value: Any, item: object, expected: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured) as raised:
+        Typed(**{name: value})
+    assert str(raised.value) == (
+        f"The option {name!r} of {__name__}.Typed has the item {item!r}, of type "
+        f"{type(item).__name__}. Each item has to be {expected}. (signal_kit.E007)"
+    )
+
+
+def test_a_method_in_the_place_of_an_option_is_told_of_its_getter() -> None:
+    class Wrong(ModelReceiver):
+        def models(self) -> Any: ...  # type: ignore[override]
+
+        def raw(self) -> Any: ...  # type: ignore[override]
+
+    with pytest.raises(ImproperlyConfigured, match=r"'models' of .* is a method. Override get"):
+        Wrong()
+    with pytest.raises(ImproperlyConfigured, match=r"'raw' of .*Wrong is a method. Rename it"):
+        Wrong(models=[])
 
 
 def test_a_default_of_a_wrong_type_in_a_subclass_is_refused() -> None:
@@ -197,7 +228,7 @@ def test_an_unknown_option_is_answered_with_a_guess() -> None:
     with pytest.raises(ImproperlyConfigured) as raised:
         Typed(nubmer=1)
     assert str(raised.value) == (
-        "Typed has no option 'nubmer'. Did you mean 'number'? (signal_kit.E006)"
+        f"{__name__}.Typed has no option 'nubmer'. Did you mean 'number'? (signal_kit.E006)"
     )
 
 

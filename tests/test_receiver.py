@@ -9,7 +9,6 @@ from django.db import transaction
 
 from django_signal_kit import ModelReceiver, Receiver
 from django_signal_kit.exceptions import Misconfigured
-from django_signal_kit.receiver import get_near_misses
 from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Tag
 
@@ -109,17 +108,3 @@ def test_a_receiver_may_refuse_to_start(wire: Any) -> None:
         Exception, match=r"Refuses never works. Do without it. \(signal_kit.E099\)"
     ):
         wire(Refuses)
-
-
-def test_near_misses_are_public_methods_that_resemble_a_signal() -> None:
-    class Typos(ModelReceiver):
-        post_safe = pre_saves = pre_deleted = lambda self: None
-        _post_save = unlike_any = post_save = lambda self: None
-        get_models = lambda self: []  # noqa: E731
-
-    found = get_near_misses(Typos, ["pre_save", "post_save", "pre_delete", "get_model"])
-    assert found == [
-        ("post_safe", "post_save"),
-        ("pre_deleted", "pre_delete"),
-        ("pre_saves", "pre_save"),
-    ]

@@ -32,6 +32,7 @@ from django_signal_kit.rows.values import (
     to_text,
 )
 from django_signal_kit.rows.written import get_id
+from django_signal_kit.units.failures import report_once
 from django_signal_kit.units.sparing import spare
 from django_signal_kit.units.unit import get_unit
 
@@ -187,8 +188,10 @@ class Recorder:
         if error is not None:
             # A row that cannot say its name is recorded all the same.
             text = f"{instance._meta.object_name} {say(instance.pk)}"
-            if isinstance(error, TypeError):
-                text = _get_lazy_text(instance) or text
+            lazy = _get_lazy_text(instance) if isinstance(error, TypeError) else ""
+            if not lazy:
+                report_once(self.receiver, "get_object_text", error)
+            text = lazy or text
         plan = self.get_plan(type(instance))
         if not (plan.secrets or plan.documents or plan.related):
             return text

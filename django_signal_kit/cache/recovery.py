@@ -2,8 +2,8 @@
 
 A cache that is down keeps what it holds, perhaps, and gives it again when it is back. Whoever
 could not drop something from it tries again in the background until it answers: then all that is
-tagged there is dropped, and the keys that were to be dropped. Until then nothing is read from it in
-this process.
+tagged there is dropped, and the keys that were to be dropped. Until then this process reads
+nothing from it.
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ from django.core.exceptions import FieldDoesNotExist
 from django.utils.module_loading import import_string
 
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.options import describe
 
 VENDORS = ("sqlite", "postgresql", "mysql", "oracle")
 _IF_EXISTS = re.compile(r"\bIF\s+EXISTS\b", re.IGNORECASE)
 _ROW = {"model": str, "lookup": Mapping, "defaults": Mapping, "update": bool}
-_OBJECT = {"name": str, "create": (str, Mapping), "drop": (str, Mapping)}
+_OBJECT = {"name": str, "create": str | Mapping, "drop": str | Mapping}
 _QUERY = {"name": str, "sql": str}
 _FILTER = {"name": str, "model": str, "filter": Mapping}
 
@@ -40,7 +41,7 @@ def check_entry(
             raise Misconfigured(
                 "E030",
                 f"{where} has {entry[key]!r} for {key!r}, of type {type(entry[key]).__name__}.",
-                "Look up its type in the documentation of MigrationActions.",
+                f"It has to be {describe(kind)}.",
             )
 
 

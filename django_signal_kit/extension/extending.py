@@ -118,7 +118,7 @@ def _add(model: type[Model], name: str, value: Any, owner: str) -> None:
 
 def get_obstacle(model: type[Model], name: str, value: Any) -> str | None:
     """Why ``name`` cannot be added to ``model``."""
-    if not name.isidentifier():
+    if not str(name).isidentifier():
         return "it is no name"
     if isinstance(value, Field) and value.primary_key:
         return "the model has a primary key"

@@ -58,7 +58,7 @@ class InitialAttributes(ModelReceiver):
 
 def _check(receiver: str, model: type[Model], name: str, value: Any) -> None:
     what = f"The attribute {name!r} of {receiver}"
-    if not name.isidentifier():
+    if not str(name).isidentifier():
         raise Misconfigured("E018", f"{what} is no name of an attribute.", "Choose another.")
     if isinstance(value, _MUTABLE):
         raise Misconfigured(

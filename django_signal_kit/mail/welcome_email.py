@@ -12,13 +12,14 @@ from django.core.validators import validate_email
 from django.db.models import Model, QuerySet
 from django.utils import translation
 
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.mail.rendering import render_html, render_subject, render_text
 from django_signal_kit.mail.templates import check_templates
 from django_signal_kit.receiver import ModelReceiver, ModelSpec
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.idle import overrides
+from django_signal_kit.wiring.near import find_near
 
 
 class WelcomeEmail(ModelReceiver):
@@ -110,11 +111,14 @@ class WelcomeEmail(ModelReceiver):
     def check(self) -> None:
         names = [name for name in catalog.get_paths() if name not in catalog.MODEL_SIGNALS]
         if self.signal not in (*names, "post_save"):
+            near = find_near(self.signal, [*names, "post_save"])
             raise Misconfigured(
                 "E012",
                 f"The option 'signal' of {self.name} is {self.signal!r}, which is no signal with "
                 f"a user.",
-                did_you_mean(self.signal, [*names, "post_save"]),
+                f"{f'Did you mean {near!r}? ' if near else ''}One that is neither "
+                f"Django's nor the kit's is named in the settings: SIGNAL_KIT['EXTRA_SIGNALS'] = "
+                f"{{{self.signal!r}: 'the.dotted.path.of.the.signal'}}.",
             )
         check_templates(self.name, self._get_templates())
 

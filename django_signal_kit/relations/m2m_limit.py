@@ -83,7 +83,7 @@ class M2MLimit(ModelReceiver):
     ) -> None:
         change = read_call(sender, instance, action, reverse, model, pk_set, using)
         if change is not None:
-            self.links_changed(change, using)
+            self.links_changed(change=change, using=using)
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
         if change.action == "add":

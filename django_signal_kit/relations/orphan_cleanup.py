@@ -104,7 +104,7 @@ class OrphanCleanup(ModelReceiver):
     ) -> None:
         change = read_call(sender, instance, action, reverse, model, pk_set, using)
         if change is not None:
-            self.links_changed(change, using)
+            self.links_changed(change=change, using=using)
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
         for model, pointer in self._watched.get_links(change.relation.through):

@@ -113,7 +113,8 @@ def find_links(model: type[Model]) -> list[ForeignKey[Any, Any]]:
 
 def find_link(receiver: str, related: str | type[Model], name: str) -> Link:
     """The link that the options 'related' and 'field' of a receiver name. Raises Misconfigured."""
-    model = related if isinstance(related, type) else _find_model(receiver, related)
+    is_model = isinstance(related, type) and issubclass(related, Model)
+    model: Any = related if is_model else _find_model(receiver, related)
     if name:
         try:
             found = [model._meta.get_field(name)]
@@ -136,10 +137,10 @@ def find_link(receiver: str, related: str | type[Model], name: str) -> Link:
     )
 
 
-def _find_model(receiver: str, related: str) -> type[Model]:
+def _find_model(receiver: str, related: Any) -> type[Model]:
     try:
         return apps.get_model(related)
-    except (LookupError, ValueError):
+    except (LookupError, ValueError, AttributeError):
         labels = [model._meta.label for model in apps.get_models()]
         raise Misconfigured(
             "E035",

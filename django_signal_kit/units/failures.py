@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from traceback import walk_tb
 
 from django_signal_kit.signals import receiver_failed
+
+#: Where hooks have failed that stop nothing: class, file and line.
+_places: set[tuple[type, str, int]] = set()
+
+_KIT = f"{__name__.partition('.')[0]}."
 
 logger = logging.getLogger("django_signal_kit")
 
@@ -30,3 +36,31 @@ def report_failure(receiver: object, signal_name: str, exception: Exception) -> 
         # send_robust() itself raises if a failing receiver has no __qualname__.
         with suppress(Exception):
             logger.exception("A receiver of receiver_failed failed")
+
+
+def report_once(receiver: object, hook: str, exception: Exception) -> None:
+    """Log, with its traceback, what a hook raised that may not stop the write, if it is the first
+    at this place of the code: there may be as many as there are rows. Never raises."""
+    # The first that is not the kit's: a query fails in the same line of Django, whoever sends it.
+    own = (
+        (frame, line)
+        for frame, line in walk_tb(exception.__traceback__)
+        if not frame.f_globals.get("__name__", "").startswith(_KIT)
+    )
+    frame, line = next(own, (None, 0))
+    file = "" if frame is None else frame.f_code.co_filename
+    place = (type(receiver), file, line)
+    if place in _places:
+        return
+    _places.add(place)
+    name = getattr(receiver, "name", type(receiver).__qualname__)
+    with suppress(Exception):
+        logger.error(
+            "%s: %s() failed, and is done without. What fails in the same line again is not "
+            "logged. %s: %s",
+            name,
+            hook,
+            type(exception).__name__,
+            exception,
+            exc_info=exception,
+        )

@@ -64,6 +64,51 @@ MODEL_SIGNALS = BULK_SIGNALS | {
     "post_delete",
 }
 
+_ROW = ("instance", "using")
+_MIGRATION = ("app_config", "verbosity", "interactive", "using", "stdout", "plan", "apps")
+_REQUEST = ("request",)
+_BULK_CREATE = (
+    *("objs", "using", "ignore_conflicts", "update_conflicts"),
+    *("unique_fields", "update_fields"),
+)
+_BULK_UPDATE = ("objs", "fields", "using")
+_QUERYSET_UPDATE = ("queryset", "values", "rows", "using")
+
+#: Name of a signal -> the arguments beside ``signal`` and ``sender`` that its receivers are given.
+#: Some are not given always: WSGI sends ``environ``, ASGI sends ``scope``. Those of extra signals
+#: are not known.
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "pre_init": ("args", "kwargs"),
+    "post_init": ("instance",),
+    "pre_save": (*_ROW, "raw", "update_fields"),
+    "post_save": (*_ROW, "created", "raw", "update_fields"),
+    "pre_delete": (*_ROW, "origin"),
+    "post_delete": (*_ROW, "origin"),
+    "m2m_changed": (*_ROW, "action", "reverse", "model", "pk_set", "raw"),
+    "class_prepared": (),
+    "pre_migrate": _MIGRATION,
+    "post_migrate": _MIGRATION,
+    "request_started": ("environ", "scope"),
+    "request_finished": (),
+    "got_request_exception": _REQUEST,
+    "setting_changed": ("setting", "value", "enter"),
+    "connection_created": ("connection",),
+    "template_rendered": ("template", "context"),
+    "user_logged_in": (*_REQUEST, "user"),
+    "user_logged_out": (*_REQUEST, "user"),
+    "user_login_failed": (*_REQUEST, "credentials"),
+    "pre_bulk_create": _BULK_CREATE,
+    "post_bulk_create": _BULK_CREATE,
+    "pre_bulk_update": _BULK_UPDATE,
+    "post_bulk_update": (*_BULK_UPDATE, "count"),
+    "pre_queryset_update": _QUERYSET_UPDATE,
+    "post_queryset_update": (*_QUERYSET_UPDATE, "count"),
+    "receiver_failed": ("receiver", "signal_name", "exception"),
+    "pre_file_delete": ("storage", "name", "receiver"),
+    "post_file_delete": ("storage", "name", "receiver"),
+    "audit_entries_created": ("entries", "using"),
+}
+
 # A receiver that raises in one of these escapes to the server and stops Django's own clean-up.
 REQUEST_SIGNALS = frozenset(("request_started", "request_finished", "got_request_exception"))
 

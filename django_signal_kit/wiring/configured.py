@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from operator import itemgetter
 
 from django.apps import apps
@@ -12,15 +14,11 @@ from django.utils.module_loading import import_string
 
 from django_signal_kit import receivers
 from django_signal_kit.conf import conf
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
-from django_signal_kit.options import get_options
-from django_signal_kit.receiver import (
-    MODEL_RECEIVER_NAMES,
-    ModelReceiver,
-    Receiver,
-    get_near_misses,
-)
+from django_signal_kit.exceptions import Misconfigured, did_you_mean, tell_class
+from django_signal_kit.receiver import MODEL_RECEIVER_NAMES, ModelReceiver, Receiver
 from django_signal_kit.wiring import catalog
+from django_signal_kit.wiring.calls import check_calls, check_init
+from django_signal_kit.wiring.classes import check_class
 from django_signal_kit.wiring.registry import Declaration, declarations
 from django_signal_kit.wiring.senders import Coverage
 
@@ -29,6 +27,8 @@ discovered: set[str] = set()
 
 #: The apps that are installed, or were at an earlier wiring.
 _seen: set[str] = set()
+
+_PATH = "Give the dotted path of a Receiver class."
 
 ENTRY_KEYS = ("RECEIVER", "OPTIONS", "NAME")
 
@@ -107,12 +107,15 @@ def read_entry(entry: object, where: str) -> Declaration:
         raise Misconfigured(
             "E003",
             f"{where} is {entry!r}, of type {type(entry).__name__}.",
-            'Write a dotted path, or {"RECEIVER": path, "OPTIONS": {...}}.',
+            f'Write {say_path(entry)}, or {{"RECEIVER": path, "OPTIONS": {{...}}}}.',
         )
     for key in entry:
         if key not in ENTRY_KEYS:
+            remedy = f'Options stand in a dict of their own: "OPTIONS": {{{key!r}: ...}}.'
             raise Misconfigured(
-                "E003", f"{where} has an unknown key {key!r}.", did_you_mean(key, ENTRY_KEYS)
+                "E003",
+                f"{where} has an unknown key {key!r}.",
+                did_you_mean(key, ENTRY_KEYS, remedy),
             )
     path = entry.get("RECEIVER")
     options = entry.get("OPTIONS", {})
@@ -121,7 +124,7 @@ def read_entry(entry: object, where: str) -> Declaration:
         raise Misconfigured(
             "E003",
             f"{where} has no dotted path under 'RECEIVER': {path!r}.",
-            'Write {"RECEIVER": "django_signal_kit.receivers.AuditLog", "OPTIONS": {...}}.',
+            f'Write {{"RECEIVER": {say_path(path)}, "OPTIONS": {{...}}}}.',
         )
     if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
         raise Misconfigured(
@@ -134,22 +137,26 @@ def read_entry(entry: object, where: str) -> Declaration:
     return Declaration(where, import_receiver(path, where), name, dict(options))
 
 
+def say_path(thing: object) -> str:
+    """The path that would be right in the place of a class."""
+    if isinstance(thing, type) and issubclass(thing, Receiver):
+        # A ready-made one has a shorter path than its module.
+        is_ready_made = getattr(receivers, thing.__name__, None) is thing
+        module = receivers.__name__ if is_ready_made else thing.__module__
+        return f'"{module}.{thing.__qualname__}"'
+    return "a dotted path"
+
+
 def import_receiver(path: str, where: str) -> type[Receiver]:
     try:
         if path.startswith("."):
             raise ImportError("it starts with a dot")
         found = import_string(path)
     except ImportError as error:
-        prefix = path.rpartition(".")[0]
-        known = (
-            [f"{prefix}.{name}" for name in receivers.__all__]
-            if prefix == receivers.__name__
-            else []
-        )
         raise Misconfigured(
             "E004",
             f"{where} is {path!r}, which cannot be imported: {error}.",
-            did_you_mean(path, known, "Give the dotted path of a Receiver class."),
+            guess_path(path),
         ) from error
     if not (isinstance(found, type) and issubclass(found, Receiver)):
         raise Misconfigured(
@@ -159,6 +166,20 @@ def import_receiver(path: str, where: str) -> type[Receiver]:
             "with Django's own @receiver in a signals.py.",
         )
     return found
+
+
+def guess_path(path: str) -> str:
+    """The receiver that may be meant: one of the kit's, or one of the module that is named."""
+    prefix, _, name = path.rpartition(".")
+    if prefix.partition(".")[0] in ("", "django_signal_kit"):
+        prefix, names = receivers.__name__, receivers.__all__
+    else:
+        found = vars(sys.modules[prefix]).items() if prefix in sys.modules else ()
+        names = [
+            each for each, cls in found if isinstance(cls, type) and issubclass(cls, Receiver)
+        ]
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"Did you mean {f'{prefix}.{near[0]}'!r}?" if near else _PATH
 
 
 def get_names(wanted: list[Declaration]) -> list[str]:
@@ -182,48 +203,24 @@ def get_names(wanted: list[Declaration]) -> list[str]:
 def make_receiver(declaration: Declaration, name: str) -> Receiver:
     """An instance under its name, if the class and everything that it asks for are sound."""
     cls = declaration.cls
-    check_class(cls)
+    names = catalog.get_paths()
+    check_class(cls, names)
+    check_init(cls, declaration.options)
     receiver = cls(**declaration.options)
-    receiver._name = name
+    # What is wrong with it is told by words that find its class.
+    receiver._name = receiver._told = tell(declaration)
+    check_calls(receiver, names)
     receiver.check()
     if isinstance(receiver, ModelReceiver):
         Coverage(receiver)
+    receiver._name = name
     return receiver
 
 
-def check_class(cls: type[Receiver]) -> None:
-    """Raise Misconfigured if a method of ``cls`` would never be called, or too often."""
-    names = catalog.get_paths()
-    for method, signal_name in get_near_misses(cls, names):
-        raise Misconfigured(
-            "E009",
-            f"{cls.__qualname__}.{method}() is named like no signal, so it is never called.",
-            f"Did you mean {signal_name!r}? A helper of your own may start with an underscore.",
-        )
-    for option, default in get_options(cls).items():
-        # A subclass may say that it does not hear a signal: post_delete = None.
-        if option in names and default is not None:
-            raise Misconfigured(
-                "E013",
-                f"{cls.__qualname__}.{option} has the name of a signal, but is no method.",
-                "Rename it.",
-            )
-    heard = [name for name in names if callable(getattr(cls, name, None))]
-    if not issubclass(cls, ModelReceiver):
-        for name in heard:
-            if name in catalog.MODEL_SIGNALS or name == "m2m_changed":
-                raise Misconfigured(
-                    "E014",
-                    f"{cls.__qualname__} hears {name}, a signal of models, of no model in "
-                    f"particular.",
-                    "Subclass django_signal_kit.ModelReceiver and say which models.",
-                )
-    if not heard and cls.get_methods is Receiver.get_methods:
-        raise Misconfigured(
-            "E015",
-            f"{cls.__qualname__} has no method named after a signal, so it hears nothing.",
-            "Name a method after the signal that it is to receive, such as 'post_save'.",
-        )
+def tell(declaration: Declaration) -> str:
+    """``"shop.signals.Prices"``, ``"AuditLog 'Prices'"``: the class, and the name it was given."""
+    name = "" if declaration.name is None else f" {declaration.name!r}"
+    return f"{tell_class(declaration.cls)}{name}"
 
 
 def check_signal_names() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from django.apps import apps
 from django.db.models import Model
-from django.utils.module_loading import import_string
 
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.receiver import ModelReceiver, ModelSpec
+from django_signal_kit.wiring.specs import get_specs, parse
 
 # The kit's own apps, and what a project puts in the place of their models.
 _OWN_MARK = "signal_kit_own"
@@ -26,13 +25,13 @@ class Coverage:
         self.bases: list[type] = []
         self.labels: set[str] = set()
         self.all = False
-        for spec in receiver.get_models() if specs is None else specs:
+        for spec in get_specs(receiver) if specs is None else specs:
             self._include(spec)
         self.excluded = _Patterns(receiver, receiver.exclude)
         self._left_out: dict[type[Model], bool] = {}
 
     def _include(self, spec: ModelSpec) -> None:
-        pattern = _parse(self.receiver, "models", spec)
+        pattern = parse(self.receiver, "models", spec)
         if pattern == "__all__":
             self.all = True
         elif isinstance(pattern, str):
@@ -83,7 +82,7 @@ class _Patterns:
     def __init__(self, receiver: ModelReceiver, specs: Sequence[ModelSpec]) -> None:
         self.tests: list[Callable[[type[Model]], bool]] = []
         for spec in specs:
-            pattern = _parse(receiver, "exclude", spec)
+            pattern = parse(receiver, "exclude", spec)
             if pattern == "__all__":
                 self.tests.append(lambda model: True)
             elif isinstance(pattern, str):
@@ -103,38 +102,3 @@ def can_be_covered(model: type[Model]) -> bool:
 
 def _is_concrete(cls: type) -> bool:
     return issubclass(cls, Model) and not cls._meta.abstract
-
-
-def _parse(receiver: ModelReceiver, option: str, spec: ModelSpec) -> Any:
-    """``"__all__"``, an app label, or a class. Raises Misconfigured for anything else."""
-    where = f"The option {option!r} of {receiver.name} has {spec!r}"
-    if isinstance(spec, type):
-        return spec
-    if spec == "__all__":
-        return spec
-    app_label, dot, name = spec.rpartition(".")
-    if name == "*":
-        labels = [config.label for config in apps.get_app_configs()]
-        if app_label in labels:
-            return app_label
-        raise Misconfigured(
-            "E008", f"{where}, but there is no app {app_label!r}.", did_you_mean(app_label, labels)
-        )
-    if dot and "." not in app_label:
-        try:
-            return apps.get_model(app_label, name)
-        except LookupError:
-            pass
-    if "." in app_label:
-        try:
-            found = import_string(spec)
-        except ImportError:
-            found = None
-        if isinstance(found, type):
-            return found
-    labels = [model._meta.label for model in apps.get_models()]
-    raise Misconfigured(
-        "E008",
-        f"{where}, but there is no such model.",
-        did_you_mean(spec, labels, 'Write "app_label.Model", "app_label.*" or a dotted path.'),
-    )

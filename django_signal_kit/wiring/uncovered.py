@@ -26,7 +26,7 @@ def check_coverage(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
         if len(vain) == len(specs):
             reasons = [explain(receiver, spec) for spec in vain[:_MOST]]
             yield Warning(
-                f"{receiver.name} covers no model, so it hears nothing.",
+                f"{receiver} covers no model, so it hears nothing.",
                 hint=" ".join(reasons) or "Set its option 'models'.",
                 id="signal_kit.W001",
             )

@@ -605,7 +605,17 @@ ROW = {"model": "testapp.Tag", "lookup": {"name": "a"}}
         ({"sql": [{**VIEW, "drop": "DROP VIEW a"}]}, "E030", "Write DROP … IF EXISTS."),
         ({"sql": [{**VIEW, "create": {"mariadb": ""}}]}, "E030", "for the vendor 'mariadb'."),
         ({"sql": [{**TRIGGER, "create": {"sqlite": "x"}}]}, "E030", "both for the same vendors."),
-        ({"sql": [5]}, "E007", "It has to be a list, each item a dict"),
+        (
+            {"ensure": [{"model": "testapp.Tag", "lookup": ["name"]}]},
+            "E030",
+            "has ['name'] for 'lookup', of type list. It has to be a dict.",
+        ),
+        (
+            {"sql": [{**VIEW, "create": 5}]},
+            "E030",
+            "has 5 for 'create', of type int. It has to be a string or a dict.",
+        ),
+        ({"sql": [5]}, "E007", "has the item 5, of type int. Each item has to be a dict"),
         ({"consistency": ["nowhere.here"]}, "E032", "and cannot be imported: No module named"),
         ({"consistency": [".here"]}, "E032", "and cannot be imported: it starts with a dot."),
         ({"consistency": ["os.sep"]}, "E032", "is 'os.sep', which cannot be called."),

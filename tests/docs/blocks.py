@@ -8,6 +8,8 @@ What a block is follows from what it says:
 * one dict with "RECEIVER": the only entry of ``SIGNAL_KIT["RECEIVERS"]`` from here on;
 * any other Python: run in the namespace of the page;
 * a ``text`` block with no prose between it and the code before it: what that code has to print;
+* code followed by a ``text`` block that ends with the id of a check: a mistake. The text is what
+  the start says of it, or else ``check``, however its lines are broken; it is taken back;
 * ``sh``: its lines that begin with ``python manage.py`` are run.
 
 A page is followed with an empty database and the models of ``tests/docs/shop``. A block is left
@@ -26,7 +28,7 @@ import shlex
 import sys
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,})(?P<info>.*)$")
 _NOT_RUN = re.compile(r"<!--\s*not run:\s*(?P<reason>.*?)\s*-->")
 _MODULE = re.compile(r"#\s*(?P<path>[\w/]+\.py)\b")
+_CHECK = re.compile(r"\((?P<id>signal_kit\.[EWI]\d{3})\)\s*\Z")
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -82,6 +85,11 @@ class Block:
         entry: dict[str, Any] = ast.literal_eval(value)
         return entry
 
+    @property
+    def joined(self) -> Block:
+        """The same with its text in one line."""
+        return replace(self, code=join(self.code))
+
     def parse(self) -> ast.Module:
         """Its syntax tree, with the line numbers of the page."""
         tree = ast.parse(self.code, str(self.page))
@@ -105,6 +113,10 @@ def _get_targets(node: ast.stmt) -> Iterator[str]:
         yield "no assignment"
     for target in targets:
         yield target.id if isinstance(target, ast.Name) else "no name"
+
+
+def join(text: str) -> str:
+    return " ".join(text.split()) + "\n"
 
 
 def get_pages() -> list[Path]:
@@ -187,13 +199,17 @@ class Runner:
             if block.reason is not None or block.language not in ("python", "sh"):
                 continue
             printed = io.StringIO()
+            expected = get_expected(blocks, index)
             try:
+                if expected is not None and (check := _CHECK.search(expected.code)):
+                    said = self.complain(block, check["id"])
+                    check_output(block, join(said), expected.joined)
+                    continue
                 with contextlib.redirect_stdout(printed):
                     self.run_block(block)
             except BaseException as error:
                 error.add_note(f"in the block at {block.where}")
                 raise
-            expected = get_expected(blocks, index)
             if block.language == "python" or expected is not None:
                 check_output(block, printed.getvalue(), expected)
 
@@ -208,6 +224,27 @@ class Runner:
             self.run_module(block, block.path)
         else:
             block.execute(self.namespace)
+
+    def complain(self, block: Block, id: str) -> str:
+        """What the start says of the mistake in ``block``, or else ``check`` under that id."""
+        from django.core.exceptions import ImproperlyConfigured
+
+        from django_signal_kit.apps import wire
+        from django_signal_kit.checks import check_signal_kit
+        from django_signal_kit.wiring.registry import declarations
+
+        before, count = declarations[:], len(self.overrides)
+        try:
+            self.run_block(block)
+            found = [each for each in check_signal_kit() if each.id == id]
+            return "\n".join(f"{each.msg} {each.hint} ({each.id})" for each in found)
+        except ImproperlyConfigured as error:
+            return str(error)
+        finally:
+            declarations[:] = before
+            while len(self.overrides) > count:
+                self.overrides.pop().disable()
+            wire()
 
     def apply(self, block: Block) -> None:
         from django.conf import settings

@@ -78,6 +78,10 @@ def test_models_are_extended_in_a_project_that_starts_anew(tmp_path: Path) -> No
         ("```sh\npython manage.py chekc\n```\n", ["page.md:4", "chekc"]),
         ('```python\nSIGNAL_KIT = {"RECIEVERS": []}\n```\n', ["page.md:4", "RECIEVERS"]),
         ("```python\n# shop/tests.py\nimport unittest\n```\n", ["page.md:4", "Ran 0 tests"]),
+        (
+            '```python\nSIGNAL_KIT = {"REDACTS": 1}\n```\n\n```text\nX (signal_kit.E001)\n```\n',
+            ["page.md:8", "says\nX (", "Did you mean 'REDACT'?"],
+        ),
     ],
 )
 def test_a_page_that_is_wrong_is_told_with_its_line(
@@ -94,7 +98,7 @@ def test_a_page_that_is_wrong_is_told_with_its_line(
 def test_what_is_not_run_has_a_reason_and_is_rare() -> None:
     left_out = [block for page in get_pages() for block in read(page) if block.reason is not None]
     assert all(block.reason for block in left_out)
-    assert len(left_out) <= 3
+    assert len(left_out) <= 6
 
 
 def test_each_block_has_a_known_language() -> None:

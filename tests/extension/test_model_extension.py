@@ -324,7 +324,7 @@ print(Product.friends.through._meta.label)
         (
             "@register(models=['shop.Product'])\nclass Wide(ModelExtension):\n"
             "    attributes = [1]\n",
-            ["The option 'attributes' of Wide is [1]", "E007"],
+            ["The option 'attributes' of shop.extensions.Wide is [1]", "E007"],
         ),
         (
             "@register(models=['shop.Product'])\nclass One(ModelExtension):\n"

@@ -163,7 +163,7 @@ class Elsewhere(CacheInvalidation):
     keys = ["tag:{pk}"]
     caches = ()
 
-    def invalidate(self, keys: Any) -> None: ...
+    def invalidate(self, keys: Any, tags: Any) -> None: ...
 
 
 class Cleaners(Normalize):
@@ -288,7 +288,7 @@ def test_the_check_says_what_the_start_says(monkeypatch: pytest.MonkeyPatch) -> 
         patch.setattr(settings, "SIGNAL_KIT", signal_kit)
         [message] = check_signal_kit()
     assert f"{message.msg} {message.hint} ({message.id})" == str(error.value)
-    assert message.msg.startswith("Pages can do nothing")
+    assert message.msg.startswith("CacheInvalidation 'Pages' can do nothing")
 
 
 def test_no_other_ready_made_is_idle_by_its_defaults() -> None:

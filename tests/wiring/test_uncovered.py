@@ -9,6 +9,7 @@ from django.core.checks import Warning
 
 from django_signal_kit import ModelReceiver
 from django_signal_kit.checks import check_signal_kit
+from django_signal_kit.exceptions import tell_class
 from django_signal_kit.receivers import AuditLog, FileCleanup, LastModified, WelcomeEmail
 from tests.apps.testapp.models import Stamped, Tag
 
@@ -74,7 +75,7 @@ def test_who_covers_nothing_is_told_why(
     [(id, msg, told)] = get_messages()
     assert (id, msg) == (
         "signal_kit.W001",
-        f"{cls.__name__} covers no model, so it hears nothing.",
+        f"{tell_class(cls)} covers no model, so it hears nothing.",
     )
     assert told is not None
     assert hint in told
