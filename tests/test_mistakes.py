@@ -204,7 +204,8 @@ def get_options_of_a_wrong_type() -> Iterator[Mistake]:
             wrong = "of type type. It has to be … (signal_kit.E007)"
             yield (
                 entry(name, **{option: object}),
-                where + (may_be_class if option == "related" else wrong),
+                where
+                + (may_be_class if (name, option) == ("CreateRelated", "related") else wrong),
             )
 
 
