@@ -109,5 +109,5 @@ def get_text(node: ast.AST) -> str:
 def test_a_message_that_no_page_can_cause_has_the_words_of_the_code(id: str) -> None:
     said = " ".join(get_sections()[f"signal_kit.{id}"].split())
     fragments = list(get_fragments(id if id.startswith("E") else f"signal_kit.{id}"))
-    assert len(fragments) > 2
+    assert len(fragments) > 1
     assert [text for text in fragments if text not in said] == []
