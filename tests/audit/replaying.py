@@ -1,4 +1,4 @@
-"""Reads the log as a ledger: what it tells, in its order, has to lead to what the database holds."""
+"""Reads the log as a ledger: what it tells, in its order, leads to what the database holds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def replay(*models: type[Model]) -> None:
 
 def _tell(row: dict[str, Any]) -> dict[str, Any]:
     """What a log says of a row: nothing of what is None, and no secrets."""
-    return {name: value for name, value in row.items() if value is not None and "token" not in name}
+    return {
+        name: value for name, value in row.items() if value is not None and "token" not in name
+    }
 
 
 def _follow(rows: dict[str, dict[str, Any]], entry: Any) -> None:
