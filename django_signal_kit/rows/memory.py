@@ -162,9 +162,8 @@ def get_loaded_row(
     database than the one it was loaded from and no replica of it.
     """
     unit = get_unit()
-    found = MISSING if unit is None else unit.notes.get((_NOTE, id(instance)), MISSING)
-    if found is MISSING:
-        found = _get_loaded(instance, using)
+    noted: Any = MISSING if unit is None else unit.notes.get((_NOTE, id(instance)), MISSING)
+    found = _get_loaded(instance, using) if noted is MISSING else noted
     if found is None:
         return None
     return {column.attname: found.get(column.attname, UNKNOWN) for column in columns}

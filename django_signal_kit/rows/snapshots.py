@@ -134,7 +134,8 @@ def is_written_together(unit: UnitOfWork, model: type[Model]) -> bool:
 
 def get_reading(unit: UnitOfWork, model: type[Model]) -> int | None:
     """When old rows of ``model`` were read, as a place in the order of the statements."""
-    return unit.notes.get((_READ, model))
+    found: int | None = unit.notes.get((_READ, model))
+    return found
 
 
 def forget_old(unit: UnitOfWork, instances: Iterable[Model]) -> None:
@@ -174,7 +175,7 @@ def _read_together(unit: UnitOfWork, model: type[Model], using: str) -> None:
     for instance in unit.notes[_TOGETHER][model]:
         unit.notes["old", id(instance)] = None
         # Who has deleted it in the meantime has taken its key.
-        if instance._is_pk_set():  # type: ignore[attr-defined]
+        if instance._is_pk_set():
             instances.setdefault(canonical_key(model, instance.pk), []).append(instance)
     rows = read_rows(model, list(instances), _get_old_columns(model), using)
     for pk, row in rows.items():

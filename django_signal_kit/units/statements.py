@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
+from typing import TypeAlias
 
 from django.db.models import Model
+
+Tables: TypeAlias = tuple[type[Model], ...]
 
 
 class Statements:
@@ -37,9 +39,19 @@ class Statements:
         return any(latest.get(table, 0) > since for table in get_tables(model))
 
 
-@cache
-def get_tables(model: type[Model]) -> tuple[type[Model], ...]:
+_tables: dict[type[Model], Tables] = {}
+
+
+def get_tables(model: type[Model]) -> Tables:
     """The tables that a row of ``model`` is in: its own, and those of multi-table parents."""
-    concrete: type[Model] = model._meta.concrete_model  # type: ignore[assignment]
-    parents = (parent._meta.concrete_model for parent in concrete._meta.get_parent_list())
-    return (concrete, *dict.fromkeys(parents))  # type: ignore[arg-type]
+    tables = _tables.get(model)
+    if tables is None:
+        (own,) = get_own_table(model)
+        parents = (get_own_table(parent)[0] for parent in own._meta.get_parent_list())
+        tables = _tables[model] = (own, *dict.fromkeys(parents))
+    return tables
+
+
+def get_own_table(model: type[Model]) -> Tables:
+    """The table of ``model`` itself."""
+    return (model._meta.concrete_model,)  # type: ignore[return-value]

@@ -16,6 +16,7 @@ from django.db.models.sql import DeleteQuery
 from django_signal_kit.rows import snapshots
 from django_signal_kit.rows.asked import read_remaining
 from django_signal_kit.rows.written import note_deleted
+from django_signal_kit.units.statements import get_own_table
 from django_signal_kit.units.unit import UnitOfWork, get_unit
 
 _COLLECTOR = "collector"
@@ -32,7 +33,8 @@ def start(unit: UnitOfWork, collector: Collector) -> None:
 def wrap_delete_batch(original: Callable[..., int]) -> Callable[..., int]:
     @wraps(original)
     def delete_batch(self: DeleteQuery, pk_list: list[Any], using: str) -> int:
-        unit, model = get_unit(), self.model
+        unit = get_unit()
+        model: Any = self.model
         collector = None if unit is None else unit.notes.get(_COLLECTOR)
         if unit is None or collector is None or model not in collector.data:
             return original(self, pk_list, using)
@@ -42,7 +44,7 @@ def wrap_delete_batch(original: Callable[..., int]) -> Callable[..., int]:
             note_deleted(unit, instances)
         count = original(self, pk_list, using)
         # The tables of multi-table parents have statements of their own.
-        unit.note_statement((model._meta.concrete_model,))  # type: ignore[arg-type]
+        unit.note_statement(get_own_table(model))
         return count
 
     return delete_batch

@@ -3,7 +3,8 @@
 Django's own methods are wrapped, once for all models; a model that no receiver covers costs one
 look into a set. Wrapped are ``Model.save_base``, ``Collector.delete``, the managers of
 many-to-many relations, what begins and ends a connection's transactions and savepoints, and, if a
-receiver hears bulk writes, the methods of ``QuerySet`` that write. Nothing is heard of
+receiver hears bulk writes, the methods of ``QuerySet`` that write. Where their statements are run
+is heard by :mod:`.saving`, in covered classes alone, and :mod:`.deleting`. Nothing is heard of
 ``_raw_delete()``, ``_update()``, raw SQL, the models of migrations, and overrides that do not call
 ``super()``.
 

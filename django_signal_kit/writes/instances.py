@@ -59,7 +59,7 @@ def is_sent_by_hand(instance: Model) -> bool:
 
 
 def is_told_again(teller: object, instance: Model) -> bool:
-    """Has ``teller`` told of this save already? A receiver has sent ``post_save`` by hand in it."""
+    """Has ``teller`` told of this save? A receiver may have sent ``post_save`` by hand in it."""
     unit = get_unit()
     if unit is None or is_written_together(unit, type(instance)):
         return False

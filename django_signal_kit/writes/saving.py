@@ -89,7 +89,7 @@ def _wrap(model: type[Model], own: Any) -> Callable[..., Any]:
             read_asked(unit, model, (self,))
         updated = call(raw, cls, force_insert, force_update, using, update_fields)
         if cls is concrete:
-            unit.note_statement((concrete,) if raw else tables)  # type: ignore[arg-type]
+            unit.note_statement(tables[:1] if raw else tables)
             note_written(unit, self, update_fields, raw=raw)
         return updated
 

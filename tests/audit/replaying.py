@@ -1,4 +1,4 @@
-"""Reads the log as a ledger: what it tells, in its order, has to lead to what the database holds."""
+"""Reads the log as a ledger: what it tells, in its order, leads to what the database holds."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
-from django.db.models.signals import post_delete
+from django.db.models.signals import post_delete, pre_delete
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import batch, context, muted
@@ -92,6 +92,40 @@ class Careful(DeletionLog):
 
     def get_values(self, instance: Any) -> Any:
         return {"length": len(instance.name)}
+
+
+def test_a_row_that_is_deleted_twice_is_one_line(wire: Any, kept: Kept) -> None:
+    def delete(instance: Any, **kwargs: Any) -> None:
+        if instance.name == "b":
+            Tag.objects.filter(name="a").delete()
+
+    wire((DeletionLog, TAGS))
+    TagFactory(name="a")
+    TagFactory(name="b")
+    pre_delete.connect(delete, sender=Tag)
+    try:
+        Tag.objects.all().delete()
+    finally:
+        pre_delete.disconnect(delete, sender=Tag)
+    assert sorted(line["object"] for line in kept.lines) == ["a", "b"]
+
+
+def test_a_line_is_about_the_row_that_was_deleted(wire: Any, kept: Kept) -> None:
+    def make_again(instance: Any, **kwargs: Any) -> None:
+        instance.pk, instance.name = None, "again"
+        instance.save()
+
+    wire()
+    post_delete.connect(make_again, sender=Tag)
+    try:
+        wire((DeletionLog, {**TAGS, "fields": ["name"]}))
+        tag = TagFactory(name="a")
+        pk = tag.pk
+        tag.delete()
+    finally:
+        post_delete.disconnect(make_again, sender=Tag)
+    [line] = kept.lines
+    assert (line["pk"], line["object"], line["fields"]) == (pk, "a", {"name": "a"})
 
 
 def test_a_deleted_row_is_one_line_with_all_there_is_to_tell(wire: Any, kept: Kept) -> None:

@@ -408,11 +408,11 @@ def test_an_instance_bears_no_trace(wire: Any) -> None:
 # Deletions
 
 
-def test_rows_that_a_pre_delete_receiver_deletes_are_told_once(hear: Any) -> None:
+def test_rows_that_a_pre_delete_receiver_deletes_are_told_once(hear: Any, old_values: str) -> None:
     def first_the_lines(instance: Any, **kwargs: Any) -> None:
         instance.lines.all().delete()
 
-    hear(pre_delete, first_the_lines, Product)
+    hear(pre_delete, first_the_lines, Product, old_values=old_values)
     product = Product.objects.create(name="a")
     Line.objects.bulk_create(Line(product=product, text=text) for text in "ab")
     product.delete()
@@ -646,3 +646,37 @@ def test_every_way_of_saving(
     product.name = "b"
     product.save(**how)
     replay(Product)
+
+
+def test_a_row_that_is_deleted_in_its_own_post_save(hear: Any, old_values: str) -> None:
+    hear(post_save, lambda instance, **kwargs: instance.delete(), Tag, old_values=old_values)
+    Tag.objects.create(name="a")
+    assert [action for action, _ in replayed(Tag)] == ["create", "delete"]
+
+
+def test_a_parent_that_its_children_write_when_they_go(hear: Any) -> None:
+    def count(instance: Any, **kwargs: Any) -> None:
+        Product.objects.filter(pk=instance.product_id).update(stock=F("stock") - 1)
+
+    hear(post_delete, count, Line)
+    product = Product.objects.create(name="a", stock=2)
+    Line.objects.bulk_create(Line(product=product) for _ in range(2))
+    product.delete()
+    replay(Product, Line)
+
+
+def test_a_row_of_a_queryset_that_is_deleted_with_another_of_it(
+    hear: Any, old_values: str
+) -> None:
+    def delete_all(instance: Any, **kwargs: Any) -> None:
+        Tag.objects.exclude(pk=instance.pk).delete()
+
+    hear(pre_delete, delete_all, Tag, old_values=old_values)
+    Tag.objects.bulk_create(Tag(name=name) for name in "abc")
+    Tag.objects.all().delete()
+    assert [action for action, _ in replayed(Tag)] == ["create"] * 3 + ["delete"] * 3
+
+
+def replayed(model: Any) -> list[Any]:
+    replay(model)
+    return tell(model)
