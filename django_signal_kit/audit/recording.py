@@ -155,7 +155,7 @@ class Recorder:
         circumstances = get_circumstances(
             self.receiver.get_actor() if is_told else None,
             encode(bounded(told, self.secrets)) if told else "{}",
-            None if unit is None else unit.id,
+            None if unit is None else unit.shared_id,
             using,
         )
         found = circumstances, self.log.get_content_type_id(model, using)
