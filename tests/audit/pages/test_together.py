@@ -6,9 +6,11 @@ import datetime
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import path, reverse
 from django.utils import timezone
 
@@ -19,6 +21,7 @@ from django_signal_kit.audit.pages.requests import get_request
 from tests.apps.testapp.models import Product
 from tests.audit.browsing import get_text
 from tests.audit.history_site import urlpatterns as pages
+from tests.audit.plans import get_plans, get_scanned, has_seq_scan
 from tests.factories import ProductFactory, TagFactory, UserFactory
 
 LIST = "admin:signal_kit_audit_auditentry_changelist"
@@ -218,3 +221,17 @@ def test_an_entry_without_unit_or_request_stands_alone() -> None:
     ProductFactory()
     found = together.get_together(AuditEntry.objects.all(), AuditEntry(pk=1, context={}))
     assert found == together.Together([])
+
+
+# In a long log; whoever comes after these sees it
+
+
+@pytest.mark.parametrize("key", [1, 100_000, 200_000])
+def test_a_request_is_looked_for_in_a_part_of_the_log(long_log: None, key: int) -> None:
+    entry = AuditEntry.objects.get(pk=key)
+    entry.context = {"request_id": "a-request", "method": "POST", "path": "/", "ip": "::1"}
+    with CaptureQueriesContext(connection) as queries:
+        assert together.get_together(AuditEntry.objects.all(), entry) is not None
+    nodes = get_plans(queries)
+    assert not has_seq_scan(nodes)
+    assert get_scanned(nodes) <= 2 * together.NEAR + 200
