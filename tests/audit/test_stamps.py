@@ -10,13 +10,13 @@ from django.core.management import call_command
 from django.db.models import F
 from django.utils import timezone
 
-from django_signal_kit import batch, context, muted
+from django_signal_kit import ModelReceiver, batch, context, muted
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.past import HistoryIncomplete
 from django_signal_kit.receivers import AuditLog, LastModified
 from tests.apps.testapp.models import Note, Page, Product, Tag
 from tests.audit.clock import Clock
-from tests.factories import ProductFactory, UserFactory
+from tests.factories import ProductFactory, RestaurantFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -120,6 +120,36 @@ def test_whole_rows_are_told_with_their_stamps(wire: Any) -> None:
     assert "updated_at" in entries("delete")[0]
 
 
+class Counts(ModelReceiver):
+    """A receiver of one's own that says what it writes."""
+
+    models = (Product,)
+
+    def get_stamp_fields(self, model: Any) -> list[str]:
+        return ["stock"]
+
+    def pre_save(self, instance: Any, **kwargs: Any) -> None:
+        instance.stock += 1
+
+
+def test_a_receiver_of_ones_own_says_what_it_stamps(wire: Any) -> None:
+    wire((AuditLog, ALL), Counts)
+    row = ProductFactory(name="a")
+    save(row)
+    save(row, name="b")
+    assert entries() == [{"name": ["a", "b"]}]
+    with pytest.raises(HistoryIncomplete, match="stock"):
+        as_of(row, timezone.now(), ["stock"])
+
+
+def test_a_row_of_two_tables_tells_no_stamp_of_either(wire: Any) -> None:
+    wire((AuditLog, ALL), (LastModified, {"models": ["testapp.Place"]}))
+    row = RestaurantFactory(name="a", stars=1)
+    save(row, stars=2)
+    save(row, name="b")
+    assert entries() == [{"stars": [1, 2]}, {"name": ["a", "b"]}]
+
+
 def test_who_changes_when_a_row_was_made_changes_something(wire: Any) -> None:
     created = {"created_field": "created_at", "created_by_field": "editor"}
     wire((AuditLog, ALL), (LastModified, {"models": [Product], **created}))
@@ -202,7 +232,7 @@ def test_what_was_left_out_stays_unknown_when_stamps_are_told(
     save(row, stock=3)
     clock.tick()
     assert as_of(row, third).updated_at == now != stamp
-    with pytest.raises(HistoryIncomplete, match="updated_at|editor"):
+    with pytest.raises(HistoryIncomplete, match=r"updated_at|editor"):
         as_of(row, first)
 
 

@@ -376,6 +376,27 @@ def test_at_the_end_it_says_where_everything_is(shop: Shop) -> None:
     assert (shop.var / "deletions.log").is_file()
 
 
+def test_who_does_not_serve_it_is_told_how_and_can_log_in(tmp_path: Path) -> None:
+    var = tmp_path / "var"
+    run_manage(var, "migrate", "--verbosity=0", cwd=tmp_path)
+    code = """
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
+from rich.console import Console
+from shop.management.commands.demo import Command
+User.objects.create_user("keeper")
+console = Console(record=True)
+Command().show_around(console, serve=False, port=8123)
+password = console.export_text().partition("Log in: keeper ")[2].split()[0]
+print(authenticate(username="keeper", password=password))
+"""
+    done = run_manage(var, "shell", "-c", code, cwd=tmp_path)
+    assert done.stderr == ""
+    assert "runserver 8123\n" in done.stdout
+    assert f"Mails:  {var}/outbox\n" in done.stdout
+    assert done.stdout.endswith("keeper\n")
+
+
 def test_a_port_that_is_taken_is_told_before_anything_is_done(tmp_path: Path) -> None:
     var = tmp_path / "var"
     with socket.socket() as taken:
