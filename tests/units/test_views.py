@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.base import BaseHandler
 from django.db import connection, connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -24,6 +25,7 @@ from django_signal_kit.middleware import no_request_unit, request_unit
 from django_signal_kit.units import views
 from tests.apps.testapp.models import Tag
 from tests.conftest import run_async
+from tests.serving import Visit
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
@@ -316,6 +318,22 @@ def test_requests_at_once_are_apart(wire: Any) -> None:
 
     run_async(main())
     assert receiver.flushed == [["a", "b"]] * 5
+
+
+@pytest.mark.parametrize("url", ["/async-unit/", "/unit/"])
+def test_requests_at_once_are_apart_in_a_server(wire: Any, url: str) -> None:
+    """There each request has a thread of its own."""
+    receiver = wire(Told)
+
+    async def main() -> list[int]:
+        visits = [Visit(url, host="testserver") for _ in range(5)]
+        handler = ASGIHandler()
+        await asyncio.gather(*(visit.run(handler) for visit in visits))
+        return [visit.status for visit in visits]
+
+    assert run_async(main()) == [200] * 5
+    assert receiver.flushed == [["a", "b"]] * 5
+    assert names() == ["a"] * 5 + ["b"] * 5
 
 
 def test_the_context_of_the_request_is_that_of_the_unit(wire: Any) -> None:
