@@ -21,6 +21,7 @@ from django_signal_kit.exceptions import find_cause, is_told_by
 from django_signal_kit.extension import extending
 from django_signal_kit.extension.early import extensions
 from django_signal_kit.extension.model_extension import ModelExtension
+from django_signal_kit.units import views
 from django_signal_kit.wiring.configured import discovered, load
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.writes import hooks
@@ -46,6 +47,7 @@ class SimpleSignalKitConfig(AppConfig):
         super().__init__(app_name, app_module)
         # Before any model is made: others take Django's methods then.
         hooks.install()
+        views.install()
         extensions.connect(self.discovers)
 
     def ready(self) -> None:

@@ -24,6 +24,7 @@ KEYS = (
     "REDACT",
     "TRUSTED_PROXIES",
     "RETENTION",
+    "REQUEST_UNIT",
 )
 
 _PATTERN = re.compile(r"\w+\.(\w+|\*)|__all__")
@@ -124,6 +125,12 @@ class Settings:
                     "E002", f"SIGNAL_KIT['RETENTION'][{pattern!r}] is wrong.", str(error)
                 ) from error
         return durations
+
+    @property
+    def REQUEST_UNIT(self) -> bool:  # noqa: N802
+        """Whether each request that may change something is one unit of work."""
+        value: bool = self._get("REQUEST_UNIT", False, bool, "True or False")
+        return value
 
     def _get(self, key: str, default: object, kind: Any, expected: str) -> Any:
         value = self.all.get(key, default)

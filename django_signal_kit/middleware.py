@@ -25,6 +25,8 @@ from django_signal_kit.conf import conf
 from django_signal_kit.current import context
 from django_signal_kit.exchange import keep_context, resume
 from django_signal_kit.rows.cleansing import hide_tokens
+from django_signal_kit.units.views import no_request_unit as no_request_unit
+from django_signal_kit.units.views import request_unit as request_unit
 
 #: How MIDDLEWARE names it.
 MIDDLEWARE = "django_signal_kit.middleware.RequestContextMiddleware"

@@ -18,6 +18,7 @@ def test_without_the_setting_everything_is_empty(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delattr(settings, "SIGNAL_KIT")
     defaults = {key: getattr(conf, key) for key in KEYS}
     assert defaults.pop("BULK_SIGNALS") is True
+    assert defaults.pop("REQUEST_UNIT") is False
     assert {key: len(value) for key, value in defaults.items()} == dict.fromkeys(defaults, 0)
 
 

@@ -43,7 +43,7 @@ NAMES = {
     "django_signal_kit.apps": "SignalKitConfig SimpleSignalKitConfig",
     "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
     "django_signal_kit.forms": "LimitedModelForm",
-    "django_signal_kit.middleware": "RequestContextMiddleware",
+    "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
     "django_signal_kit.test": "TemplateRecorder",
     "django_signal_kit.audit.admin": "AuditEntryAdmin",
     "django_signal_kit.audit.decoding": "decode",
@@ -75,6 +75,7 @@ SETTINGS = {
     "EXTRA_SIGNALS",
     "RECEIVERS",
     "REDACT",
+    "REQUEST_UNIT",
     "RETENTION",
     "TRUSTED_PROXIES",
 }

@@ -30,9 +30,10 @@ from django_signal_kit.audit.pages.diff import get_rows, reveal
 from django_signal_kit.audit.pages.facts import get_context_rows, get_extra_rows
 from django_signal_kit.audit.pages.kinds import get_model
 from django_signal_kit.audit.pages.presenting import present, show_badge, show_time
+from django_signal_kit.audit.pages.requests import get_request_params
 from django_signal_kit.audit.pages.revert import revert_page
 from django_signal_kit.audit.pages.summary import get_summary
-from django_signal_kit.audit.pages.together import get_unit
+from django_signal_kit.audit.pages.together import get_together
 from django_signal_kit.audit.reverting import may_revert
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class AuditEntryAdmin(EntryModelAdmin):
     def get_entry_context(self, request: HttpRequest, entry: Any) -> dict[str, Any]:
         """What the template of the page of ``entry`` is given."""
         (shown,) = present([entry], request, self.admin_site)
-        unit = get_unit(self.get_queryset(request), entry)
+        together = get_together(self.get_queryset(request), entry)
         return {
             "title": capfirst(self.opts.verbose_name),
             "subtitle": None,
@@ -130,12 +131,13 @@ class AuditEntryAdmin(EntryModelAdmin):
             "object_pk": reveal(entry.object_pk),
             "actor_text": reveal(entry.actor_text),
             "shown": shown,
-            "unit_rows": [self._get_unit_row(other) for other in unit.entries],
-            "unit_is_cut": unit.is_cut,
+            "together_rows": [self._get_row(other) for other in together.entries],
+            "together_is_cut": together.is_cut,
             "context_rows": get_context_rows(entry.context),
             "extra_rows": get_extra_rows(entry),
             "history_url": self._get_history_url(entry),
             "unit_url": entry.unit and self._get_list_url(unit=entry.unit),
+            "request_url": self._get_request_url(entry),
             "by_actor_url": self._get_actor_url(entry),
             "object_url": self._get_object_url(request, entry),
             "revert_url": self._get_revert_url(request, entry),
@@ -214,7 +216,11 @@ class AuditEntryAdmin(EntryModelAdmin):
     def _get_actor_url(self, entry: AbstractAuditEntry) -> str | None:
         return None if entry.actor_id is None else self._get_list_url(actor=entry.actor_id)
 
-    def _get_unit_row(self, entry: AbstractAuditEntry) -> dict[str, Any]:
+    def _get_request_url(self, entry: AbstractAuditEntry) -> str | None:
+        params = get_request_params(entry)
+        return None if params is None else self._get_list_url(**params)
+
+    def _get_row(self, entry: AbstractAuditEntry) -> dict[str, Any]:
         return {
             "url": self._get_entry_url(entry),
             "badge": self.badge(entry),

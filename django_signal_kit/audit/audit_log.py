@@ -9,7 +9,7 @@ from typing import Any, Literal
 from django.core.checks import CheckMessage
 from django.db.models import Field, Model
 
-from django_signal_kit.audit.changes import Changes, compare, tell_links
+from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.recording import Recorder, is_told_by_child
 from django_signal_kit.conf import conf
@@ -66,7 +66,8 @@ class AuditLog(ModelReceiver):
     #: Replace secrets by a keyed hash, so that the log shows that they changed; costs some
     #: microseconds a secret.
     hash_secrets: bool = False
-    #: Record saves that change nothing but stamps (``auto_now``, fields of LastModified).
+    #: Record what updates make of stamps (``auto_now``, fields of LastModified), and those that
+    #: change nothing else.
     stamps: bool = False
     #: Record many-to-many changes; costs a query before each, to know what really changes.
     m2m: bool = True
@@ -112,7 +113,10 @@ class AuditLog(ModelReceiver):
         return compare(self._recorder.get_plan(type(instance)).stored, old, new)
 
     def should_record(self, instance: Model, action: str, changes: Changes) -> bool:
-        """Whether to write an entry. By default not for an update of nothing but stamps."""
+        """Whether to write an entry. By default not for an update of nothing but stamps.
+
+        Beside another change ``changes`` of an update has no stamps, unless the option says so.
+        """
         if action != "update" or self.stamps:
             return True
         return not self._recorder.get_plan(type(instance)).stamps.issuperset(changes)
@@ -247,6 +251,8 @@ class AuditLog(ModelReceiver):
         An entry that is not ``certain`` says so in its context: after ``ignore_conflicts`` or an
         upsert nobody can tell whether a row was made, changed or left alone.
         """
+        if action == "update" and not self.stamps:
+            changes = leave_out(changes, self._recorder.get_plan(type(instance)).stamps)
         if not self.should_record(instance, action, changes):
             return
         more = {} if certain else {"certain": False}
@@ -333,6 +339,8 @@ class AuditLog(ModelReceiver):
         **more: Any,
     ) -> None:
         """One entry for all rows of a bulk write: what they were nobody has read."""
+        if not self.stamps:
+            values = leave_out(values, self._recorder.get_plan(model).stamps)
         entry = self._recorder.make_statement_entry(model, action, values, using, more)
         if entry is not None:
             self.collect(entry, using=using)

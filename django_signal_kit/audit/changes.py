@@ -31,6 +31,14 @@ def compare(
     return changes
 
 
+def leave_out(changes: Mapping[str, Any], stamps: frozenset[str]) -> Changes:
+    """``changes``, by name, without ``stamps`` if there is anything beside them: then these say
+    only that there was a change."""
+    if stamps.isdisjoint(changes) or stamps.issuperset(changes):
+        return changes  # type: ignore[return-value]
+    return {name: change for name, change in changes.items() if name not in stamps}
+
+
 def tell_statement(stored: Stored, values: Mapping[str, Any]) -> Changes:
     """What a bulk write sets, values by name. What they were nobody has read."""
     changes: Changes = {}

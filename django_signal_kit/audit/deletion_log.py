@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
+from uuid import UUID
 
 from django.core.checks import CheckMessage, Warning
 from django.db.models import Field, Model
@@ -98,15 +99,16 @@ class DeletionLog(ModelReceiver):
         if is_told or not self.should_log(instance):
             return
         unit = get_unit()
-        line: Line = {
-            "model": instance._meta.label,
-            "pk": self._recorder.get_pk(instance),
-            "object": self._recorder.describe(instance, using),
-            "fields": self.get_values(instance),
-            "using": using,
-            "unit": None if unit is None else str(unit.id),
+        line = _Line(
+            model=instance._meta.label,
+            pk=self._recorder.get_pk(instance),
+            object=self._recorder.describe(instance, using),
+            fields=self.get_values(instance),
+            using=using,
+            unit=None if unit is None else str(unit.shared_id),
             **self._get_circumstances(),
-        }
+        )
+        line.own_unit = None if unit is None else unit.id
         self.collect(line, using=using)
 
     def flush(self, items: list[Line]) -> None:
@@ -205,6 +207,13 @@ class DeletionLog(ModelReceiver):
         return noted[1]
 
 
+class _Line(dict[str, Any]):
+    """A line of one row."""
+
+    #: That of the row itself; what the line says is the same for a whole transaction.
+    own_unit: UUID | None = None
+
+
 def _gather(items: Iterable[Line]) -> list[Line]:
     """One line for each model of each unit of work, in the order of their first rows."""
     lines: dict[tuple[Any, ...], Line] = {}
@@ -212,7 +221,13 @@ def _gather(items: Iterable[Line]) -> list[Line]:
         row = {name: item[name] for name in ("pk", "object", "fields")}
         told = {name: value for name, value in item.items() if name not in row}
         # Who does it may change within a batch().
-        key = (item["unit"], item["using"], item["model"], repr(told))
+        key = (
+            getattr(item, "own_unit", None),
+            item["unit"],
+            item["using"],
+            item["model"],
+            repr(told),
+        )
         line = lines.setdefault(key, {**told, "count": 0, "rows": []})
         line["count"] += 1
         line["rows"].append(row)

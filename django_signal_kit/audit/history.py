@@ -23,6 +23,7 @@ from django_signal_kit.audit.pages.addresses import get_list_url, get_row_url, h
 from django_signal_kit.audit.pages.diff import reveal
 from django_signal_kit.audit.pages.paging import ByKey, Cursor, Page, Pager, Sorted
 from django_signal_kit.audit.pages.presenting import Shown, present, show_badge, show_time
+from django_signal_kit.audit.pages.requests import get_request_params, get_story
 from django_signal_kit.audit.pages.rollup import Link, Parent, find_family, get_own
 from django_signal_kit.units.unit import batch
 
@@ -36,9 +37,10 @@ class AuditHistoryMixin(ModelAdmin):
     """Lets the "History" button of a ``ModelAdmin`` show the audit log of the object.
 
     ``class ProductAdmin(AuditHistoryMixin, admin.ModelAdmin)``. Shown are the entries of the
-    object and of the rows of its inlines, newest first, what was one unit of work together. What
-    is saved on one page of this admin is made one unit of work. Who may not read the log sees
-    Django's own history, and so does everybody where the log has nothing to tell.
+    object and of the rows of its inlines, newest first, what was one request together, or else one
+    unit of work. What is saved on one page of this admin is made one unit of work. Who may not
+    read the log sees Django's own history, and so does everybody where the log has nothing to
+    tell.
     """
 
     #: How many entries a page of the history has.
@@ -150,6 +152,7 @@ class AuditHistoryMixin(ModelAdmin):
                 Line(
                     shown,
                     show_badge(entry),
+                    "" if group.is_of(entry) else show_time(entry),
                     "" if model is parent.model._meta.concrete_model else _get_name(entry),
                     get_row_url(self.admin_site, request, type(entry), entry.pk),
                 )
@@ -158,9 +161,13 @@ class AuditHistoryMixin(ModelAdmin):
 
     def _make_audit_group(self, request: HttpRequest, entry: Any) -> Group:
         reason = entry.context.get("reason") if isinstance(entry.context, dict) else None
-        unit_url = None
-        if entry.unit is not None and has_pages(self.admin_site, request, type(entry)):
-            unit_url = get_list_url(self.admin_site, type(entry), unit=entry.unit)
+        params = get_request_params(entry)
+        in_request = params is not None
+        if params is None and entry.unit is not None:
+            params = {"unit": entry.unit}
+        url = None
+        if params and has_pages(self.admin_site, request, type(entry)):
+            url = get_list_url(self.admin_site, type(entry), **params)
         who = entry.actor_text or ("" if entry.actor_id is None else str(entry.actor_id))
         own = router.db_for_write(self.model)
         return Group(
@@ -168,17 +175,20 @@ class AuditHistoryMixin(ModelAdmin):
             reveal(who),
             reveal("" if reason is None else str(reason)),
             "" if entry.using == own else entry.using,
-            unit_url,
+            in_request,
+            url,
             [],
         )
 
 
 @dataclass(frozen=True)
 class Line:
-    """One entry of a group. ``name`` is empty if it is about the object itself."""
+    """One entry of a group. ``when`` is empty if it is that of the group, ``name`` if it is about
+    the object itself."""
 
     shown: Shown
     badge: SafeString
+    when: str
     name: str
     url: str | None
 
@@ -190,15 +200,21 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """What was done in one unit of work, by one person for one reason. ``using`` is empty if it
-    was done in the database of the model."""
+    """What was done in one request, or else in one unit of work, by one person for one reason.
+    ``using`` is empty if it was done in the database of the model; ``url`` is where it all is."""
 
     when: SafeString
     who: str
     reason: str
     using: str
-    unit_url: str | None
+    in_request: bool
+    url: str | None
     lines: list[Line]
+
+    def is_of(self, entry: Any) -> bool:
+        """Was it written in the second that the group names?"""
+        newest = self.lines[0].shown.entry if self.lines else entry
+        return bool(newest.at.replace(microsecond=0) == entry.at.replace(microsecond=0))
 
 
 @dataclass(frozen=True)
@@ -213,10 +229,8 @@ class Gone:
 
 
 def _get_group_key(entry: Any) -> Any:
-    if entry.unit is None:
-        return entry.pk
     reason = entry.context.get("reason") if isinstance(entry.context, dict) else None
-    return entry.unit, entry.actor_id, entry.actor_text, str(reason), entry.using
+    return get_story(entry), entry.actor_id, entry.actor_text, str(reason), entry.using
 
 
 def _get_name(entry: Any) -> str:

@@ -10,9 +10,10 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet
 
 from django_signal_kit.audit.kin import KeyLostError, Kin, Target
-from django_signal_kit.audit.plans import get_stamps
+from django_signal_kit.audit.plans import Stamps
 from django_signal_kit.audit.retracing import HistoryIncomplete as HistoryIncomplete
-from django_signal_kit.audit.retracing import Past, Told
+from django_signal_kit.audit.retracing import Past
+from django_signal_kit.audit.told import Told
 from django_signal_kit.rows.values import is_redacted, to_json
 from django_signal_kit.wiring.registry import registry
 
@@ -24,10 +25,11 @@ def get_past(
 ) -> Model | None:
     """See ``AuditEntryQuerySet.as_of``."""
     model = target.model
-    needed = _get_needed(model, fields)
+    stamps = get_told_stamps(model)
+    needed = _get_needed(model, fields, stamps)
     # The row first: what is written in between is undone then, and not told as of the past.
     today = _read_today(target)
-    past = Past(model, get_recorded(model), today)
+    past = Past(model, get_recorded(model), stamps, today)
     try:
         kin = Kin(log, target, today)
     except KeyLostError as error:
@@ -60,21 +62,28 @@ def _as_tuple(pk: Any) -> tuple[Any, ...]:
 
 def get_recorded(model: type[Model]) -> set[str]:
     """The names of the fields of ``model`` that an AuditLog that is wired records."""
+    return {field.name for log in _get_logs(model) for field in log.list_fields(model)}
+
+
+def get_told_stamps(model: type[Model]) -> Stamps:
+    """The stamps of ``model``. One is told if any AuditLog that records it has ``stamps=True``."""
+    logs = [log for log in _get_logs(model) if log.stamps]
+    return Stamps.of(model, (field.name for log in logs for field in log.list_fields(model)))
+
+
+def _get_logs(model: type[Model]) -> list[Any]:
     # A circle otherwise: the receiver's module is read before the models are.
     from django_signal_kit.audit.audit_log import AuditLog
 
-    return {
-        field.name
-        for receiver in registry.receivers
-        if isinstance(receiver, AuditLog) and registry.covers(receiver, model)
-        for field in receiver.list_fields(model)
-    }
+    return [log for log in registry.get_covering(model) if isinstance(log, AuditLog)]
 
 
-def _get_needed(model: type[Model], fields: Iterable[str] | None) -> Collection[str]:
+def _get_needed(
+    model: type[Model], fields: Iterable[str] | None, stamps: Stamps
+) -> Collection[str]:
     concrete = {field.name: field for field in model._meta.concrete_fields}
     if fields is None:
-        return concrete.keys() - _get_lost_stamps(model)
+        return concrete.keys() - stamps.lost
     needed = set(fields)
     for name in needed - concrete.keys():
         raise FieldDoesNotExist(
@@ -83,17 +92,6 @@ def _get_needed(model: type[Model], fields: Iterable[str] | None) -> Collection[
         )
     # A model cannot do without its key.
     return needed | {name for name, field in concrete.items() if field.primary_key}
-
-
-def _get_lost_stamps(model: type[Model]) -> Collection[str]:
-    """Stamps of which the log leaves out those that are alone in a save."""
-    from django_signal_kit.audit.audit_log import AuditLog
-
-    keeps = any(
-        isinstance(receiver, AuditLog) and receiver.stamps and registry.covers(receiver, model)
-        for receiver in registry.receivers
-    )
-    return () if keeps else get_stamps(model)
 
 
 def _read_today(target: Target) -> dict[str, Any] | None:

@@ -90,6 +90,32 @@ def get_stamps(model: type[Model]) -> frozenset[str]:
     }
 
 
+class Stamps(NamedTuple):
+    """The stamps of a model, and how much a log tells of them."""
+
+    names: frozenset[str]
+    #: Those of which no log tells what they become in an update.
+    lost: frozenset[str]
+    #: Those that are another moment after each change.
+    dated: frozenset[str]
+
+    @classmethod
+    def of(cls, model: type[Model], kept: Iterable[str]) -> Stamps:
+        """``kept``: the names of the fields that are recorded with ``stamps=True``."""
+        names = get_stamps(model)
+        fields = (field for field in model._meta.concrete_fields if field.name in names)
+        dated = (field.name for field in fields if isinstance(field, DateField | TimeField))
+        return cls(names, names.difference(kept), frozenset(dated))
+
+    def get_untold(self, changes: Iterable[str]) -> frozenset[str]:
+        """Those that an update with these ``changes`` may have written without saying so. One that
+        names no moment was told by a log that left stamps out, whatever its option is today."""
+        changes = frozenset(changes)
+        if self.dated and self.dated.isdisjoint(changes) and not changes <= self.names:
+            return self.names - changes
+        return self.lost - changes
+
+
 def _get_store(
     column: Column, extra_secrets: tuple[str, ...], replace: Callable[[Any], str]
 ) -> Callable[[Any], Any]:

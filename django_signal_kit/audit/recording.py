@@ -159,7 +159,7 @@ class Recorder:
         circumstances = get_circumstances(
             self.receiver.get_actor() if is_told else None,
             encode(bounded(told, self.secrets)) if told else "{}",
-            None if unit is None else unit.id,
+            None if unit is None else unit.shared_id,
             using,
             at,
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.decoding import NotDecodable, NotKept, decode, is_same_column
-from django_signal_kit.audit.kin import Relation
+from django_signal_kit.audit.plans import Stamps
+from django_signal_kit.audit.told import Told
 from django_signal_kit.rows.values import UNKNOWN, encode_sorted, to_json
 
 _NOTHING = object()
@@ -16,35 +16,6 @@ _NOTHING = object()
 
 class HistoryIncomplete(ValueError):  # noqa: N818
     """The log cannot tell what a row was."""
-
-
-class Told(NamedTuple):
-    """What one entry tells of the row."""
-
-    pk: Any
-    action: str
-    #: By the names that fields have today.
-    changes: Mapping[str, Any]
-    #: By names that no field has any more.
-    gone: Mapping[str, Any]
-    #: ``{"reason", "certain", "precedes", …}``.
-    context: Mapping[str, Any]
-    relation: Relation
-    #: Is it about all rows of a statement?
-    is_statement: bool
-
-    @property
-    def is_certain(self) -> bool:
-        return self.context.get("certain") is not False
-
-    @property
-    def is_own(self) -> bool:
-        return self.relation == "own" and not self.is_statement
-
-    @property
-    def is_whole(self) -> bool:
-        """Does it tell of the row with all of its fields?"""
-        return self.relation in ("own", "child") and not self.is_statement
 
 
 class Past:
@@ -56,9 +27,14 @@ class Past:
     """
 
     def __init__(
-        self, model: type[Model], recorded: set[str], today: dict[str, Any] | None
+        self,
+        model: type[Model],
+        recorded: set[str],
+        stamps: Stamps,
+        today: dict[str, Any] | None,
     ) -> None:
         self.label = model._meta.label
+        self.stamps = stamps
         self.fields: dict[str, Field[Any, Any]] = {
             field.name: field for field in model._meta.concrete_fields
         }
@@ -74,6 +50,8 @@ class Past:
         self.was_created = False
         #: Field -> why it may have been another. An older entry that has it says that it was not.
         self.unsure: dict[str, str] = {}
+        #: Stamp -> the entry of an update that does not tell what it was before. An older one may.
+        self.untold: dict[str, Any] = {}
         #: Field -> why it may be what an entry has by another name, with the very value.
         self.namesakes: dict[str, str] = {}
         #: What the entries of before have left: field -> the entry, and the value.
@@ -98,8 +76,10 @@ class Past:
                 self.last = entry
             if entry.action != "delete":
                 self.doubt = None
-        for name in entry.changes:
+        for name, change in entry.changes.items():
             self.unsure.pop(name, None)
+            if change[1] != str(UNKNOWN):
+                self.untold.pop(name, None)
         if entry.action == "delete":
             return entry.is_own
         if "precedes" in entry.context:
@@ -111,6 +91,7 @@ class Past:
         if entry.action != "create" or not entry.is_whole:
             return False
         self.unsure.clear()
+        self.untold.clear()
         for name, field in self.fields.items():
             value = None if field.null else _NOTHING
             self.before.setdefault(name, (entry.pk, value if entry.is_certain else str(UNKNOWN)))
@@ -130,6 +111,7 @@ class Past:
         # Its key is what the row was found by.
         if not field.primary_key:
             self._check_name(field)
+            self._check_stamp(field)
             self._check_value(field, value)
         return value
 
@@ -154,14 +136,17 @@ class Past:
             self.doubt = None
         for name, change in entry.gone.items():
             self._suspect(entry, name, change[1])
+        self.untold.update(dict.fromkeys(self.stamps.get_untold(entry.changes), entry.pk))
         for name, change in entry.changes.items():
             self.stored[name] = change[0]
+            self.untold.pop(name, None)
             self.unsure.pop(name, None)
             self.namesakes.pop(name, None)
 
     def _undo_delete(self, entry: Told) -> None:
         self.exists, self.doubt, self.was_created = True, None, False
         self.unsure.clear()
+        self.untold.clear()
         self.namesakes.clear()
         for name, field in self.fields.items():
             if name in entry.changes:
@@ -213,6 +198,22 @@ class Past:
         why = self.namesakes.get(field.name) or self.unsure.get(field.name)
         if why:
             raise HistoryIncomplete(why)
+
+    def _check_stamp(self, field: Field[Any, Any]) -> None:
+        """Raises HistoryIncomplete for a stamp that has changed, or may have, without an entry."""
+        name = field.name
+        if name in self.untold:
+            raise HistoryIncomplete(
+                f"{field} is not known: it is a stamp, and entry {self.untold[name]} does not "
+                f"tell what it was before."
+            )
+        if name in self.stamps.lost and self.before.get(name, (None, str(UNKNOWN)))[1] == str(
+            UNKNOWN
+        ):
+            raise HistoryIncomplete(
+                f"{field} is not known: it is a stamp, which an AuditLog without stamps=True "
+                f"leaves out of updates."
+            )
 
     def _check_value(self, field: Field[Any, Any], value: Any) -> None:
         entry, stored = self.before.get(field.name, (None, str(UNKNOWN)))

@@ -101,7 +101,7 @@ class LastModified(ModelReceiver):
         **kwargs: Any,
     ) -> None:
         # What the caller names himself is written as he has set it.
-        given = [name for name in self.get_stamp_fields(sender) if name in fields]
+        given = [name for name in self._list_fields() if name in fields]
         for instance in objs:
             values = [_get(instance, name) for name in given]
             self.pre_save(instance=instance, using=using, update_fields=fields)
@@ -122,7 +122,7 @@ class LastModified(ModelReceiver):
 
     def lacks(self, model: type[Model]) -> str | None:
         dates = (self.field, self.created_field)
-        for name in self.get_stamp_fields(model):
+        for name in self._list_fields():
             try:
                 field = model._meta.get_field(name)
             except FieldDoesNotExist:
@@ -141,6 +141,10 @@ class LastModified(ModelReceiver):
         )
 
     def get_stamp_fields(self, model: type[Model]) -> list[str]:
+        # Who changes what is stamped once, when the row is new, changes something.
+        return [name for name in (self.field, self.by_field) if name]
+
+    def _list_fields(self) -> list[str]:
         names = (self.field, self.by_field, self.created_field, self.created_by_field)
         return [name for name in names if name]
 

@@ -47,6 +47,7 @@ class Journal:
         "is_manual",
         "is_open",
         "marks",
+        "shared",
         "statements",
         "undo",
         "unit",
@@ -70,6 +71,8 @@ class Journal:
         self.undo = Undo()
         self.is_locked = False
         self.marks: dict[str, Mark] = {}
+        #: What tells the user's open transaction from others, and the id of its first unit.
+        self.shared: tuple[Any, Any] | None = None
         self._note_state(is_in_transaction(connection))
 
     def _note_state(self, is_open: bool) -> None:
@@ -86,6 +89,7 @@ class Journal:
         self.is_open, self.is_manual = True, is_manual
         self.base = self.mark()
         self.marks.clear()
+        self.shared = None
 
     def settle(self) -> None:
         """What the transaction did is committed, or what was done without one."""
@@ -101,6 +105,7 @@ class Journal:
 
     def _end(self) -> None:
         self.marks.clear()
+        self.shared = None
         self.undo.clear()
         self.is_locked = False
         self.is_open = self.is_manual
@@ -137,6 +142,30 @@ class Journal:
             found, mark = self.marks.popitem()
             if found == sid:
                 return mark
+
+    def get_id(self, unit: Any) -> Any:
+        """That of the first unit in the transaction of the user's in which ``unit`` is: his
+        outermost ``atomic()``, in a ``TestCase`` too, or until he commits. Else its own."""
+        mark = self._find_transaction()
+        if mark is None:
+            return unit.id
+        if self.shared is None or self.shared[0] != mark:
+            self.shared = mark, unit.id
+        return self.shared[1]
+
+    def _find_transaction(self) -> Any:
+        """What tells it from others of this connection; None if the user has opened none."""
+        connection = self.connection
+        if not is_in_transaction(connection):
+            return None
+        if self.is_manual:
+            return "manual"
+        for number, block in enumerate(connection.atomic_blocks):
+            if not block._from_testcase:  # type: ignore[attr-defined]
+                # One block may be entered again and again, as a decorator. The first has no
+                # savepoint; but then what it is called is forgotten at its end.
+                return block, connection.savepoint_ids[number - 1] if number else None
+        return None
 
     # Marks
 

@@ -139,6 +139,14 @@ class UnitOfWork:
             root._id = make_id()
         return root._id
 
+    @property
+    def shared_id(self) -> uuid.UUID:
+        """The id of all units in one transaction of the user's, which are kept or undone as one;
+        else that of the outermost unit."""
+        root = self.root
+        is_whole = root._own is not None and not root.journal.is_manual
+        return root.id if is_whole else root.journal.get_id(root)
+
     def note_statement(self, tables: Iterable[type[Model]]) -> None:
         """A statement of the write has been run, and wrote these tables. What is collected of it
         from now on has its place in the order of the statements."""

@@ -158,7 +158,7 @@ SIGNAL_KIT = {
             },
         },
         {
-            # A page of the shop has no business taking half a second.
+            # A page of the shop has no business taking half a second; see LOGGING.
             "RECEIVER": "django_signal_kit.receivers.RequestTimer",
             "OPTIONS": {"slow_after": 0.5, "server_timing": True},
         },
@@ -221,6 +221,9 @@ CACHES = {
     }
 }
 
+# Where the links in mails lead. The demo takes the port that it is told.
+SHOP_URL = os.environ.get("SHOP_URL", "http://127.0.0.1:8000")
+
 # Mail is written into files, to be looked at.
 OUTBOX = VAR / "outbox"
 DEFAULT_FROM_EMAIL = "Ferrum & Fig <hello@shop.example>"
@@ -238,7 +241,10 @@ else:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"who": {"format": "{asctime} {message} by {actor}", "style": "{"}},
+    "formatters": {
+        "who": {"format": "{asctime} {message} by {actor}", "style": "{"},
+        "when": {"format": "{asctime} {message}", "style": "{"},
+    },
     "handlers": {
         "deletions": {
             # Opened by the first line, and anew if the demo has deleted it.
@@ -247,9 +253,20 @@ LOGGING = {
             "encoding": "utf-8",
             "delay": True,
             "formatter": "who",
-        }
+        },
+        "requests": {
+            "class": "logging.handlers.WatchedFileHandler",
+            "filename": VAR / "requests.log",
+            "encoding": "utf-8",
+            "delay": True,
+            "formatter": "when",
+        },
     },
-    "loggers": {"django_signal_kit.deletions": {"handlers": ["deletions"], "level": "INFO"}},
+    "loggers": {
+        "django_signal_kit.deletions": {"handlers": ["deletions"], "level": "INFO"},
+        # Who signs up waits for the hash of the password, as long as it takes.
+        "django_signal_kit.requests": {"handlers": ["requests"]},
+    },
 }
 
 # The shop shows its errors, since DEBUG is True, so nobody has to be told of them.

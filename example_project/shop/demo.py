@@ -33,6 +33,7 @@ OWN = (
     "media",
     "outbox",
     "deletions.log",
+    "requests.log",
 )
 
 

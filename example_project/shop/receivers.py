@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+
 from django_signal_kit.receivers import WelcomeEmail
 from shop.models import Product
 
@@ -14,7 +16,6 @@ class ShopWelcomeEmail(WelcomeEmail):
     subject_template = "shop/welcome_subject.txt"
     text_template = "shop/welcome.txt"
     html_template = "shop/welcome.html"
-    site_url = "http://127.0.0.1:8000"
 
     def should_send(self, user: Any) -> bool:
         """Not to those who work here."""
@@ -22,4 +23,5 @@ class ShopWelcomeEmail(WelcomeEmail):
 
     def get_context_data(self, user: Any) -> dict[str, Any]:
         goods = Product.objects.filter(stock__gt=0, tags__slug="bestseller")[:3]
-        return {**super().get_context_data(user), "goods": goods}
+        # As the settings have it now: the demo learns its port when it is started.
+        return {**super().get_context_data(user), "site_url": settings.SHOP_URL, "goods": goods}

@@ -327,12 +327,12 @@ def test_the_page_shows_what_else_was_done_in_the_unit(root):
     ProductFactory(name="Other")
     first, middle, last, _ = AuditEntry.objects.order_by("pk")
     response = get_page(root, middle)
-    assert "In the same unit of work created Lamp product Name Lamp" in get_text(response)
-    assert [row["url"] for row in response.context["unit_rows"]] == [
+    assert "Everything saved together created Lamp product Name Lamp" in get_text(response)
+    assert [row["url"] for row in response.context["together_rows"]] == [
         reverse(PAGE, args=[entry.pk]) for entry in (first, last)
     ]
     assert "Other" not in get_text(response)
-    assert "In the same unit of work" not in get_text(get_page(root))
+    assert "Everything saved together" not in get_text(get_page(root))
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_of_a_long_unit_the_nearest_entries_are_shown(root, monkeypatch, place, 
             PersonFactory()
     entries = list(AuditEntry.objects.order_by("pk"))
     response = get_page(root, entries[place])
-    assert [row["url"] for row in response.context["unit_rows"]] == [
+    assert [row["url"] for row in response.context["together_rows"]] == [
         reverse(PAGE, args=[entries[number].pk]) for number in shown
     ]
     assert "The nearest 4 are shown. All entries of this unit" in get_text(response)

@@ -171,8 +171,10 @@ def get_expected(blocks: list[Block], index: int) -> Block | None:
 def check_output(block: Block, printed: str, expected: Block | None) -> None:
     """Raise AssertionError if ``block`` printed something else than the page says."""
     wanted = "" if expected is None else expected.code
-    printed = "\n".join(line.rstrip() for line in printed.strip().splitlines()) + "\n"
-    wanted = "\n".join(line.rstrip() for line in wanted.strip().splitlines()) + "\n"
+    # The first line may be indented, as that of a table is.
+    printed = "\n".join(line.rstrip() for line in printed.rstrip().splitlines()).lstrip("\n")
+    wanted = "\n".join(line.rstrip() for line in wanted.rstrip().splitlines()).lstrip("\n")
+    printed, wanted = f"{printed}\n", f"{wanted}\n"
     if not doctest.OutputChecker().check_output(wanted, printed, doctest.ELLIPSIS):
         where = block.where if expected is None else expected.where
         raise AssertionError(

@@ -117,7 +117,8 @@ def test_each_block_fits_its_column() -> None:
         for page in get_pages()
         for block in read(page)
         for number, line in enumerate(block.code.splitlines())
-        if len(line) > 92
+        # What a command prints is as wide as it is.
+        if len(line) > (96 if block.language == "text" else 92)
     }
     assert wide == {}
 

@@ -165,6 +165,18 @@ def test_everything_else_that_the_readme_shows_runs(tmp_path: Path) -> None:
     assert "no issues" in project.manage("check")
 
 
+def test_what_a_command_prints_is_shown_to_the_letter() -> None:
+    # It is compared with what is printed when the README is followed; nothing of it is left out.
+    blocks = read(README)
+    shown = [
+        expected.code
+        for index, block in enumerate(blocks)
+        if block.language == "sh" and (expected := get_expected(blocks, index)) is not None
+    ]
+    assert len(shown) == 1
+    assert [code for code in shown if "..." in code] == []
+
+
 def test_the_readme_lists_each_ready_made_with_its_signals_and_its_page() -> None:
     rows = re.findall(
         r"^\| \[(\w+)\]\((docs/reference/[\w/-]+\.md)\) \| ([^|]+) \|",

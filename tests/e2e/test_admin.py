@@ -76,7 +76,7 @@ def test_a_change_of_a_product_is_told_word_by_word(page: Page) -> None:
     assert old_box["y"] == new_box["y"]
     assert old_box["x"] + old_box["width"] <= new_box["x"] + 1
 
-    unit = page.get_by_role("region", name="In the same unit of work")
+    unit = page.get_by_role("region", name="Everything saved together")
     unit.get_by_role("link", name=name).click()
     expect(get_change(page, "Tags")).to_contain_text(f"+ {label}")
 
@@ -177,7 +177,7 @@ def test_the_history_of_an_order_tells_of_its_lines(page: Page, shop: Shop) -> N
     called = groups.filter(has_text="The customer called")
     status = called.locator(".signal-kit-line").filter(has_text="Status")
     expect(status.locator(".signal-kit-new")).to_have_text("sent")
-    newest.get_by_role("link", name="The whole unit of work").click()
+    newest.get_by_role("link", name="The whole request").click()
     expect(get_rows(page)).to_have_count(2)
 
 

@@ -31,6 +31,8 @@ from django_signal_kit.audit.pages.paging import (
 RARE = 10_000
 
 _DATES = frozenset(("at__gte", "at__lt"))
+#: A request, and around which time it was.
+_REQUEST = ("context__request_id", *sorted(_DATES))
 
 
 class KindFilter(SimpleListFilter):
@@ -124,6 +126,7 @@ class EntryChangeList(ChangeList):
             ("object_pk", gettext("History of"), "object_text", ["object_pk", "content_type"]),
             ("actor", gettext("Everything done by"), "actor_text", ["actor"]),
             ("unit", gettext("Everything in the unit of work"), "unit", ["unit"]),
+            ("context__request_id", gettext("Everything in the request"), "", list(_REQUEST)),
             (SEARCH_VAR, gettext("Found by the key"), "", [SEARCH_VAR]),
         ):
             if self.params.get(name, "").strip():

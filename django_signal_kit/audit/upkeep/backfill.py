@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -16,35 +17,16 @@ from django_signal_kit.audit.audit_log import AuditLog
 from django_signal_kit.audit.decoding import NotDecodable, decode
 from django_signal_kit.audit.entries import get_entry_model, get_kind, get_log_alias
 from django_signal_kit.audit.keys import get_key_writer
+from django_signal_kit.audit.plans import Stamps
+from django_signal_kit.audit.upkeep.before import History
 from django_signal_kit.current import context
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.snapshots import get_old_row, note_read
-from django_signal_kit.rows.values import to_json
+from django_signal_kit.rows.values import UNKNOWN, to_json
 from django_signal_kit.units.unit import batch, get_unit
 from django_signal_kit.wiring.registry import registry
-
-
-class History:
-    """What a row was before the first entry about it: for each field what that entry changed it
-    from, and for each link whether it had been there."""
-
-    def __init__(self) -> None:
-        self.first: Any = None
-        self.values: dict[str, Any] = {}
-        self.links: dict[str, dict[str, bool]] = defaultdict(dict)
-
-    def add(self, id: Any, changes: Any) -> None:
-        """Take in the next entry. What earlier ones have said stands."""
-        self.first = self.first or id
-        for name, change in changes.items() if isinstance(changes, dict) else ():
-            if isinstance(change, list) and len(change) == 2:
-                self.values.setdefault(name, change[0])
-            elif isinstance(change, dict):
-                for verb, was_there in (("added", False), ("removed", True)):
-                    for key in change.get(verb, ()):
-                        self.links[name].setdefault(json.dumps(key), was_there)
 
 
 class Backfill:
@@ -158,7 +140,8 @@ class Backfill:
         return found
 
     def _read_histories(self, rows: Sequence[Model]) -> dict[str, History]:
-        histories: dict[str, History] = defaultdict(History)
+        stamps = Stamps.of(self.model, self._get_kept())
+        histories: dict[str, History] = defaultdict(partial(History, stamps))
         entries = self.entries.filter(object_pk__in=[self.to_key(row.pk) for row in rows])
         fields = entries.order_by("pk").values_list("pk", "object_pk", "action", "changes")
         for id, key, action, changes in fields.iterator(chunk_size=2000):
@@ -169,12 +152,20 @@ class Backfill:
                 histories[key].add(id, changes)
         return histories
 
+    def _get_kept(self) -> list[str]:
+        """The names of the fields whose updates are told though they be stamps."""
+        if not self.receiver.stamps:
+            return []
+        return [field.name for field in self.receiver.list_fields(self.model)]
+
     def _record(self, row: Any, history: History, links: dict[Any, dict[Any, set[Any]]]) -> bool:
         values = dict(get_old_row(row, self.using) or {})
         for field in self.model._meta.concrete_fields:
             if field.name in history.values and field.attname in values:
                 value = _revive(field, history.values[field.name])
                 values[field.attname] = row.__dict__[field.attname] = value
+            if field.name in history.untold and field.attname in values:
+                values[field.attname] = UNKNOWN
         changes = self.receiver.get_changes(row, None, values)
         told = {} if history.first is None else {"precedes": history.first}
         with context(reason="backfill", **told):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import socket
+import sys
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +14,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
 from shop.demo import KEEPER, NotOursError, make_table, run_demo, save_figures
+
+HOST = "127.0.0.1"
 
 
 class Command(BaseCommand):
@@ -24,6 +28,10 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="Where to serve it.")
 
     def handle(self, *, serve: bool, port: int, **options: Any) -> None:
+        if serve:
+            check_port(port)
+        # Of this process: the links in mails lead there.
+        settings.SHOP_URL = f"http://{HOST}:{port}"
         console = Console()
         console.print(
             "A shop is opened, lives through a day, and its receivers are checked: against the "
@@ -42,20 +50,45 @@ class Command(BaseCommand):
         if problems:
             raise CommandError("\n".join(problems))
         console.print("All of it agrees.", style="green")
+        self.show_around(console, serve=serve, port=port)
         if serve:
-            self.serve(console, port)
-        else:
-            console.print("Run it with --serve to look at the shop and its log in a browser.")
+            call_command("runserver", f"{HOST}:{port}", use_reloader=False, skip_checks=True)
 
-    def serve(self, console: Console, port: int) -> None:
-        password = secrets.token_urlsafe(9)
-        keeper = User.objects.get(username=KEEPER)
-        keeper.set_password(password)
-        keeper.save()
-        address = f"http://127.0.0.1:{port}/"
-        console.print(
-            f"\nShop:   {address}\nAdmin:  {address}admin/\nLog in: {KEEPER} {password}\n",
-            highlight=False,
-            soft_wrap=True,
-        )
-        call_command("runserver", f"127.0.0.1:{port}", use_reloader=False, skip_checks=True)
+    def show_around(self, console: Console, *, serve: bool, port: int) -> None:
+        """Say where everything is, and how to get in."""
+        lines = [
+            f"Shop:   {settings.SHOP_URL}/",
+            f"Admin:  {settings.SHOP_URL}/admin/",
+            f"Log in: {KEEPER} {set_password()}",
+            f"Mails:  {settings.OUTBOX}",
+            f"Logs:   {settings.VAR}/*.log",
+        ]
+        if not serve:
+            start = f"python {sys.argv[0]} runserver {port}"
+            lines += ["", f"To look at the shop and its log in a browser: {start}"]
+        console.print("", *lines, "", sep="\n", highlight=False, markup=False, soft_wrap=True)
+
+
+def check_port(port: int) -> None:
+    """Raise CommandError if nothing can be served there, before a minute has passed."""
+    if not 0 < port < 2**16:
+        raise CommandError(f"--port is {port}, and a port is a number from 1 to 65535.")
+    try:
+        with socket.socket() as probe:
+            # As the server does: what was served there a moment ago is no obstacle.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+    except OSError as error:
+        raise CommandError(
+            f"Nothing can be served on port {port} of {HOST}: {error.strerror}. Take another "
+            f"one, such as --port {8000 + (port == 8000)}."
+        ) from error
+
+
+def set_password() -> str:
+    """A new password of the keeper's, which nobody knows but who reads it here."""
+    password = secrets.token_urlsafe(9)
+    keeper = User.objects.get(username=KEEPER)
+    keeper.set_password(password)
+    keeper.save()
+    return password
