@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -25,12 +26,23 @@ def get_reason() -> str:
     if "historical" in _running:
         return "models of migrations"
     if "compiler" not in _running:
-        return "raw SQL"
+        return "" if _get_caller().startswith("django_signal_kit.") else "raw SQL"
     if _is_outside("_raw_delete", "Collector.delete"):
         return "QuerySet._raw_delete()"
     if _is_outside("_update", "save_base"):
         return "QuerySet._update()"
     return ""
+
+
+def _get_caller() -> str:
+    """The module that has a cursor execute the statement."""
+    caller, frame = "", sys._getframe()
+    while frame.f_back is not None:
+        is_execute = frame.f_code.co_name.startswith("execute")
+        if is_execute and frame.f_globals["__name__"] == "django.db.backends.utils":
+            caller = frame.f_back.f_globals["__name__"]
+        frame = frame.f_back
+    return caller
 
 
 def _is_outside(name: str, by: str) -> bool:
