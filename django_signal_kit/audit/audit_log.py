@@ -10,7 +10,7 @@ from django.db.models import Field, Model
 
 from django_signal_kit.audit.changes import Changes, compare, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
-from django_signal_kit.audit.recording import Recorder, is_told_by_child
+from django_signal_kit.audit.recording import Recorder, is_told_already
 from django_signal_kit.conf import conf
 from django_signal_kit.current import get_context
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
@@ -152,7 +152,7 @@ class AuditLog(ModelReceiver):
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         columns = self._recorder.get_plan(type(instance)).columns
         old = self._get_old_row(instance, columns, using)
-        if old is None or is_told_by_child(self, instance):
+        if old is None or is_told_already(self, instance):
             return
         changes = self.get_changes(instance, old, None)
         self.record(instance, "delete", changes, using=using)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.entries import get_known, get_user_key
-from django_signal_kit.audit.recording import Recorder, is_told_by_child
+from django_signal_kit.audit.recording import Recorder, is_told_already
 from django_signal_kit.current import get_context, get_scope
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
@@ -87,7 +87,7 @@ class DeletionLog(ModelReceiver):
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         if not logging.getLogger(self.logger).isEnabledFor(self._level):
             return
-        if is_told_by_child(self, instance) or not self.should_log(instance):
+        if is_told_already(self, instance) or not self.should_log(instance):
             return
         unit = get_unit()
         line: Line = {
