@@ -243,10 +243,9 @@ def is_told_already(teller: object, instance: Model) -> bool:
         return False
     told = unit.notes.setdefault((teller, "deleted"), set())
     row = instance._meta.concrete_model, instance.pk
-    if row in told:
-        return True
+    is_told = row in told
     told.add(row)
     for parent, link in instance._meta.parents.items():
         if link is not None:
             told.add((parent._meta.concrete_model, getattr(instance, link.attname)))
-    return False
+    return is_told

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.db.models import F, Value
+from django.db.models import F, IntegerField, Value
 from django.db.models.functions import Concat
 
 from django_signal_kit import batch, context
@@ -343,6 +343,16 @@ def test_a_row_that_a_proxy_and_a_cascade_delete_is_one_entry(make_model: Any, w
             proxy.objects.all().delete()
     told = AuditEntry.objects.filter(action="delete").order_by("id")
     assert sorted(told.values_list("object_pk", flat=True)) == ["1", "1", "2", "2"]
+
+
+def test_a_child_of_a_child_is_deleted_in_one_entry(make_model: Any, wire: Any) -> None:
+    inn = make_model("Inn", Restaurant, beds=IntegerField(default=0))
+    wire((AuditLog, {"models": [Place]}))
+    inn.objects.create(name="a", beds=2).delete()
+    inn.objects.create(name="b", beds=3)
+    Place.objects.all().delete()
+    told = [(changes["name"], changes["beds"]) for action, changes in tell() if action == "delete"]
+    assert told == [(["a", None], [2, None]), (["b", None], [3, None])]
 
 
 def test_every_write_through_a_proxy_is_told_of_the_row() -> None:

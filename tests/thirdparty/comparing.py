@@ -85,11 +85,11 @@ class Comparison:
         field = self.links[change.table]
         source, target = json.loads(change.key)
         row = field.model._meta.db_table, to_key(field.model, source)
-        if change.action == "delete" and row in deleted:
-            # The deletion of a row tells of its links as well.
-            return True
         member = to_key(field.remote_field.model, target)
-        return told.take_link((*row, field.name, change.action, member))
+        if told.take_link((*row, field.name, change.action, member)):
+            return True
+        # The deletion of a row tells of its links as well.
+        return change.action == "delete" and row in deleted
 
     def _list_updates(self, changes: list[Change]) -> dict[tuple[str, str], set[str]]:
         found: dict[tuple[str, str], set[str]] = defaultdict(set)
