@@ -57,7 +57,8 @@ class Comparison:
             for change in changes
             if change.action == "delete" and change.table in self.models
         }
-        for change in changes:
+        # Those that have to be told first, lest another take the entry.
+        for change in sorted(changes, key=lambda change: bool(change.reason)):
             if change.table in self.links:
                 is_told = self._is_link_told(change, told, deleted)
             else:
