@@ -11,7 +11,7 @@ from django.db.models import Field, Model
 
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
-from django_signal_kit.audit.recording import Recorder, is_told_by_child
+from django_signal_kit.audit.recording import Recorder, is_told_already
 from django_signal_kit.conf import conf
 from django_signal_kit.current import get_context
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
@@ -181,7 +181,7 @@ class AuditLog(ModelReceiver):
         old = self._get_old_row(instance, columns, using)
         # Somebody else has deleted it, and told so, when the statement came.
         is_gone = old is None or has_no_row(instance)
-        if is_gone or is_told_by_child(self, as_written(instance)):
+        if is_gone or is_told_already(self, as_written(instance)):
             return
         instance = as_written(instance)
         changes = self.get_changes(instance, old, None)

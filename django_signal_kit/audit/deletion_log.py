@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Warning
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.entries import get_known, get_user_key
-from django_signal_kit.audit.recording import Recorder, is_told_by_child
+from django_signal_kit.audit.recording import Recorder, is_told_already
 from django_signal_kit.current import get_context, get_scope
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.middleware import get_missing
@@ -95,7 +95,7 @@ class DeletionLog(ModelReceiver):
             return
         instance = as_written(instance)
         # Somebody else has deleted it, and told so, when the statement came.
-        is_told = has_no_row(instance) or is_told_by_child(self, instance)
+        is_told = has_no_row(instance) or is_told_already(self, instance)
         if is_told or not self.should_log(instance):
             return
         unit = get_unit()

@@ -239,14 +239,20 @@ def _get_lazy_text(instance: Model) -> str:
     return say(found) if isinstance(found, Promise) else ""
 
 
-def is_told_by_child(teller: object, instance: Model) -> bool:
-    """Has this deletion been told of a multi-table child? It sends the signal for each of its
-    parents, too. ``teller``: who tells."""
+def is_told_already(teller: object, instance: Model) -> bool:
+    """Has this deletion been told of a multi-table child, or of another instance of the row?
+
+    A child sends the signal for each of its parents, too. Of one row there are two instances if
+    it is found as a proxy and by a cascade. ``teller``: who tells, and asks once for each.
+    """
     unit = get_unit()
     if unit is None:
         return False
     told = unit.notes.setdefault((teller, "deleted"), set())
+    row = instance._meta.concrete_model, instance.pk
+    is_told = row in told
+    told.add(row)
     for parent, link in instance._meta.parents.items():
         if link is not None:
             told.add((parent._meta.concrete_model, getattr(instance, link.attname)))
-    return (instance._meta.concrete_model, instance.pk) in told
+    return is_told

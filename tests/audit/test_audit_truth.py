@@ -12,13 +12,14 @@ from asgiref.sync import sync_to_async
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.db.models import F, Value
+from django.db.models import F, IntegerField, Value
 from django.db.models.functions import Concat
 
 from django_signal_kit import batch, context
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog
 from tests.apps.rarities.models import Label, OrderLine, Reading
+from tests.apps.relations.models import Chapter
 from tests.apps.testapp.models import (
     Note,
     Place,
@@ -329,6 +330,29 @@ def test_a_parent_that_is_deleted_with_its_child_is_one_entry() -> None:
     Place.objects.get(pk=restaurant.pk).delete()
     [(action, changes)] = tell()
     assert (action, changes["name"], changes["stars"]) == ("delete", ["a", None], [3, None])
+
+
+def test_a_row_that_a_proxy_and_a_cascade_delete_is_one_entry(make_model: Any, wire: Any) -> None:
+    proxy = make_model("ChapterProxy", Chapter, meta={"proxy": True})
+    wire((AuditLog, {"models": [Chapter]}))
+    with batch():
+        for _ in range(2):
+            parent = Chapter.objects.create(pk=1, name="parent")
+            Chapter.objects.create(pk=2, name="child", parent=parent)
+            # Of the child there are two instances then: of the proxy, and of its parent's cascade.
+            proxy.objects.all().delete()
+    told = AuditEntry.objects.filter(action="delete").order_by("id")
+    assert sorted(told.values_list("object_pk", flat=True)) == ["1", "1", "2", "2"]
+
+
+def test_a_child_of_a_child_is_deleted_in_one_entry(make_model: Any, wire: Any) -> None:
+    inn = make_model("Inn", Restaurant, beds=IntegerField(default=0))
+    wire((AuditLog, {"models": [Place]}))
+    inn.objects.create(name="a", beds=2).delete()
+    inn.objects.create(name="b", beds=3)
+    Place.objects.all().delete()
+    told = [(changes["name"], changes["beds"]) for action, changes in tell() if action == "delete"]
+    assert told == [(["a", None], [2, None]), (["b", None], [3, None])]
 
 
 def test_every_write_through_a_proxy_is_told_of_the_row() -> None:

@@ -19,6 +19,7 @@ from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.receivers import DeletionLog
 from django_signal_kit.signals import receiver_failed
 from tests.apps.rarities.models import OrderLine, Speechless
+from tests.apps.relations.models import Chapter
 from tests.apps.testapp.models import Line, Product, Restaurant, Tag, Token
 from tests.factories import ProductFactory, RestaurantFactory, TagFactory, UserFactory
 
@@ -215,6 +216,18 @@ def test_a_multi_table_child_is_told_once(wire: Any, kept: Kept) -> None:
         ("testapp.Restaurant", "Fig"),
         ("testapp.Restaurant", "Elm"),
     ]
+
+
+def test_a_row_that_a_proxy_and_a_cascade_delete_is_told_once(
+    make_model: Any, wire: Any, kept: Kept
+) -> None:
+    proxy = make_model("ChapterProxy", Chapter, meta={"proxy": True})
+    wire((DeletionLog, {"models": [Chapter]}))
+    parent = Chapter.objects.create(name="parent")
+    child = Chapter.objects.create(name="child", parent=parent)
+    keys = sorted([parent.pk, child.pk])
+    proxy.objects.all().delete()
+    assert sorted(line["pk"] for line in kept.lines) == keys
 
 
 def test_keys_of_each_kind_are_json(wire: Any, kept: Kept) -> None:
