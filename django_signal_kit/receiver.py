@@ -111,6 +111,9 @@ class ModelReceiver(Receiver):
     #: commit. Without it a crash in between may leave the write without what belongs to it.
     atomic: bool = True
 
+    # Whether it guards the UPDATE of a save: see writes.guarded.
+    _guards_updates: bool = False
+
     def get_models(self) -> Sequence[ModelSpec]:
         """What to cover; the option ``models`` by default."""
         return self.models
@@ -161,6 +164,11 @@ class ModelReceiver(Receiver):
         """Names of fields that this receiver itself writes at each change of a row; a change of
         nothing else is no change worth recording."""
         return ()
+
+    def get_stamped_fields(self, model: type[Model]) -> Set[str]:
+        """Names of the fields of ``model`` in which this receiver says when, and by whom, a row
+        was made and changed. None by default."""
+        return frozenset()
 
     def clean_fields(self, instance: Model, names: Set[str], using: str) -> None:
         """Change the fields ``names`` of ``instance`` as ``pre_save`` will. Called for whoever

@@ -26,7 +26,7 @@ from tests.sources import PACKAGE
 
 NAMES = {
     "django_signal_kit": (
-        "ModelReceiver Receiver batch context get_context muted only register __version__"
+        "ModelReceiver Receiver batch context get_context muted no_touching only register touching __version__"
     ),
     "django_signal_kit.receivers": (
         "AuditLog CacheInvalidation ConnectionSetup CreateRelated DeletionLog ExceptionAlert "

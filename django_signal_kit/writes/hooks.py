@@ -33,7 +33,7 @@ from django_signal_kit.conf import conf
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.units import transactions
 from django_signal_kit.units.unit import UnitOfWork
-from django_signal_kit.writes import bulk, late, linkrows, links, migrating, updates
+from django_signal_kit.writes import bulk, guarded, late, linkrows, links, migrating, updates
 from django_signal_kit.writes.calls import calling
 from django_signal_kit.writes.captured import leads_to, mark
 from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
@@ -95,6 +95,7 @@ def uncover() -> None:
         covered.clear()
     links.heard.clear()
     updates.read.clear()
+    guarded.guarded.clear()
 
 
 def settle(*, is_heard: bool) -> None:
@@ -106,6 +107,7 @@ def settle(*, is_heard: bool) -> None:
     for methods, is_needed in (
         (_METHODS, is_any),
         (_BULK_METHODS, bool(bulk.covered)),
+        (_GUARDED_METHODS, bool(guarded.guarded)),
         (_TRANSACTION_METHODS, is_heard),
     ):
         for owner, name, make in methods:
@@ -282,6 +284,9 @@ _BULK_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (QuerySet, "bulk_update", bulk.wrap_bulk_update),
     (QuerySet, "update", updates.wrap_update),
     (UpdateQuery, "update_batch", updates.wrap_update_batch),
+)
+_GUARDED_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
+    (Model, "_do_update", guarded.wrap_do_update),
 )
 _TRANSACTION_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = tuple(
     (BaseDatabaseWrapper, name, make) for name, make in transactions.WRAPPERS.items()
