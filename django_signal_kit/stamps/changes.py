@@ -5,10 +5,40 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from django.db.models import Model
+from django.db import connections, models
+from django.db.models import Model, Q
 from django.db.models.fields import NOT_PROVIDED
 
 from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.fields import get_target
+from django_signal_kit.stamps.columns import Stamps
+
+# Those of which every database says itself whether a value is the one that is there.
+_COMPARABLE = {
+    models.AutoField,
+    models.BigAutoField,
+    models.BigIntegerField,
+    models.BooleanField,
+    models.DateField,
+    models.DateTimeField,
+    models.DecimalField,
+    models.DurationField,
+    models.IntegerField,
+    models.PositiveBigIntegerField,
+    models.PositiveIntegerField,
+    models.PositiveSmallIntegerField,
+    models.SmallAutoField,
+    models.SmallIntegerField,
+    models.TimeField,
+    models.UUIDField,
+}
+_TEXTS = {
+    models.CharField,
+    models.EmailField,
+    models.SlugField,
+    models.TextField,
+    models.URLField,
+}
 
 
 def has_changed(
@@ -53,3 +83,27 @@ def _is_other(column: Column, instance: Model, old: Mapping[str, Any]) -> bool:
     except ValueError:
         return True
     return not column.is_same(old[column.attname], new)
+
+
+def find_same(stamps: Stamps, values: Mapping[str, Any], using: str) -> Q | None:
+    """The condition under which an update with ``values`` leaves a row as it is, for rows that
+    nobody reads. None if that cannot be said in the statement itself: some columns cannot be
+    compared, take one text for another, or are in another table than the stamps."""
+    same = Q()
+    for name, value in values.items():
+        if name in stamps.names:
+            continue
+        field: Any = stamps.model._meta.get_field(name)
+        if not _is_comparable(field, using) or field.model is not stamps.changed.model:
+            return None
+        same &= Q(**({f"{name}__isnull": True} if value is None else {name: value}))
+    return same or None
+
+
+def _is_comparable(field: Any, using: str) -> bool:
+    target = get_target(field)
+    if type(target) in _TEXTS:
+        # Collations of MySQL take "tea" for "Tea".
+        has_collation = getattr(target, "db_collation", None) is not None
+        return connections[using].vendor in ("postgresql", "sqlite") and not has_collation
+    return type(target) in _COMPARABLE

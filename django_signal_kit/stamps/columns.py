@@ -15,16 +15,17 @@ from django.utils import timezone
 class Stamps:
     """The columns of a model in which a receiver says when, and by whom, a row was changed."""
 
-    __slots__ = ("by", "changed", "created", "created_by", "fields", "names")
+    __slots__ = ("by", "changed", "created", "created_by", "fields", "model", "names")
 
     def __init__(
         self, model: type[Model], changed: str, by: str, created: str, created_by: str
     ) -> None:
+        self.model = model
         self.changed: Any = model._meta.get_field(changed)
         # A row that is only touched may lack the others.
-        self.by, self.created, self.created_by = (
-            _find_field(model, name) if name else None for name in (by, created, created_by)
-        )
+        self.by: Any = _find_field(model, by)
+        self.created: Any = _find_field(model, created)
+        self.created_by: Any = _find_field(model, created_by)
         found: list[Any] = [self.changed, self.by, self.created, self.created_by]
         self.fields: list[Field[Any, Any]] = [field for field in found if field is not None]
         self.names = [field.name for field in self.fields]
@@ -60,7 +61,7 @@ def lacks_foreign_key(model: type[Model], name: str) -> str | None:
 
 def _find_field(model: type[Model], name: str) -> Any:
     try:
-        return model._meta.get_field(name)
+        return model._meta.get_field(name) if name else None
     except FieldDoesNotExist:
         return None
 

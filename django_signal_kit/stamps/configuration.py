@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.contrib.auth import get_user_model
+from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Warning
 from django.db.models import Model
 
@@ -104,7 +105,11 @@ def _warn_of_auto_now(receiver: Any, base: Any, stamps: Stamps) -> Iterator[Warn
 def _warn_of_editors(receiver: Any, base: Any, stamps: Stamps) -> Iterator[Warning]:
     if type(receiver).get_editor is not base.get_editor:
         return
-    user: Any = get_user_model()
+    try:
+        user: Any = apps.get_model(settings.AUTH_USER_MODEL)
+    except LookupError:
+        # A project without users has actors of its own.
+        return
     for field in (stamps.by, stamps.created_by):
         related = None if field is None else field.remote_field.model._meta.concrete_model
         if related is not None and not (issubclass(related, user) or issubclass(user, related)):

@@ -22,7 +22,7 @@ from django_signal_kit.stamps.columns import (
 from django_signal_kit.stamps.explicit import note_written
 from django_signal_kit.stamps.parents import Parents
 from django_signal_kit.stamps.touching import Touch, update_all
-from django_signal_kit.stamps.writing import Writer, keep_given, make_values
+from django_signal_kit.stamps.writing import Writer, keep_given, make_values, stamp_values
 from django_signal_kit.writes.calls import read_call
 from django_signal_kit.writes.links import LinkChange
 
@@ -179,9 +179,7 @@ class LastModified(ModelReceiver):
     ) -> None:
         if self.touch:
             self._parents.update(queryset, rows, values, using)
-        stamps = self._get_stamps(sender)
-        for name, value in make_values(self, stamps, sender, using, rows).items():
-            values.setdefault(name, value)
+        stamp_values(self, self._get_stamps(sender), sender, values, using, rows)
 
     def flush(self, items: list[Touch]) -> None:
         """Stamp the rows that were touched: one UPDATE for each model."""

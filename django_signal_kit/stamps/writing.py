@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableSet
+from collections.abc import Collection, Iterable, MutableSet
 from functools import partial
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Case, F, Model, Value, When
 
-from django_signal_kit.rows.snapshots import get_old_row
-from django_signal_kit.stamps.changes import has_changed
+from django_signal_kit.rows.snapshots import get_old_row, get_upserted_fields
+from django_signal_kit.stamps.changes import find_same, has_changed
 from django_signal_kit.stamps.columns import Stamps, can_point, fit
 from django_signal_kit.stamps.explicit import is_explicit
 from django_signal_kit.stamps.monotonic import Guard, at_least
@@ -45,9 +45,9 @@ class Writer:
         receiver, instance, stamps = self.receiver, self.instance, self.stamps
         moment, is_new = receiver.get_timestamp(instance), instance._state.adding
         field = stamps.changed
-        if field in self.given:
-            self._set(field, instance.__dict__[field.attname])
-        else:
+        if self.update_fields is not None:
+            self.update_fields |= {given.name for given in self.given}
+        if field not in self.given:
             self._set(field, fit(field, moment))
             if not is_new:
                 self._guard()
@@ -60,8 +60,10 @@ class Writer:
     def leaves_as_it_was(self) -> bool:
         """Does this save leave the row as it is? Then it leaves it its stamps, too."""
         old = None if self.given else get_old_row(self.instance, self.using)
-        names = self.stamps.names
-        if old is None or has_changed(self.instance, old, self.update_fields, names):
+        written: Collection[str] | None = self.update_fields
+        if written is None:
+            written = get_upserted_fields()
+        if old is None or has_changed(self.instance, old, written, self.stamps.names):
             return False
         for field in self.stamps.fields:
             if field.attname in old:
@@ -94,10 +96,40 @@ class Writer:
             guard(unit, Guard(self.instance, self.stamps.changed, ask))
 
 
+def stamp_values(
+    receiver: Any,
+    stamps: Stamps,
+    model: type[Model],
+    values: dict[str, Any],
+    using: str,
+    rows: Any,
+) -> None:
+    """Add to ``values``, which an update of rows of ``model`` writes, what they lack of stamps."""
+    found = make_values(receiver, stamps, model, using, rows)
+    if receiver.only_if_changed:
+        same = find_same(stamps, values, using)
+        if same is not None:
+            found = {name: _unless(same, stamps, name, value) for name, value in found.items()}
+    given = dict(values)
+    values.clear()
+    # In front: MySQL sets one column after the other, and would look at what is new already.
+    values.update(found | given)
+
+
+def _unless(same: Any, stamps: Stamps, name: str, value: Any) -> Case:
+    if isinstance(value, Model):
+        target = stamps.by.target_field
+        value = Value(getattr(value, target.attname), output_field=target)
+    elif not hasattr(value, "resolve_expression"):
+        value = Value(value, output_field=stamps.changed)
+    return Case(When(same, then=F(name)), default=value)
+
+
 def make_values(
     receiver: Any, stamps: Stamps, model: type[Model], using: str, rows: Any
 ) -> dict[str, Any]:
-    """What an update of rows of ``model`` writes; ``rows``: those, if they are read and locked."""
+    """What an update of rows of ``model`` writes into their stamps; ``rows``: those, if they are
+    read and locked."""
     field = stamps.changed
     moment = _get_moment(receiver, None, field)
     values = {field.name: moment}
