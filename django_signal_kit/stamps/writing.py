@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, MutableSet
-from functools import partial
 from typing import Any
 
 from django.db.models import Case, F, Model, Value, When
@@ -92,8 +91,10 @@ class Writer:
     def _guard(self) -> None:
         unit = get_unit()
         if unit is not None and unit.instance is self.instance:
-            ask = partial(_get_moment, self.receiver, self.instance, self.stamps.changed)
-            guard(unit, Guard(self.instance, self.stamps.changed, ask))
+            guard(unit, Guard(self.instance, self.stamps.changed, self._get_moment))
+
+    def _get_moment(self, instance: Model, field: Any) -> Any:
+        return _get_moment(self.receiver, instance, field)
 
 
 def stamp_values(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from django.utils import timezone
 from django_signal_kit import batch
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog
-from tests.apps.orders.models import Customer, Day, Line, Order
+from tests.apps.orders.models import Customer, Day, Label, Line, Order
 from tests.apps.testapp.models import Page, Place, Product, Restaurant
 from tests.factories import ProductFactory, RestaurantFactory
 from tests.stamps.clock import FUTURE, OLD, AtGivenMoments, get_stamp
@@ -184,6 +185,92 @@ def test_a_model_that_looks_before_it_updates(make_model: Any, wire: Any) -> Non
     assert careful.objects.count() == 1
 
 
+def _make_rows(make_model: Any, **keys: Any) -> Any:
+    stamp = models.DateTimeField(null=True)
+    return make_model(
+        "Keyed", models.Model, **keys, number=models.IntegerField(), updated_at=stamp
+    )
+
+
+KEYS: dict[str, tuple[Callable[[], dict[str, Any]], dict[str, Any]]] = {
+    "number": (dict, {}),
+    "text": (lambda: {"code": models.CharField(primary_key=True, max_length=9)}, {"code": "50%"}),
+    "uuid": (lambda: {"id": models.UUIDField(primary_key=True, default=uuid.uuid4)}, {}),
+    "other row": (
+        lambda: {"label": models.OneToOneField(Label, models.CASCADE, primary_key=True)},
+        {"label_id": 5},
+    ),
+    "two columns": (
+        lambda: {
+            "pk": models.CompositePrimaryKey("one", "two"),
+            "one": models.IntegerField(),
+            "two": models.IntegerField(),
+        },
+        {"one": 1, "two": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_rows_of_all_kinds_of_keys(make_model: Any, wire: Any, kind: str) -> None:
+    make_fields, values = KEYS[kind]
+    Label.objects.create(pk=5)
+    keyed = _make_rows(make_model, **make_fields())
+    wire((AtGivenMoments, {"models": [keyed]}))
+    row = keyed.objects.create(number=1, **values)
+    keyed.objects.update(updated_at=OLD)
+    row.number = 2
+    with CaptureQueriesContext(connection) as queries:
+        row.save()
+    assert [query["sql"].split()[0] for query in queries] == ["UPDATE"]
+    assert row.updated_at == get_stamp(row) > OLD
+    assert keyed.objects.get().number == 2
+    keyed.objects.update(updated_at=FUTURE)
+    row.save(update_fields=["number"])
+    assert row.updated_at == get_stamp(row) == NEXT
+    assert keyed.objects.count() == 1
+
+
+def test_a_key_that_was_given_as_text(stamps: Any) -> None:
+    product = ProductFactory()
+    product.pk = str(product.pk)
+    product.name = "new"
+    product.save()
+    assert Product.objects.get().name == "new"
+
+
+def test_a_model_with_an_update_of_its_own_is_asked(make_model: Any, wire: Any) -> None:
+    asked = []
+
+    def _do_update(self: Any, base_qs: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(self)
+        return models.Model._do_update(self, base_qs, *args, **kwargs)  # type: ignore[attr-defined]
+
+    keyed = _make_rows(make_model, _do_update=_do_update)
+    wire((AtGivenMoments, {"models": [keyed]}))
+    row = keyed.objects.create(number=1)
+    keyed.objects.update(updated_at=FUTURE)
+    row.save()
+    assert row.updated_at == get_stamp(row) == NEXT
+    assert asked == [row]
+
+
+class SavesAnother(AtGivenMoments):
+    """Saves, in the save of a row and before its UPDATE, one that nobody covers."""
+
+    def pre_save(self, **kwargs: Any) -> None:
+        super().pre_save(**kwargs)
+        Label.objects.get().save()
+
+
+def test_a_row_that_is_saved_in_between_is_none_of_its_business(wire: Any) -> None:
+    Label.objects.create()
+    wire((SavesAnother, {"models": [Order]}))
+    order = Order.objects.create(number="1")
+    order.save()
+    assert order.updated_at == get_stamp(order)
+
+
 def test_the_log_says_what_was_written(stamps: Any, wire: Any) -> None:
     wire((AuditLog, {"models": [Product]}), (AtGivenMoments, {"models": [Product]}))
     product = ProductFactory()
@@ -255,12 +342,13 @@ def _wait_for_lock() -> None:
         "mysql": "SELECT count(*) FROM information_schema.innodb_trx "
         "WHERE trx_state = 'LOCK WAIT'",
     }[connection.vendor]
-    for _ in range(2000):
+    for _ in range(100):
         with connection.cursor() as cursor:
             cursor.execute(waiting)
             if cursor.fetchone()[0]:
                 return
-        threading.Event().wait(0.005)
+        # MariaDB says anew who waits if nobody has asked for a tenth of a second.
+        threading.Event().wait(0.15)
     raise AssertionError("nobody waits")
 
 
