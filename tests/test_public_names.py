@@ -26,7 +26,8 @@ from tests.sources import PACKAGE
 
 NAMES = {
     "django_signal_kit": (
-        "ModelReceiver Receiver batch context get_context muted no_touching only register touching __version__"
+        "ModelReceiver Receiver batch context get_context muted no_touching only register "
+        "touching __version__"
     ),
     "django_signal_kit.receivers": (
         "AuditLog CacheInvalidation ConnectionSetup CreateRelated DeletionLog ExceptionAlert "
@@ -88,6 +89,7 @@ LOGGERS = {
 }
 
 CHECKS = {*(f"E{number:03}" for number in range(1, 43)), *(f"W{n:03}" for n in range(1, 8))}
+CHECKS |= {"E060", "E061", "E062", "W020", "W021"}
 
 TEMPLATES = {
     "signal_kit/welcome.html",
