@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from django_signal_kit.current import get_context as get_context
     from django_signal_kit.receiver import ModelReceiver as ModelReceiver
     from django_signal_kit.receiver import Receiver as Receiver
+    from django_signal_kit.stamps.touching import no_touching as no_touching
+    from django_signal_kit.stamps.touching import touching as touching
     from django_signal_kit.units.unit import batch as batch
     from django_signal_kit.wiring.registry import muted as muted
     from django_signal_kit.wiring.registry import only as only
@@ -24,6 +26,8 @@ _ROOMS = {
     "get_context": "current",
     "muted": "wiring.registry",
     "only": "wiring.registry",
+    "touching": "stamps.touching",
+    "no_touching": "stamps.touching",
 }
 
 __all__ = list(_ROOMS)

@@ -115,6 +115,9 @@ class ModelReceiver(Receiver):
     #: commit. Without it a crash in between may leave the write without what belongs to it.
     atomic: bool = True
 
+    # Whether it guards the UPDATE of a save: see writes.guarded.
+    _guards_updates: bool = False
+
     def get_models(self) -> Sequence[ModelSpec]:
         """What to cover; the option ``models`` by default."""
         return self.models

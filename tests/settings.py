@@ -73,6 +73,7 @@ INSTALLED_APPS = [
     "tests.apps.relations",
     "tests.apps.validity",
     "tests.apps.belongings",
+    "tests.apps.orders",
     "django_signal_kit",
     "django_signal_kit.audit",
 ]

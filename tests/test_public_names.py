@@ -26,7 +26,8 @@ from tests.sources import PACKAGE
 
 NAMES = {
     "django_signal_kit": (
-        "ModelReceiver Receiver batch context get_context muted only register __version__"
+        "ModelReceiver Receiver batch context get_context muted no_touching only register "
+        "touching __version__"
     ),
     "django_signal_kit.receivers": (
         "AuditLog CacheInvalidation ConnectionSetup CreateRelated DeletionLog ExceptionAlert "
@@ -91,8 +92,8 @@ LOGGERS = {
 }
 
 CHECKS = {
-    *(f"E{number:03}" for number in (*range(1, 43), 50, 51, 52)),
-    *(f"W{number:03}" for number in (*range(1, 8), 11, 12, 13, 14, 25)),
+    *(f"E{number:03}" for number in (*range(1, 43), 50, 51, 52, 60, 61, 62)),
+    *(f"W{number:03}" for number in (*range(1, 8), 11, 12, 13, 14, 20, 21, 25)),
     "I001",
 }
 

@@ -8,7 +8,7 @@ is what was loaded, which is not always what the database holds by now.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -36,19 +36,23 @@ _originals: dict[type[Model], list[tuple[str, Any]]] = {}
 _fetch_many: list[Callable[..., None]] = []
 
 
-def keep(models: Iterable[type[Model]]) -> None:
-    """Keep what is loaded into instances of these models, and of no others."""
+def keep(models: Mapping[type[Model], Collection[str]]) -> None:
+    """Keep what is loaded into instances of these models, and of no others. Each with the attnames
+    of what will be asked for."""
     for model in reversed(list(kept)):
         _let_go(model)
     keep_also(models)
 
 
-def keep_also(models: Iterable[type[Model]]) -> None:
+def keep_also(models: Mapping[type[Model], Collection[str]]) -> None:
     """Keep what is loaded into instances of these models too, with the fields they have now."""
     for model in models:
         _let_go(model)
         columns = get_columns(model).values()
-        kept[model] = tuple(column.attname for column in columns if column.is_mutable)
+        asked = models[model]
+        kept[model] = tuple(
+            column.attname for column in columns if column.is_mutable and column.attname in asked
+        )
         from_db: Any = model.from_db
         _replace(model, "from_db", classmethod(_wrap_from_db(model, from_db.__func__)))
         _replace(model, "refresh_from_db", _wrap_refresh(model.refresh_from_db))
@@ -172,6 +176,19 @@ def get_loaded_row(
 def _get_loaded(instance: Model, using: str) -> Any:
     found = _thaw(instance, using)
     return None if found is None or not _is_same_row(instance, found) else found
+
+
+def get_loaded_value(instance: Model, attname: str) -> Any:
+    """What was loaded into one attribute of ``instance``, or last saved from it, whatever key or
+    database it has by now; ``UNKNOWN`` if nothing was. For values that are never changed in
+    place; no query."""
+    loaded = instance._state.__dict__.get(_KEY)
+    if loaded is None:
+        return UNKNOWN
+    if len(loaded) == 2:
+        return loaded[1].get(attname, UNKNOWN)
+    names = list(loaded[1])
+    return loaded[2][names.index(attname)] if attname in names else UNKNOWN
 
 
 def _is_same_row(instance: Model, found: Mapping[str, Any]) -> bool:

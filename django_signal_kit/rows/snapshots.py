@@ -41,6 +41,14 @@ def is_upsert() -> bool:
     return unit is not None and _UPSERT in unit.notes
 
 
+def get_upserted_fields() -> Sequence[str] | None:
+    """Names of the fields that the upsert in progress writes to a row that is there; None if
+    there is no upsert."""
+    unit = get_unit()
+    upsert: Upsert | None = None if unit is None else unit.notes.get(_UPSERT)
+    return None if upsert is None else upsert.update_fields
+
+
 def note_update(unit: UnitOfWork) -> None:
     """The write is an UPDATE by the caller's word, though the instance may have been made anew."""
     unit.notes[_FORCE_UPDATE] = True

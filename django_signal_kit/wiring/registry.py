@@ -25,7 +25,7 @@ from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.dispatch import make_function
 from django_signal_kit.wiring.senders import Coverage
-from django_signal_kit.writes import ahead, hooks, late, migrating, rowwise
+from django_signal_kit.writes import ahead, guarded, hooks, late, migrating, rowwise
 from django_signal_kit.writes.links import Heard, Listener
 
 R = TypeVar("R", bound=type[Receiver])
@@ -155,7 +155,7 @@ class Registry:
         self._disconnect(self.connections)
         self._start([], {}, {})
         late.waiting.clear()
-        memory.keep(())
+        memory.keep({})
         ahead.settle()
         hooks.settle(is_heard=False)
 
@@ -328,13 +328,17 @@ class Registry:
             found[model] = [known[name] for name in dict.fromkeys(names)] if fields else []
         return found
 
-    def _get_kept(self, models: Iterable[type[Model]]) -> list[type[Model]]:
-        """Those of which a receiver asks for what was loaded."""
-        return [
-            model
+    def _get_kept(self, models: Iterable[type[Model]]) -> dict[type[Model], frozenset[str]]:
+        """Those of which a receiver asks for what was loaded -> the attnames of what it asks."""
+        asked = {
+            model: frozenset(
+                field.attname
+                for receiver in self._hearing[model]
+                for field in receiver.get_loaded_fields(model)
+            )
             for model in models
-            if any(any(receiver.get_loaded_fields(model)) for receiver in self._hearing[model])
-        ]
+        }
+        return {model: names for model, names in asked.items() if names}
 
     def _cover(
         self, connections: Iterable[Connection], links: Mapping[type[Model], Heard]
@@ -348,6 +352,8 @@ class Registry:
                 is_atomic = receiver.atomic and receiver.flush_on == "before_commit"
                 is_read = name.endswith("queryset_update") and receiver.bulk == "all"
                 hooks.cover(name, model, is_atomic, is_read)
+                if receiver._guards_updates:
+                    guarded.guarded.add(model)
                 if name in ("pre_save", "post_save"):
                     ahead.cover(model, receiver if name == "pre_save" else None)
         hooks.cover_links(links)

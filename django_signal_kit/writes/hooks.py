@@ -37,6 +37,7 @@ from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes import (
     bulk,
     deleting,
+    guarded,
     late,
     linkrows,
     links,
@@ -110,6 +111,7 @@ def uncover() -> None:
     links.heard.clear()
     updates.read.clear()
     saving.uncover()
+    guarded.guarded.clear()
 
 
 def settle(*, is_heard: bool) -> None:
@@ -122,6 +124,7 @@ def settle(*, is_heard: bool) -> None:
     for methods, is_needed in (
         (_METHODS, is_any),
         (_BULK_METHODS, bool(bulk.covered)),
+        (_GUARDED_METHODS, bool(guarded.guarded)),
         (_TRANSACTION_METHODS, is_heard),
     ):
         for owner, name, make in methods:
@@ -299,6 +302,9 @@ _BULK_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (QuerySet, "bulk_update", bulk.wrap_bulk_update),
     (QuerySet, "update", updates.wrap_update),
     (UpdateQuery, "update_batch", updates.wrap_update_batch),
+)
+_GUARDED_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
+    (Model, "_do_update", guarded.wrap_do_update),
 )
 _TRANSACTION_METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = tuple(
     (BaseDatabaseWrapper, name, make) for name, make in transactions.WRAPPERS.items()

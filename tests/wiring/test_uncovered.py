@@ -48,7 +48,7 @@ def get_messages() -> list[tuple[str | None, str, str | None]]:
         (
             LastModified,
             {"models": ["sessions.*"]},
-            "sessions.Session has no field 'updated_at'.",
+            "sessions.Session has no date or datetime field 'updated_at'",
         ),
         (
             FileCleanup,
@@ -119,7 +119,10 @@ def test_one_item_in_vain_among_others_is_told(wire: Any) -> None:
             "The option 'models' of LastModified has 'messages.*', which adds no model.",
         ),
     ]
-    assert get_messages()[0][2] == "sessions.Session has no field 'updated_at'."
+    assert get_messages()[0][2] == (
+        "sessions.Session has no date or datetime field 'updated_at', 'modified', 'modified_at' or "
+        "'last_modified'."
+    )
 
 
 def test_an_item_whose_models_another_has_too_is_not_in_vain(wire: Any) -> None:

@@ -65,3 +65,13 @@ class Profile(models.Model):
 class Shelf(models.Model):
     category = models.ForeignKey(Category, models.CASCADE, related_name="shelves")
     name = models.CharField(max_length=100)
+
+
+class Order(Stamped):
+    buyer = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True)
+
+
+class Line(models.Model):
+    order = models.ForeignKey(Order, models.CASCADE, related_name="lines")
+    text = models.CharField(max_length=100, default="")
+    modified = models.DateTimeField(null=True, editable=False)
