@@ -75,6 +75,7 @@ INSTALLED_APPS = [
     "tests.apps.belongings",
     "django_signal_kit",
     "django_signal_kit.audit",
+    "django_signal_kit.files",
 ]
 
 MIDDLEWARE = [

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import FileSystemStorage, Storage
+from django.db.models import FileField
 from django.utils.functional import LazyObject, empty
+
+
+def unwrap(storage: Storage) -> Storage:
+    """What stands behind ``default_storage`` and its like."""
+    if isinstance(storage, LazyObject):
+        if storage._wrapped is empty:
+            storage._setup()
+        return storage._wrapped  # type: ignore[no-any-return]
+    return storage
 
 
 def identify(storage: Storage) -> Any:
     """What two storages that keep the same files have in common."""
-    if isinstance(storage, LazyObject):
-        if storage._wrapped is empty:
-            storage._setup()
-        storage = storage._wrapped
+    storage = unwrap(storage)
     if isinstance(storage, FileSystemStorage):
         return os.path.realpath(storage.location)
     deconstruct = getattr(storage, "deconstruct", None)
@@ -25,10 +33,37 @@ def identify(storage: Storage) -> Any:
 
 def normalize(storage: Storage, name: str) -> str:
     """The plainest of the names that a file has in ``storage``."""
+    storage = unwrap(storage)
     if isinstance(storage, FileSystemStorage):
         try:
             path = os.path.realpath(storage.path(name))
-        except SuspiciousFileOperation:
+        except (SuspiciousFileOperation, ValueError):
             return name
-        name = os.path.relpath(path, os.path.realpath(storage.location)).replace("\\", "/")
+        found = os.path.relpath(path, os.path.realpath(storage.location)).replace("\\", "/")
+        # A link that leads elsewhere is a file of its own.
+        name = name if found.startswith("../") else found
     return posixpath.normpath(name)
+
+
+def is_safe(name: str) -> bool:
+    """Is it the name of something within a storage, whatever the storage?"""
+    plain = posixpath.normpath(name.replace("\\", "/"))
+    is_absolute = plain.startswith("/") or (len(plain) > 1 and plain[1] == ":")
+    return not (is_absolute or plain in (".", "..") or plain.startswith("../") or "\0" in name)
+
+
+def list_folder(storage: Storage, folder: str) -> tuple[list[str], list[str]]:
+    """The folders and the files in a folder, which need not be there."""
+    try:
+        folders, files = storage.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return [], []
+    return folders, files
+
+
+def list_storages(fields: Iterator[FileField]) -> list[Storage]:
+    """The storages of these fields, each once."""
+    found: dict[Any, Storage] = {}
+    for field in fields:
+        found.setdefault(identify(field.storage), field.storage)
+    return list(found.values())

@@ -26,6 +26,7 @@ from django_signal_kit.units.journal import (
     call_flush,
     get_journal,
     is_doomed,
+    is_in_testcase,
     is_in_transaction,
     is_lost,
     split,
@@ -36,6 +37,7 @@ from django_signal_kit.units.pile import Flusher
 FlushOn: TypeAlias = Literal["after_commit", "before_commit", "task"]
 
 _MAX_ROUNDS = 100
+_IF_UNDONE = "if undone"
 _open: ContextVar[Journal | None] = ContextVar("signal_kit_journal", default=None)
 
 
@@ -66,6 +68,25 @@ def collect(
     if len(journal.before.items) >= CHUNK:
         relieve(journal)
     return found
+
+
+def collect_if_undone(receiver: Flusher, item: Any, using: str) -> bool:
+    """Collect ``item``, for a flush after it all, if what is going on is undone: its transaction
+    or savepoint rolled back, or a write in autocommit that fails. Returns whether anything is
+    going on."""
+    connection = connections[using]
+    journal = get_journal(connection)
+    if journal.unit is None:
+        journal.start_unit()
+    if is_in_transaction(connection):
+        # The one round a TestCase is rolled back whatever has been done.
+        if not is_in_testcase(connection) or len(connection.atomic_blocks) > 1:
+            journal.collect_if_undone(receiver, item)
+        return True
+    if journal.unit is None:
+        return False
+    journal.unit.notes.setdefault(_IF_UNDONE, []).append((receiver, item))
+    return True
 
 
 class UnitOfWork:
@@ -254,6 +275,8 @@ class UnitOfWork:
             journal.drop(self.mark, self.depth)
             if self.undo is not None:
                 self.undo()
+            for receiver, item in self.notes.get(_IF_UNDONE, ()):
+                journal.collect(receiver, None, item, before=False)
         try:
             if self.parent is None and not is_doomed(connection):
                 flush_before_commit(journal, 0, is_last=False)
