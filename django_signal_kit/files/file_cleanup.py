@@ -23,7 +23,7 @@ from django_signal_kit.files.stored import CollectedFile as CollectedFile
 from django_signal_kit.files.stored import StoredFile as StoredFile
 from django_signal_kit.files.stored import by_storage, make_file
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.rows.snapshots import get_new_row, get_old_row
+from django_signal_kit.rows.snapshots import get_locked_row, get_new_row, get_old_row
 from django_signal_kit.units.unit import collect_if_undone
 
 _RESTORED = "_signal_kit_restored"
@@ -88,8 +88,12 @@ class FileCleanup(ModelReceiver):
         else:
             own.delete(file.name, file.using)
 
-    def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
-        get_old_row(instance, using)
+    def pre_save(self, instance: Model, update_fields: Any, using: str, **kwargs: Any) -> None:
+        fields = self._list_written(instance, update_fields)
+        old = get_old_row(instance, using)
+        if self.atomic and old is not None and uploads.is_changing(instance, fields, old):
+            # Of two who replace a file at once the second has to see that of the first.
+            get_locked_row(instance, using)
         early = uploads.start_save(instance)
         if early:
             for field in self.get_file_fields(type(instance)):
@@ -98,11 +102,7 @@ class FileCleanup(ModelReceiver):
 
     def post_save(self, instance: Model, update_fields: Any, using: str, **kwargs: Any) -> None:
         fresh, old = uploads.end_save(instance), get_old_row(instance, using)
-        fields = [
-            field
-            for field in self.get_file_fields(type(instance))
-            if update_fields is None or field.name in update_fields
-        ]
+        fields = self._list_written(instance, update_fields)
         restored = instance._state.__dict__.pop(_RESTORED, ())
         new = get_new_row(instance, fields, using)
         for field in fields:
@@ -201,6 +201,15 @@ class FileCleanup(ModelReceiver):
     def _get_quarantine(self, storage: Storage) -> Quarantine:
         alias = self.quarantine_storage
         return Quarantine(storage, None if alias is None else storages[alias])
+
+    def _list_written(self, instance: Model, update_fields: Any) -> list[FileField]:
+        return [
+            field
+            for field in self.get_file_fields(type(instance))
+            if update_fields is None
+            or field.name in update_fields
+            or field.attname in update_fields
+        ]
 
     def _hears_uploads(self, field: FileField, model: type[Model]) -> bool:
         return field in self.get_file_fields(model)

@@ -148,6 +148,16 @@ class UnitOfWork:
             root._id = make_id()
         return root._id
 
+    def open_transaction(self) -> bool:
+        """Open one for the write in progress, whose SQL has not begun, if there is none: what is
+        read and locked from now on stays so until it is written. Returns whether it did."""
+        if self.done or self._own is not None or is_in_transaction(self.journal.connection):
+            return False
+        self._own = transaction.atomic(self.using)
+        begin(self._own, self.journal.connection)
+        self.commits = self.journal.commits
+        return True
+
     def note_write(self) -> None:
         """The SQL of a write has been run without an error."""
         self.done = True
