@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from django.apps import apps
+from django.db.models import F
 
 from django_signal_kit.files.stored import StoredFile
 
@@ -25,16 +26,20 @@ def remember(file: StoredFile, receiver: str, error: Exception) -> None:
     if model is None or file.model is None or file.field is None:
         return
     try:
-        model.objects.update_or_create(
-            model=file.model._meta.label,
+        label, text = file.model._meta.label, f"{type(error).__name__}: {error}"[:1000]
+        pending, is_new = model.objects.get_or_create(
+            model=label,
             field=file.field,
             name=file.name,
             defaults={
                 "using": file.using,
-                "key": "" if file.key is None else str(file.key),
+                "key": "" if file.key is None else str(file.key)[:255],
                 "receiver": receiver,
-                "error": f"{type(error).__name__}: {error}"[:1000],
+                "error": text,
             },
         )
+        if not is_new:
+            same = model.objects.filter(pk=pending.pk)
+            same.update(error=text, attempts=F("attempts") + 1)
     except Exception:
         logger.exception("%s could not remember %r", receiver, file.name)

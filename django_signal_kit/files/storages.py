@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import FileSystemStorage, Storage
-from django.db.models import FileField
 from django.utils.functional import LazyObject, empty
 
 
@@ -59,11 +57,3 @@ def list_folder(storage: Storage, folder: str) -> tuple[list[str], list[str]]:
     except (FileNotFoundError, NotADirectoryError):
         return [], []
     return folders, files
-
-
-def list_storages(fields: Iterator[FileField]) -> list[Storage]:
-    """The storages of these fields, each once."""
-    found: dict[Any, Storage] = {}
-    for field in fields:
-        found.setdefault(identify(field.storage), field.storage)
-    return list(found.values())

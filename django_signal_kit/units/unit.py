@@ -115,6 +115,8 @@ class UnitOfWork:
         "using",
     )
 
+    _own: transaction.Atomic | None
+
     def __init__(
         self,
         using: str,
@@ -153,8 +155,8 @@ class UnitOfWork:
         read and locked from now on stays so until it is written. Returns whether it did."""
         if self.done or self._own is not None or is_in_transaction(self.journal.connection):
             return False
-        self._own = transaction.atomic(self.using)
-        begin(self._own, self.journal.connection)
+        own = self._own = transaction.atomic(self.using)
+        begin(own, self.journal.connection)
         self.commits = self.journal.commits
         return True
 
@@ -179,7 +181,7 @@ class UnitOfWork:
         else:
             self._root = parent.root
             self.depth = parent.depth + 1
-        self._own: transaction.Atomic | None = None
+        self._own = None
         if self.atomic:
             blocks = connection.atomic_blocks
             if not connection.in_atomic_block or (
