@@ -53,7 +53,9 @@ class Files(RuleBasedStateMachine):
         return found[number % len(found)] if found else None
 
     def note(self, row: Any, field: str) -> None:
-        self.contents[getattr(row, field).name] = str(self.count).encode()
+        # What could not be written is as it was before.
+        folder = row._meta.get_field(field).upload_to
+        self.contents[f"{folder}/{id(self)}-{self.count}.txt"] = str(self.count).encode()
 
     @rule(number=NUMBERS)
     def create(self, number: int) -> None:
