@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+import time
 from contextlib import suppress
 from typing import Any
 
 from django.core.files.storage import FileSystemStorage, Storage
-from django.utils import timezone
 
 from django_signal_kit.files.storages import unwrap
 
@@ -37,25 +38,33 @@ def _carry_on_disk(
     source: FileSystemStorage, name: str, goal: FileSystemStorage, place: str, *, keep: bool
 ) -> bool:
     path, new = source.path(name), goal.path(place)
-    if not os.path.isfile(path):
-        if os.path.isdir(path):
-            raise IsADirectoryError(f"{name!r} is a folder.")
-        return False
-    os.makedirs(os.path.dirname(new), exist_ok=True)
     try:
-        if keep:
-            shutil.copyfile(path, new)
-        else:
-            # Over the border of two disks too.
-            shutil.move(path, new)
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            raise IsADirectoryError(f"{name!r} is a folder.")
+        _put(path, new, keep=keep)
     except FileNotFoundError:
-        # Somebody else was faster.
+        # Or somebody else was faster.
         return False
     with suppress(OSError):
         # Its time says since when it has been there; the clock of the disk is too coarse.
-        now = timezone.now().timestamp()
+        now = time.time()
         os.utime(new, (now, now))
     return True
+
+
+def _put(path: str, new: str, *, keep: bool) -> None:
+    if not keep:
+        try:
+            os.rename(path, new)
+        except OSError:
+            # Most often the folder is there.
+            os.makedirs(os.path.dirname(new), exist_ok=True)
+        else:
+            return
+    else:
+        os.makedirs(os.path.dirname(new), exist_ok=True)
+    # Over the border of two disks too.
+    (shutil.copyfile if keep else shutil.move)(path, new)
 
 
 def _copy_in_bucket(storage: Any, name: str, place: str) -> None:

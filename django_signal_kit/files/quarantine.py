@@ -15,7 +15,7 @@ from django.core.files.storage import FileSystemStorage, Storage
 from django.utils import timezone
 
 from django_signal_kit.files.moving import carry
-from django_signal_kit.files.storages import identify, is_safe, list_folder, normalize, unwrap
+from django_signal_kit.files.storages import identify, is_safe, list_folder, unwrap
 
 #: The folder of a storage in which its files wait.
 PREFIX = "quarantine"
@@ -29,13 +29,13 @@ class Quarantine:
         self.target = storage if target is None else target
         #: Files of several storages may wait in one other.
         self.source = ""
-        if identify(self.target) != identify(storage):
+        if target is not None and identify(target) != identify(storage):
             self.source = f"{crc32(repr(identify(storage)).encode()):08x}"
 
     def put(self, name: str, *, keep: bool = False) -> bool:
         """Move a file here, or copy it; False if it is not there."""
-        name = normalize(self.storage, name)
-        day = timezone.now().astimezone(UTC).date().isoformat()
+        name = posixpath.normpath(name)
+        day = datetime.now(UTC).date().isoformat()
         number, place = 1, self._place(day, "", name)
         while self.target.exists(place):
             number += 1
@@ -46,7 +46,7 @@ class Quarantine:
         """Where the file waits that came last, or first at or after ``since``, of this name."""
         if not is_safe(name):
             return None
-        name = normalize(self.storage, name)
+        name = posixpath.normpath(name)
         days = self.list_days()
         if since is not None:
             first = since.astimezone(UTC)
@@ -75,7 +75,7 @@ class Quarantine:
             raise FileExistsError(
                 f"{name!r} is the name of another file by now; the former is kept as {place!r}."
             )
-        return carry(self.target, place, self.storage, normalize(self.storage, name))
+        return carry(self.target, place, self.storage, posixpath.normpath(name))
 
     def list_days(self) -> list[date]:
         """The days on which files came that wait, the oldest first."""

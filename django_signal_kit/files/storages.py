@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import SuspiciousFileOperation
@@ -24,22 +25,39 @@ def identify(storage: Storage) -> Any:
     """What two storages that keep the same files have in common."""
     storage = unwrap(storage)
     if isinstance(storage, FileSystemStorage):
-        return os.path.realpath(storage.location)
+        return _find_folder(storage.location)
     deconstruct = getattr(storage, "deconstruct", None)
     return id(storage) if deconstruct is None else repr(deconstruct())
 
 
-def normalize(storage: Storage, name: str) -> str:
-    """The plainest of the names that a file has in ``storage``."""
+@lru_cache(maxsize=256)
+def _find_folder(location: str) -> str:
+    """Where it is, if a link leads there; asked once, as it costs much more than all else."""
+    return os.path.realpath(location)
+
+
+def normalize(storage: Storage, name: str, folders: dict[str, str] | None = None) -> str:
+    """The plainest of the names that a file has in ``storage``. ``folders`` keeps what has been
+    found of the folders, where there are many names."""
     storage = unwrap(storage)
     if isinstance(storage, FileSystemStorage):
         try:
-            path = os.path.realpath(storage.path(name))
+            path = storage.path(name)
+            is_link = os.path.islink(path)
         except (SuspiciousFileOperation, ValueError):
             return name
-        found = os.path.relpath(path, os.path.realpath(storage.location)).replace("\\", "/")
+        folder, base = os.path.split(path)
+        folders = {} if folders is None else folders
+        if is_link:
+            path = os.path.realpath(path)
+        else:
+            if folder not in folders:
+                folders[folder] = os.path.realpath(folder)
+            path = os.path.join(folders[folder], base)
+        root = os.path.join(_find_folder(storage.location), "")
         # A link that leads elsewhere is a file of its own.
-        name = name if found.startswith("../") else found
+        if path.startswith(root):
+            name = path.removeprefix(root).replace(os.sep, "/")
     return posixpath.normpath(name)
 
 

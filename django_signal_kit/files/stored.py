@@ -39,8 +39,12 @@ class CollectedFile(StoredFile):
 def by_storage(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
     """The files of each storage and database together."""
     groups: dict[tuple[Any, str], list[StoredFile]] = {}
+    known: dict[int, Any] = {}
     for file in files:
-        groups.setdefault((identify(file.storage), file.using), []).append(file)
+        number = id(file.storage)
+        if number not in known:
+            known[number] = identify(file.storage)
+        groups.setdefault((known[number], file.using), []).append(file)
     yield from groups.values()
 
 
