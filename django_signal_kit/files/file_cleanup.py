@@ -9,6 +9,7 @@ from typing import Any, Literal
 from django.apps import apps
 from django.core.files.storage import Storage, storages
 from django.db.models import FileField, Model
+from django.db.models.signals import pre_save
 
 from django_signal_kit.durations import EXPECTED, parse_duration
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
@@ -23,8 +24,11 @@ from django_signal_kit.files.stored import CollectedFile as CollectedFile
 from django_signal_kit.files.stored import StoredFile as StoredFile
 from django_signal_kit.files.stored import by_storage, make_file
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.memory import get_loaded_row, note_saved
 from django_signal_kit.rows.snapshots import get_locked_row, get_new_row, get_old_row
-from django_signal_kit.units.unit import collect_if_undone
+from django_signal_kit.rows.values import UNKNOWN
+from django_signal_kit.units.unit import collect_if_undone, get_unit
 
 _RESTORED = "_signal_kit_restored"
 
@@ -53,6 +57,9 @@ class FileCleanup(ModelReceiver):
     quarantine: str | None = "30d"
     #: The alias in ``STORAGES`` of another storage to wait in. Each file is carried there.
     quarantine_storage: str | None = None
+    #: ``"snapshot"``: a save that leaves the files as they were loaded costs no query. What
+    #: another has changed since is not seen then. Costs a few per cent when rows are loaded.
+    old_values: Literal["database", "snapshot"] = "database"
     #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
     bulk: bool | Literal["all"] = "all"
 
@@ -89,7 +96,13 @@ class FileCleanup(ModelReceiver):
             own.delete(file.name, file.using)
 
     def pre_save(self, instance: Model, update_fields: Any, using: str, **kwargs: Any) -> None:
-        fields = self._list_written(instance, update_fields)
+        fields, unit = self._list_written(instance, update_fields), get_unit()
+        # Bulk writes read their rows together.
+        is_alone = unit is not None and kwargs.get("signal") is pre_save
+        if self.old_values == "snapshot" and unit is not None and is_alone:
+            unit.notes[self, id(instance)] = is_same = self._is_as_loaded(instance, fields, using)
+            if is_same:
+                return
         old = get_old_row(instance, using)
         if self.atomic and old is not None and uploads.is_changing(instance, fields, old):
             # Of two who replace a file at once the second has to see that of the first.
@@ -101,10 +114,15 @@ class FileCleanup(ModelReceiver):
                     self._note_upload(field, instance, early[field.attname], using)
 
     def post_save(self, instance: Model, update_fields: Any, using: str, **kwargs: Any) -> None:
+        unit = get_unit()
+        if unit is not None and unit.notes.get((self, id(instance))):
+            return
         fresh, old = uploads.end_save(instance), get_old_row(instance, using)
         fields = self._list_written(instance, update_fields)
         restored = instance._state.__dict__.pop(_RESTORED, ())
         new = get_new_row(instance, fields, using)
+        if self.old_values == "snapshot" and unit is not None:
+            note_saved(unit, instance, new)
         for field in fields:
             before, after = None if old is None else old[field.attname], new[field.attname]
             if before == after:
@@ -178,6 +196,9 @@ class FileCleanup(ModelReceiver):
     def get_old_fields(self, model: type[Model]) -> list[FileField]:
         return self.get_file_fields(model)
 
+    def get_loaded_fields(self, model: type[Model]) -> list[FileField]:
+        return self.get_file_fields(model) if self.old_values == "snapshot" else []
+
     def _check_quarantine(self) -> None:
         try:
             if self.quarantine is not None:
@@ -201,6 +222,16 @@ class FileCleanup(ModelReceiver):
     def _get_quarantine(self, storage: Storage) -> Quarantine:
         alias = self.quarantine_storage
         return Quarantine(storage, None if alias is None else storages[alias])
+
+    def _is_as_loaded(self, instance: Model, fields: list[FileField], using: str) -> bool:
+        columns = get_columns(type(instance))
+        loaded = get_loaded_row(instance, [columns[field.attname] for field in fields], using)
+        if loaded is None or instance._state.adding:
+            return False
+        is_known = all(
+            value is not UNKNOWN or name not in instance.__dict__ for name, value in loaded.items()
+        )
+        return is_known and not uploads.is_changing(instance, fields, loaded)
 
     def _list_written(self, instance: Model, update_fields: Any) -> list[FileField]:
         return [

@@ -25,7 +25,7 @@ def identify(storage: Storage) -> Any:
     """What two storages that keep the same files have in common."""
     storage = unwrap(storage)
     if isinstance(storage, FileSystemStorage):
-        return _find_folder(storage.location)
+        return _find_folder(str(storage.location))
     deconstruct = getattr(storage, "deconstruct", None)
     return id(storage) if deconstruct is None else repr(deconstruct())
 
@@ -54,7 +54,7 @@ def normalize(storage: Storage, name: str, folders: dict[str, str] | None = None
             if folder not in folders:
                 folders[folder] = os.path.realpath(folder)
             path = os.path.join(folders[folder], base)
-        root = os.path.join(_find_folder(storage.location), "")
+        root = os.path.join(_find_folder(str(storage.location)), "")
         # A link that leads elsewhere is a file of its own.
         if path.startswith(root):
             name = path.removeprefix(root).replace(os.sep, "/")
