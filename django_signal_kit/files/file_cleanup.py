@@ -14,6 +14,7 @@ from django.db.models.signals import pre_save
 from django_signal_kit.durations import EXPECTED, parse_duration
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.files import uploads
+from django_signal_kit.files.changes import is_as_loaded, is_changing
 from django_signal_kit.files.own_deletion import OwnDeletion, has_own_deletion
 from django_signal_kit.files.past import PastStorage, show_past_file
 from django_signal_kit.files.quarantine import Quarantine
@@ -24,10 +25,8 @@ from django_signal_kit.files.stored import CollectedFile as CollectedFile
 from django_signal_kit.files.stored import StoredFile as StoredFile
 from django_signal_kit.files.stored import by_storage, make_file
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.rows.canonical import get_columns
-from django_signal_kit.rows.memory import get_loaded_row, note_saved
+from django_signal_kit.rows.memory import note_saved
 from django_signal_kit.rows.snapshots import get_locked_row, get_new_row, get_old_row
-from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.unit import collect_if_undone, get_unit
 
 _RESTORED = "_signal_kit_restored"
@@ -100,11 +99,11 @@ class FileCleanup(ModelReceiver):
         # Bulk writes read their rows together.
         is_alone = unit is not None and kwargs.get("signal") is pre_save
         if self.old_values == "snapshot" and unit is not None and is_alone:
-            unit.notes[self, id(instance)] = is_same = self._is_as_loaded(instance, fields, using)
+            unit.notes[self, id(instance)] = is_same = is_as_loaded(instance, fields, using)
             if is_same:
                 return
         old = get_old_row(instance, using)
-        if self.atomic and old is not None and uploads.is_changing(instance, fields, old):
+        if self.atomic and old is not None and is_changing(instance, fields, old):
             # Of two who replace a file at once the second has to see that of the first.
             get_locked_row(instance, using)
         early = uploads.start_save(instance)
@@ -222,16 +221,6 @@ class FileCleanup(ModelReceiver):
     def _get_quarantine(self, storage: Storage) -> Quarantine:
         alias = self.quarantine_storage
         return Quarantine(storage, None if alias is None else storages[alias])
-
-    def _is_as_loaded(self, instance: Model, fields: list[FileField], using: str) -> bool:
-        columns = get_columns(type(instance))
-        loaded = get_loaded_row(instance, [columns[field.attname] for field in fields], using)
-        if loaded is None or instance._state.adding:
-            return False
-        is_known = all(
-            value is not UNKNOWN or name not in instance.__dict__ for name, value in loaded.items()
-        )
-        return is_known and not uploads.is_changing(instance, fields, loaded)
 
     def _list_written(self, instance: Model, update_fields: Any) -> list[FileField]:
         return [

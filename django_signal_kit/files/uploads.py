@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, Protocol
 
-from django.core.files.base import File
 from django.db import router
 from django.db.models import FileField, Model
 from django.db.models.fields.files import FieldFile
@@ -68,20 +67,6 @@ def _note(field: FileField, instance: Model, name: str, hearers: list[Hearer]) -
         instance._state.__dict__.setdefault(_FRESH, {})[field.attname] = name
     for hearer in hearers:
         hearer._note_upload(field, instance, name, using)
-
-
-def is_changing(instance: Model, fields: Iterable[FileField], old: Mapping[str, Any]) -> bool:
-    """Does saving ``instance`` give one of ``fields`` another file than the row has?"""
-    for field in fields:
-        value = instance.__dict__.get(field.attname, instance)
-        if value is instance:
-            # Deferred: it is not written.
-            continue
-        if isinstance(value, File) and not getattr(value, "_committed", False):
-            return True
-        if hasattr(value, "resolve_expression") or str(value or "") != (old[field.attname] or ""):
-            return True
-    return False
 
 
 def start_save(instance: Model) -> dict[str, str]:
