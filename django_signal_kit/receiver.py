@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
+from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from django.core.checks import CheckMessage
@@ -177,6 +178,17 @@ class ModelReceiver(Receiver):
         """Names of unique fields that ``pre_save`` will free for ``instance``, which is validated:
         whether their values are taken is not asked."""
         return ()
+
+    def restore_values(
+        self, instance: Model, names: Set[str], since: datetime, using: str
+    ) -> None:
+        """The fields ``names`` of ``instance`` hold again what they held until ``since``, and are
+        about to be saved: bring back what their values name, if this receiver has put it away.
+        What it raises refuses that. Runs in the transaction of the write."""
+
+    def show_values(self, instance: Model, names: Set[str], at: datetime) -> None:
+        """``instance`` is a row as it was ``at`` that moment, and is never saved: have the fields
+        ``names`` show what their values name, if this receiver has put it away since."""
 
     def _forget_models(self) -> None:
         """Models have come, or have got fields: drop what was worked out from those there were."""

@@ -25,8 +25,10 @@ post_queryset_update = Signal(use_caching=True)
 # after the commit failed. Arguments: receiver, signal_name (str, "flush" for a flush), exception.
 receiver_failed = Signal()
 
-# Sent by FileCleanup round the deletion of one file, after the commit.
-# Arguments: storage, name (str), receiver.
+# Sent by FileCleanup round the removal of one file, after the commit. Arguments: storage, name
+# (str), receiver, and model, field (its name), key and using of the row that named it, the first
+# three None if no row is known. A receiver of pre_ that returns False keeps the file; post_ has
+# success (bool) and exception (None if it went).
 pre_file_delete = Signal()
 post_file_delete = Signal()
 

@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "tests.apps.orders",
     "django_signal_kit",
     "django_signal_kit.audit",
+    "django_signal_kit.files",
 ]
 
 MIDDLEWARE = [

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet
 
+from django_signal_kit.audit.filing import show_files
 from django_signal_kit.audit.kin import KeyLostError, Kin, Target
 from django_signal_kit.audit.plans import Stamps
 from django_signal_kit.audit.retracing import HistoryIncomplete as HistoryIncomplete
@@ -129,6 +130,7 @@ def _make(target: Target, moment: datetime.datetime, values: dict[str, Any]) -> 
         field.attname for field in target.model._meta.concrete_fields if field.attname in values
     ]
     row = target.model.from_db(target.using, names, [values[name] for name in names])
+    show_files(row, moment)
     refuse = _make_refusal(moment)
     # Of this instance alone: another class would be another model.
     row.__dict__.update(save=refuse, delete=refuse, refresh_from_db=_refuse_to_read(moment))

@@ -26,6 +26,7 @@ from django.db.models import (
 from django.db.models.deletion import Collector, get_candidate_relations_to_delete
 
 from django_signal_kit.audit.decoding import NotKept, decode, is_same_column
+from django_signal_kit.audit.filing import bring_back_files
 from django_signal_kit.audit.past import get_recorded
 from django_signal_kit.audit.plans import get_stamps
 from django_signal_kit.audit.refusals import RevertError as RevertError
@@ -114,6 +115,7 @@ def _revert_update(entry: Any, model: type[Model], force: bool) -> None:
         assign(row, field.attname, value)
         names.append(name)
     _check_targets(entry, row, names)
+    bring_back_files(entry, row, {*names}, force=force)
     stamped = [name for name in stamps if getattr(_get_column(model, name), "auto_now", False)]
     if names:
         row.save(using=entry.using, update_fields=[*names, *stamped])
@@ -141,7 +143,9 @@ def _revert_delete(entry: Any, model: type[Model], force: bool) -> None:
             f"There is a row of {model._meta.label} with the key {row.pk!r}: entry {entry.pk} "
             f"cannot bring back another."
         )
-    _check_targets(entry, row, [field.name for field in model._meta.concrete_fields])
+    names = {field.name for field in model._meta.concrete_fields}
+    _check_targets(entry, row, names)
+    bring_back_files(entry, row, names, force=force)
     added = {
         field.attname: values[field.attname]
         for field in model._meta.concrete_fields

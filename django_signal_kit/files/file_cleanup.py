@@ -1,45 +1,48 @@
-"""Deletes files that no row names any more."""
+"""Takes away files that no row names any more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Sequence, Set
+from datetime import datetime
+from typing import Any, Literal
 
 from django.apps import apps
-from django.core.files.storage import Storage
+from django.core.files.storage import Storage, storages
 from django.db.models import FileField, Model
+from django.db.models.signals import pre_save
 
+from django_signal_kit.durations import EXPECTED, parse_duration
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.files import uploads
+from django_signal_kit.files.changes import is_as_loaded, is_changing
 from django_signal_kit.files.own_deletion import OwnDeletion, has_own_deletion
-from django_signal_kit.files.references import find_used, parse_reference
+from django_signal_kit.files.past import PastStorage, show_past_file
+from django_signal_kit.files.quarantine import Quarantine
+from django_signal_kit.files.references import parse_reference
+from django_signal_kit.files.removal import Removal
 from django_signal_kit.files.storages import identify
+from django_signal_kit.files.stored import CollectedFile as CollectedFile
+from django_signal_kit.files.stored import StoredFile as StoredFile
+from django_signal_kit.files.stored import by_storage, make_file
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.rows.snapshots import get_new_row, get_old_row
-from django_signal_kit.signals import post_file_delete, pre_file_delete
-from django_signal_kit.units.failures import report_failure
+from django_signal_kit.rows.memory import note_saved
+from django_signal_kit.rows.snapshots import get_locked_row, get_new_row, get_old_row
+from django_signal_kit.units.unit import collect_if_undone, get_unit
 
+_RESTORED = "_signal_kit_restored"
 
-class StoredFile(NamedTuple):
-    """A file by its storage and its name in it; ``using`` is where the row that named it was."""
-
-    storage: Storage
-    name: str
-    using: str
-
-
-class _OwnFile(StoredFile):
-    """One whose field has a way of its own to delete it."""
-
-    own: OwnDeletion | None = None
+uploads.install()
 
 
 class FileCleanup(ModelReceiver):
-    """Deletes the files of a changed or deleted row, after the commit.
+    """Takes the files of a changed or deleted row away after the commit, and what was uploaded
+    for a row that was not written.
 
     Only those whose name no row holds any more, in any file field of any model with the same
     storage, in any database: a file that was swapped, flipped back, copied or taken over stays.
-    Costs a query before each save of a row, for the names that it held, and after the commit one
-    a file field and database, if a file may have to go. The default of a field is never deleted.
+    They wait in quarantine before they are deleted for good. Costs a query before each save of a
+    row, for the names that it held, and after the commit one a file field and database, if a file
+    may have to go, and one more if it went. The default of a field is never taken away.
     """
 
     #: Names of the only file fields to clean up; all if empty.
@@ -48,6 +51,14 @@ class FileCleanup(ModelReceiver):
     exclude_fields: Sequence[str] = ()
     #: Further columns that may name a file, as ``"app.Model.field"``, of any type of text.
     reference_fields: Sequence[str] = ()
+    #: How long a file waits in the folder ``quarantine`` of its storage before it is deleted, such
+    #: as ``"30d"``. None deletes at once: nothing brings it back then.
+    quarantine: str | None = "30d"
+    #: The alias in ``STORAGES`` of another storage to wait in. Each file is carried there.
+    quarantine_storage: str | None = None
+    #: ``"snapshot"``: a save that leaves the files as they were loaded costs no query. What
+    #: another has changed since is not seen then. Costs a few per cent when rows are loaded.
+    old_values: Literal["database", "snapshot"] = "database"
     #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
     bulk: bool | Literal["all"] = "all"
 
@@ -62,7 +73,7 @@ class FileCleanup(ModelReceiver):
         ]
 
     def should_delete(self, file: StoredFile) -> bool:
-        """A last word before a file that nobody names is deleted."""
+        """A last word before a file that nobody names is taken away."""
         return True
 
     def get_derived(self, file: StoredFile) -> Iterable[str]:
@@ -70,30 +81,55 @@ class FileCleanup(ModelReceiver):
         return ()
 
     def delete_file(self, file: StoredFile) -> None:
-        """Delete one file: by ``delete()`` of its field file, if a class of its own has one, else
-        from the storage. Runs after the commit; what it raises is logged."""
+        """Take one file away: into quarantine, or for good if there is none; by ``delete()`` of
+        its field file, if a class of its own has one. Runs after the commit; what it raises is
+        logged, and it is tried again."""
         own = getattr(file, "own", None)
-        if own is None:
+        if self.quarantine is not None:
+            self._get_quarantine(file.storage).put(file.name, keep=own is not None)
+            if own is not None:
+                own.delete(file.name, file.using)
+        elif own is None:
             file.storage.delete(file.name)
         else:
             own.delete(file.name, file.using)
 
-    def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
-        get_old_row(instance, using)
+    def pre_save(self, instance: Model, update_fields: Any, using: str, **kwargs: Any) -> None:
+        fields, unit = self._list_written(instance, update_fields), get_unit()
+        # Bulk writes read their rows together.
+        is_alone = unit is not None and kwargs.get("signal") is pre_save
+        if self.old_values == "snapshot" and unit is not None and is_alone:
+            unit.notes[self, id(instance)] = is_same = is_as_loaded(instance, fields, using)
+            if is_same:
+                return
+        old = get_old_row(instance, using)
+        if self.atomic and old is not None and is_changing(instance, fields, old):
+            # Of two who replace a file at once the second has to see that of the first.
+            get_locked_row(instance, using)
+        early = uploads.start_save(instance)
+        if early:
+            for field in self.get_file_fields(type(instance)):
+                if field.attname in early:
+                    self._note_upload(field, instance, early[field.attname], using)
 
     def post_save(self, instance: Model, update_fields: Any, using: str, **kwargs: Any) -> None:
-        old = get_old_row(instance, using)
-        if old is None:
+        unit = get_unit()
+        if unit is not None and unit.notes.get((self, id(instance))):
             return
-        fields = [
-            field
-            for field in self.get_file_fields(type(instance))
-            if update_fields is None or field.name in update_fields
-        ]
+        fresh, old = uploads.end_save(instance), get_old_row(instance, using)
+        fields = self._list_written(instance, update_fields)
+        restored = instance._state.__dict__.pop(_RESTORED, ())
         new = get_new_row(instance, fields, using)
+        if self.old_values == "snapshot" and unit is not None:
+            note_saved(unit, instance, new)
         for field in fields:
-            if old[field.attname] != new[field.attname]:
-                self._collect(field, old[field.attname], instance, using)
+            before, after = None if old is None else old[field.attname], new[field.attname]
+            if before == after:
+                continue
+            if field.attname not in restored:
+                self._collect(field, before, instance, using)
+            if after and fresh.get(field.attname) != after:
+                self._collect_taken(field, after, instance, using)
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         get_old_row(instance, using)
@@ -105,13 +141,32 @@ class FileCleanup(ModelReceiver):
                 self._collect(field, old[field.attname], instance, using)
 
     def flush(self, items: list[StoredFile]) -> None:
-        """Delete those of the collected files that no row names now."""
-        for storage, files in _by_storage(items):
-            names = [file.name for file in files]
-            used = find_used(self.name, storage, names, self.reference_fields)
-            for file in files:
-                if file.name not in used:
-                    self._delete(file)
+        """Take away those of the collected files that no row names now."""
+        for files in by_storage(items):
+            Removal(self, files[0].storage, self._get_quarantine(files[0].storage)).run(files)
+
+    def restore_values(
+        self, instance: Model, names: Set[str], since: datetime, using: str
+    ) -> None:
+        # What is taken back may be wanted again: its file stays where it is.
+        instance._state.__dict__.setdefault(_RESTORED, set()).update(
+            field.attname for field in self.get_file_fields(type(instance)) if field.name in names
+        )
+        for field in self.get_file_fields(type(instance)):
+            name = str(instance.__dict__.get(field.attname) or "")
+            if not name or field.name not in names:
+                continue
+            quarantine = self._get_quarantine(field.storage)
+            if quarantine.take_back(name, since):
+                file = make_file(field, name, instance, using)
+                collect_if_undone(self, file, using)
+                Removal(self, field.storage, quarantine).bring_back_derived(file)
+
+    def show_values(self, instance: Model, names: Set[str], at: datetime) -> None:
+        for field in self.get_file_fields(type(instance)):
+            if field.name in names:
+                storage = PastStorage(self._get_quarantine(field.storage), at)
+                show_past_file(instance, field, storage)
 
     def lacks(self, model: type[Model]) -> str | None:
         return None if self.get_file_fields(model) else "no file field to clean up"
@@ -135,40 +190,68 @@ class FileCleanup(ModelReceiver):
                     )
         for reference in self.reference_fields:
             parse_reference(self.name, reference)
+        self._check_quarantine()
 
     def get_old_fields(self, model: type[Model]) -> list[FileField]:
         return self.get_file_fields(model)
 
+    def get_loaded_fields(self, model: type[Model]) -> list[FileField]:
+        return self.get_file_fields(model) if self.old_values == "snapshot" else []
+
+    def _check_quarantine(self) -> None:
+        try:
+            if self.quarantine is not None:
+                parse_duration(self.quarantine)
+        except (ValueError, AttributeError) as error:
+            raise Misconfigured(
+                "E065",
+                f"The option 'quarantine' of {self.name} is {self.quarantine!r}, which is no "
+                f"length of time.",
+                f"Give {EXPECTED}, or None to delete files at once.",
+            ) from error
+        alias = self.quarantine_storage
+        if alias is not None and alias not in storages.backends:
+            raise Misconfigured(
+                "E066",
+                f"The option 'quarantine_storage' of {self.name} is {alias!r}, which is not in "
+                f"STORAGES.",
+                did_you_mean(alias, storages.backends),
+            )
+
+    def _get_quarantine(self, storage: Storage) -> Quarantine:
+        alias = self.quarantine_storage
+        return Quarantine(storage, None if alias is None else storages[alias])
+
+    def _list_written(self, instance: Model, update_fields: Any) -> list[FileField]:
+        return [
+            field
+            for field in self.get_file_fields(type(instance))
+            if update_fields is None
+            or field.name in update_fields
+            or field.attname in update_fields
+        ]
+
+    def _hears_uploads(self, field: FileField, model: type[Model]) -> bool:
+        return field in self.get_file_fields(model)
+
+    def _note_upload(self, field: FileField, instance: Model, name: str, using: str) -> None:
+        """``name`` has been uploaded for ``instance``, which may not be written after all."""
+        collect_if_undone(self, self._make_file(field, name, instance, using), using)
+
+    def _make_file(
+        self, field: FileField, name: str, instance: Model, using: str
+    ) -> CollectedFile:
+        file = make_file(field, name, instance, using)
+        if has_own_deletion(field):
+            file.own = OwnDeletion(field, instance)
+        return file
+
     def _collect(self, field: FileField, name: str | None, instance: Model, using: str) -> None:
         if name:
-            file = StoredFile(field.storage, name, using)
-            if has_own_deletion(field):
-                file = _OwnFile(*file)
-                file.own = OwnDeletion(field, instance)
+            file = self._make_file(field, name, instance, using)
             self.collect(file, key=(identify(field.storage), name), using=using)
 
-    def _delete(self, file: StoredFile) -> None:
-        try:
-            derived = [*self.get_derived(file)] if self.should_delete(file) else None
-        except Exception as error:
-            report_failure(self, "flush", error)
-            return
-        if derived is None:
-            return
-        for each in (*(StoredFile(file.storage, name, file.using) for name in derived), file):
-            sent = {"storage": file.storage, "name": each.name, "receiver": self}
-            try:
-                pre_file_delete.send(sender=type(self), **sent)
-                self.delete_file(each)
-                post_file_delete.send(sender=type(self), **sent)
-            except Exception as error:
-                # One file that cannot be deleted leaves the others to their fate.
-                report_failure(self, "flush", error)
-
-
-def _by_storage(items: Iterable[StoredFile]) -> Iterator[tuple[Storage, list[StoredFile]]]:
-    groups: dict[tuple[Any, str], list[StoredFile]] = {}
-    for file in items:
-        groups.setdefault((identify(file.storage), file.using), []).append(file)
-    for files in groups.values():
-        yield files[0].storage, files
+    def _collect_taken(self, field: FileField, name: str, instance: Model, using: str) -> None:
+        file = make_file(field, name, instance, using)
+        file.is_taken = True
+        self.collect(file, key=(identify(field.storage), name, "taken"), using=using)

@@ -29,7 +29,8 @@ def find_used(
     or in one of ``reference_fields``, or the next one may. ``receiver``: who asks."""
     # Two names of one file, "a/b" and "a/./b": a row may have been given the second to have
     # the first deleted.
-    spellings = {name: {name, normalize(storage, name)} for name in names}
+    folders: dict[str, str] = {}
+    spellings = {name: {name, normalize(storage, name, folders)} for name in names}
     candidates = sorted(set().union(*spellings.values()))
     used: set[str] = set()
     databases = [_Database(receiver, alias) for alias in connections]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import SuspiciousFileOperation
@@ -11,24 +12,66 @@ from django.core.files.storage import FileSystemStorage, Storage
 from django.utils.functional import LazyObject, empty
 
 
-def identify(storage: Storage) -> Any:
-    """What two storages that keep the same files have in common."""
+def unwrap(storage: Storage) -> Storage:
+    """What stands behind ``default_storage`` and its like."""
     if isinstance(storage, LazyObject):
         if storage._wrapped is empty:
             storage._setup()
-        storage = storage._wrapped
+        return storage._wrapped  # type: ignore[no-any-return]
+    return storage
+
+
+def identify(storage: Storage) -> Any:
+    """What two storages that keep the same files have in common."""
+    storage = unwrap(storage)
     if isinstance(storage, FileSystemStorage):
-        return os.path.realpath(storage.location)
+        return _find_folder(str(storage.location))
     deconstruct = getattr(storage, "deconstruct", None)
     return id(storage) if deconstruct is None else repr(deconstruct())
 
 
-def normalize(storage: Storage, name: str) -> str:
-    """The plainest of the names that a file has in ``storage``."""
+@lru_cache(maxsize=256)
+def _find_folder(location: str) -> str:
+    """Where it is, if a link leads there; asked once, as it costs much more than all else."""
+    return os.path.realpath(location)
+
+
+def normalize(storage: Storage, name: str, folders: dict[str, str] | None = None) -> str:
+    """The plainest of the names that a file has in ``storage``. ``folders`` keeps what has been
+    found of the folders, where there are many names."""
+    storage = unwrap(storage)
     if isinstance(storage, FileSystemStorage):
         try:
-            path = os.path.realpath(storage.path(name))
-        except SuspiciousFileOperation:
+            path = storage.path(name)
+            is_link = os.path.islink(path)
+        except (SuspiciousFileOperation, ValueError):
             return name
-        name = os.path.relpath(path, os.path.realpath(storage.location)).replace("\\", "/")
+        folder, base = os.path.split(path)
+        folders = {} if folders is None else folders
+        if is_link:
+            path = os.path.realpath(path)
+        else:
+            if folder not in folders:
+                folders[folder] = os.path.realpath(folder)
+            path = os.path.join(folders[folder], base)
+        root = os.path.join(_find_folder(str(storage.location)), "")
+        # A link that leads elsewhere is a file of its own.
+        if path.startswith(root):
+            name = path.removeprefix(root).replace(os.sep, "/")
     return posixpath.normpath(name)
+
+
+def is_safe(name: str) -> bool:
+    """Is it the name of something within a storage, whatever the storage?"""
+    plain = posixpath.normpath(name.replace("\\", "/"))
+    is_absolute = plain.startswith("/") or (len(plain) > 1 and plain[1] == ":")
+    return not (is_absolute or plain in (".", "..") or plain.startswith("../") or "\0" in name)
+
+
+def list_folder(storage: Storage, folder: str) -> tuple[list[str], list[str]]:
+    """The folders and the files in a folder, which need not be there."""
+    try:
+        folders, files = storage.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return [], []
+    return folders, files

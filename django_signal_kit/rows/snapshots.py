@@ -158,6 +158,16 @@ def has_no_row(instance: Model) -> bool:
     return unit is not None and unit.notes.get(("old", id(instance)), UNKNOWN) is None
 
 
+def get_locked_row(instance: Model, using: str) -> Row | None:
+    """:func:`get_old_row`, read and locked in the write's transaction; one is opened if there is
+    none, by which what has been read already may have changed since."""
+    unit = get_unit()
+    if unit is not None and unit.open_transaction():
+        for other in get_together(instance):
+            unit.notes.pop(("old", id(other)), None)
+    return get_old_row(instance, using)
+
+
 def _may_exist(instance: Model, *, is_update: bool = False) -> bool:
     if not instance._is_pk_set():  # type: ignore[attr-defined]
         return False

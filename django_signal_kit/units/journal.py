@@ -101,6 +101,9 @@ class Journal:
     def lose(self) -> None:
         """What the transaction did is undone."""
         self.cut(self.base)
+        # What is to be done because of that.
+        for receiver, items in self.after.take(self.base[1]).items():
+            self.due.setdefault(receiver, []).extend(items)
         self._end()
 
     def _end(self) -> None:
@@ -241,6 +244,25 @@ class Journal:
         forget = self.undo.forget
         found = weakref.ref(instance, lambda _: forget(thing))
         self.undo.add(thing, partial(_restore, found, name, value))
+
+    def collect_if_undone(self, receiver: Flusher, item: Any) -> None:
+        """If the open transaction or savepoint is rolled back, ``item`` is collected, to be
+        flushed when the transaction is over, be it committed or not."""
+        is_test = is_in_testcase(self.connection)
+        self.undo.add(object(), partial(self._collect_undone, receiver, item, is_test))
+
+    def _collect_undone(self, receiver: Flusher, item: Any, is_test: bool, mark: Mark) -> None:
+        connection = self.connection
+        if is_test:
+            if not is_in_testcase(connection):
+                # It is over, and rolled back whatever has been done.
+                return
+            hook = partial(_flush_in_testcase, self, self.after.end)
+            connection.on_commit(hook, robust=True)
+        # Of no unit: none can drop it.
+        self.after.add(receiver, None, item, 0)
+        # So does the rollback of what is round it, once again.
+        self.collect_if_undone(receiver, item)
 
     def start_unit(self) -> None:
         """An outermost unit begins. See to what nobody told us of, and to what a test left."""

@@ -47,6 +47,8 @@ def wrap_set_autocommit(original: Callable[..., None]) -> Callable[..., None]:
                 # Whatever was open has been committed by that.
                 journal.is_manual = False
                 journal.settle()
+            if self.autocommit and journal.due:
+                # Of a transaction that was rolled back, too.
                 flush_due(journal)
         if not autocommit and not is_open:
             # Only atomic() forces a transaction to begin.

@@ -29,6 +29,7 @@ from django_signal_kit.units.journal import (
     call_flush,
     get_journal,
     is_doomed,
+    is_in_testcase,
     is_in_transaction,
     is_lost,
     split,
@@ -39,6 +40,7 @@ from django_signal_kit.units.pile import Flusher
 FlushOn: TypeAlias = Literal["after_commit", "before_commit", "task"]
 
 _MAX_ROUNDS = 100
+_IF_UNDONE = "if undone"
 _open: ContextVar[Journal | None] = ContextVar("signal_kit_journal", default=None)
 
 
@@ -71,6 +73,25 @@ def collect(
     return found
 
 
+def collect_if_undone(receiver: Flusher, item: Any, using: str) -> bool:
+    """Collect ``item``, for a flush after it all, if what is going on is undone: its transaction
+    or savepoint rolled back, or a write in autocommit that fails. Returns whether anything is
+    going on."""
+    connection = connections[using]
+    journal = get_journal(connection)
+    if journal.unit is None:
+        journal.start_unit()
+    if is_in_transaction(connection):
+        # The one round a TestCase is rolled back whatever has been done.
+        if not is_in_testcase(connection) or len(connection.atomic_blocks) > 1:
+            journal.collect_if_undone(receiver, item)
+        return True
+    if journal.unit is None:
+        return False
+    journal.unit.notes.setdefault(_IF_UNDONE, []).append((receiver, item))
+    return True
+
+
 class UnitOfWork:
     """One covered write, or one ``batch()``.
 
@@ -100,6 +121,8 @@ class UnitOfWork:
         "undo",
         "using",
     )
+
+    _own: transaction.Atomic | None
 
     def __init__(
         self,
@@ -153,6 +176,16 @@ class UnitOfWork:
         self.order = self.journal.statements.note(tables)
         self.at = timezone.now()
 
+    def open_transaction(self) -> bool:
+        """Open one for the write in progress, whose SQL has not begun, if there is none: what is
+        read and locked from now on stays so until it is written. Returns whether it did."""
+        if self.done or self._own is not None or is_in_transaction(self.journal.connection):
+            return False
+        own = self._own = transaction.atomic(self.using)
+        begin(own, self.journal.connection)
+        self.commits = self.journal.commits
+        return True
+
     def note_write(self) -> None:
         """The SQL of a write has been run without an error."""
         self.done = True
@@ -174,7 +207,7 @@ class UnitOfWork:
         else:
             self._root = parent.root
             self.depth = parent.depth + 1
-        self._own: transaction.Atomic | None = None
+        self._own = None
         if self.atomic:
             blocks = connection.atomic_blocks
             if not connection.in_atomic_block or (
@@ -282,6 +315,8 @@ class UnitOfWork:
             journal.drop(self.mark, self.depth)
             if self.undo is not None:
                 self.undo()
+            for receiver, item in self.notes.get(_IF_UNDONE, ()):
+                journal.collect(receiver, None, item, before=False)
         try:
             if self.parent is None and not is_doomed(connection):
                 flush_before_commit(journal, 0, is_last=False)

@@ -153,7 +153,7 @@ def make_table(figures: Figures) -> Table:
     )
     table.add_row(
         "FileCleanup",
-        f"{f.files_deleted} files deleted, {f.files} left",
+        f"{f.files_kept} files in quarantine, {f.files} left",
         f"{f.files_orphaned} files without a row, {f.files_missing} rows without their file",
     )
     table.add_row(

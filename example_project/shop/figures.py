@@ -72,6 +72,8 @@ class Figures:
     pages_stale: int = 0
     files: int = 0
     files_deleted: int = 0
+    #: Files that wait in quarantine.
+    files_kept: int = 0
     #: Files that were said to be deleted, and are there.
     files_undead: int = 0
     #: Files that no row names.
@@ -112,6 +114,8 @@ class Figures:
             yield f"Of {self.rows} rows {self.rows_stamped} are stamped, {self.rows_late} late."
         if not self.cached_dropped or self.pages_stale:
             yield f"{self.cached_dropped} dropped from the cache, {self.pages_stale} pages stale."
+        if self.files_kept != self.files_deleted:
+            yield f"{self.files_deleted} files went, and {self.files_kept} wait in quarantine."
         if self.files_undead or self.files_orphaned or self.files_missing:
             yield (
                 f"Of the files {self.files_undead} were not deleted, {self.files_orphaned} belong "
@@ -190,9 +194,12 @@ def count_stamps(figures: Figures) -> None:
 def count_files(figures: Figures, witness: Witness) -> None:
     root = Path(settings.MEDIA_ROOT)
     found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    kept = {name for name in found if name.startswith("quarantine/")}
+    found -= kept
     named = set(Product.objects.exclude(image="").values_list("image", flat=True))
     figures.files = len(found)
     figures.files_deleted = len(witness.deleted_files)
+    figures.files_kept = len(kept)
     figures.files_undead = len(found.intersection(witness.deleted_files))
     figures.files_orphaned = len(found - named)
     figures.files_missing = len(named - found)

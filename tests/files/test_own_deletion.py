@@ -59,8 +59,8 @@ class ImageField(models.ImageField):
 
 class Bin(FileCleanup):
     def delete_file(self, file: StoredFile) -> None:
-        storage, name, using = file
-        assert (using, storage) == ("default", file.storage)
+        storage, name = file.storage, file.name
+        assert (file.using, file.field) == ("default", "file")
         storage.save(f"bin/{name}", upload())
         super().delete_file(file)
 

@@ -120,8 +120,8 @@ def test_one_item_in_vain_among_others_is_told(wire: Any) -> None:
         ),
     ]
     assert get_messages()[0][2] == (
-        "sessions.Session has no date or datetime field 'updated_at', 'modified', 'modified_at' or "
-        "'last_modified'."
+        "sessions.Session has no date or datetime field 'updated_at', 'modified', 'modified_at' "
+        "or 'last_modified'."
     )
 
 
