@@ -57,7 +57,7 @@ NAMES = {
 }
 
 COMMANDS = {
-    "django_signal_kit": {"createrelated", "recountm2m", "showreceivers"},
+    "django_signal_kit": {"cleanfiles", "createrelated", "recountm2m", "showreceivers"},
     "django_signal_kit.audit": {
         "backfillauditlog",
         "exportauditlog",
@@ -88,6 +88,7 @@ LOGGERS = {
 }
 
 CHECKS = {*(f"E{number:03}" for number in range(1, 43)), *(f"W{n:03}" for n in range(1, 8))}
+CHECKS |= {"E065", "E066"}
 
 TEMPLATES = {
     "signal_kit/welcome.html",
