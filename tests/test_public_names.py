@@ -59,7 +59,13 @@ NAMES = {
 }
 
 COMMANDS = {
-    "django_signal_kit": {"createrelated", "invalidatecache", "recountm2m", "showreceivers"},
+    "django_signal_kit": {
+        "cleanfiles",
+        "createrelated",
+        "invalidatecache",
+        "recountm2m",
+        "showreceivers",
+    },
     "django_signal_kit.audit": {
         "backfillauditlog",
         "exportauditlog",

@@ -74,8 +74,8 @@ class Figures:
     files_deleted: int = 0
     #: Files that wait in quarantine.
     files_kept: int = 0
-    #: Files that were said to be deleted, and are there.
-    files_undead: int = 0
+    #: Files that were taken away, and came back with their row.
+    files_back: int = 0
     #: Files that no row names.
     files_orphaned: int = 0
     #: Files that a row names, and that are not there.
@@ -116,10 +116,10 @@ class Figures:
             yield f"{self.cached_dropped} dropped from the cache, {self.pages_stale} pages stale."
         if self.files_kept != self.files_deleted:
             yield f"{self.files_deleted} files went, and {self.files_kept} wait in quarantine."
-        if self.files_undead or self.files_orphaned or self.files_missing:
+        if self.files_back != 1 or self.files_orphaned or self.files_missing:
             yield (
-                f"Of the files {self.files_undead} were not deleted, {self.files_orphaned} belong "
-                f"to no row, and {self.files_missing} are missing."
+                f"Of the files {self.files_back} came back, {self.files_orphaned} belong to no "
+                f"row, and {self.files_missing} are missing."
             )
         if (self.mails, self.mails_to_newcomer) != (1, 1):
             yield f"{self.mails} mails, {self.mails_to_newcomer} of them to the newcomer."
@@ -198,9 +198,9 @@ def count_files(figures: Figures, witness: Witness) -> None:
     found -= kept
     named = set(Product.objects.exclude(image="").values_list("image", flat=True))
     figures.files = len(found)
-    figures.files_deleted = len(witness.deleted_files)
+    figures.files_deleted = len(set(witness.deleted_files) - found)
     figures.files_kept = len(kept)
-    figures.files_undead = len(found.intersection(witness.deleted_files))
+    figures.files_back = len(found.intersection(witness.deleted_files))
     figures.files_orphaned = len(found - named)
     figures.files_missing = len(named - found)
 

@@ -19,6 +19,7 @@ from django.test import Client
 from django.urls import reverse
 
 from django_signal_kit import batch, muted
+from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.exceptions import InvalidRowsError
 from shop.catalogue import read_goods, set_picture
 from shop.forms import SignUpForm
@@ -259,7 +260,6 @@ def take_all_back(made: Made) -> None:
             products[9].tags.clear()
             for product in products[10:14]:
                 product.delete()
-            # Without a picture: a new file is no part of the transaction, and would stay.
             Product.objects.create(
                 sku="NO-1", name="Sky hook", price="1.00", category=products[14].category
             )
@@ -282,6 +282,18 @@ def take_half_back(made: Made) -> None:
                 raise RollbackError
         except RollbackError:
             pass
+
+
+def regret(made: Made) -> None:
+    """A product is deleted, and taken back from the log with its picture."""
+    goods = Product.objects.exclude(lines__isnull=False).filter(tags=None).exclude(image="")
+    product = goods.order_by("sku")[0]
+    key, storage = product.pk, product.image.storage
+    product.delete()
+    AuditEntry.objects.filter(action="delete", object_pk=str(key)).latest("pk").revert()
+    if not storage.exists(Product.objects.get(pk=key).image.name):
+        raise RuntimeError("The product is back without its picture.")
+    made.update(("delete", "create"))
 
 
 def clear_out(made: Made) -> None:
@@ -315,5 +327,6 @@ DAY = (
     take_all_back,
     take_half_back,
     change_pictures,
+    regret,
     clear_out,
 )

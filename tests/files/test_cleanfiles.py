@@ -21,7 +21,7 @@ from django_signal_kit.files.models import PendingFile
 from django_signal_kit.files.quarantine import Quarantine
 from django_signal_kit.files.walking import Walk
 from django_signal_kit.receivers import FileCleanup
-from django_signal_kit.signals import pre_file_delete
+from django_signal_kit.signals import post_file_delete, pre_file_delete
 from tests.apps.testapp.models import Contract, Gallery
 from tests.factories import ProductFactory
 from tests.files.uploads import ALL, VAULT, backdate, exist, get_kept, put, with_image
@@ -217,6 +217,22 @@ def test_what_could_not_go_is_remembered_and_tried_again(cleanup: Any, stuck: se
     assert clean("--retry") == f"{name}: done\n"
     assert exist(name) == []
     assert not PendingFile.objects.exists()
+
+
+def test_signals_tell_of_a_failure(cleanup: Any, stuck: set[str]) -> None:
+    told: list[Any] = []
+
+    def hear(name: str, success: bool, exception: Exception | None, **kwargs: Any) -> None:
+        told.append((name, success, type(exception)))
+
+    product, name = with_image()
+    stuck.add(name)
+    post_file_delete.connect(hear)
+    try:
+        product.delete()
+    finally:
+        post_file_delete.disconnect(hear)
+    assert told == [(name, False, ConnectionError)]
 
 
 def test_what_a_row_names_by_then_stays(cleanup: Any, stuck: set[str]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, connection, transaction
 from django.db.models.signals import post_save
@@ -214,7 +214,7 @@ def test_an_asynchronous_save_that_fails_leaves_nothing(cleanup: Any) -> None:
         await ProductFactory.build(name=None, image=upload()).asave()
 
     with pytest.raises(IntegrityError):
-        asyncio.run(save())
+        async_to_sync(save)()
     assert list_files() == []
 
 
