@@ -884,8 +884,8 @@ def test_the_history_of_a_user_shows_logins_without_empty_tables(
     settings.ROOT_URLCONF = "tests.audit.history_site"
     text = get_text(log_in(ann).get(reverse("admin:auth_user_history", args=[ann.pk])))
     times = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "*", text)
-    assert "* ann logged out" in times
-    assert "* nobody known failed to log in" in times
+    assert "* ann The whole request logged out" in times
+    assert "* nobody known The whole request failed to log in" in times
     assert "User name ann Address 192.0.2.7" in times
     assert "No value is recorded" not in text
 

@@ -20,6 +20,7 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, User
 from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.base import BaseHandler
 from django.core.management import call_command
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -41,6 +42,7 @@ from django_signal_kit.conf import KEYS
 from django_signal_kit.middleware import get_ip
 from django_signal_kit.receivers import AuditLog, LastModified, LoginLog, WelcomeEmail
 from django_signal_kit.rows import memory, snapshots
+from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.registry import Declaration, declarations, registry
 from django_signal_kit.writes import bulk, hooks, updates
@@ -162,6 +164,12 @@ def see_extra_signals() -> Any:
     return list(heard)
 
 
+def see_request_unit() -> Any:
+    """Is the view of a request that may change something in a unit of work?"""
+    view = BaseHandler().make_view_atomic(lambda request: get_unit() is not None)
+    return view(RequestFactory().post("/"))
+
+
 def see_bulk_writes() -> Any:
     heard.clear()
     Product.objects.bulk_create([Product(name="many")])
@@ -221,6 +229,13 @@ CASES: dict[str, tuple[Any, Any, Callable[[], Any], Any, Any]] = {
         see_retention,
         1,
         0,
+    ),
+    "REQUEST_UNIT": (
+        make(),
+        make(REQUEST_UNIT=True),
+        see_request_unit,
+        False,
+        True,
     ),
 }
 
