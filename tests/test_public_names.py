@@ -87,7 +87,7 @@ LOGGERS = {
     "django_signal_kit.requests",
 }
 
-CHECKS = {*(f"E{number:03}" for number in range(1, 43)), *(f"W{n:03}" for n in range(1, 8))}
+CHECKS = {*(f"E{number:03}" for number in range(1, 46)), *(f"W{n:03}" for n in range(1, 9))}
 
 TEMPLATES = {
     "signal_kit/welcome.html",
