@@ -157,7 +157,8 @@ class DeletionLog(ModelReceiver):
         found: list[CheckMessage] = []
         if not overrides(self, DeletionLog, ["get_actor"]):
             found += get_missing(f"{self.name} does not know who makes a request")
-        if not logging.getLogger(self.logger).isEnabledFor(self._level):
+        is_enabled = logging.getLogger(self.logger).isEnabledFor(self._level)
+        if not is_enabled and not overrides(self, DeletionLog, ["post_delete"]):
             found.append(
                 Warning(
                     f"{self.name} writes no line: the logger {self.logger!r} is not enabled for "

@@ -28,7 +28,7 @@ from django_signal_kit.rows.secrets import is_secret
 from django_signal_kit.rows.values import redact_with_hash, say
 from django_signal_kit.units.unit import FlushOn
 from django_signal_kit.wiring import catalog
-from django_signal_kit.wiring.idle import check_idle
+from django_signal_kit.wiring.idle import check_idle, overrides
 
 logger = logging.getLogger("django_signal_kit.logins")
 
@@ -159,7 +159,8 @@ class LoginLog(Receiver):
         if self._recorder is not None:
             return get_missing(f"{self.name} does not know which entries are of one request")
         told = [action for action in ("login", "logout") if action in self.actions]
-        if not told or logger.isEnabledFor(logging.INFO):
+        is_own = overrides(self, LoginLog, ["record"])
+        if is_own or not told or logger.isEnabledFor(logging.INFO):
             return []
         # Without the log the lines are all there is.
         return [

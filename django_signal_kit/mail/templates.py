@@ -44,7 +44,8 @@ def load(engines: Iterable[BaseEngine], name: str, what: str) -> Any:
     for engine in engines:
         try:
             return engine.get_template(name)
-        except TemplateDoesNotExist:
+        except (TemplateDoesNotExist, IsADirectoryError):
+            # Django 5.2 raises the second for a folder, and so for an empty name.
             continue
         except (TemplateSyntaxError, UnicodeDecodeError) as error:
             # After this there may be a long list, over many lines.
@@ -75,7 +76,8 @@ def list_needed(template: Any) -> Iterator[str]:
     for node in nodes:
         given: Any = node.parent_name if isinstance(node, ExtendsNode) else node.template
         if isinstance(given.var, str) and not given.filters:
-            yield str(given.var)
+            # A plain string: str() of a safe one is that itself, which is no part of a path.
+            yield given.var[:]
 
 
 def list_beside(engines: Iterable[BaseEngine], name: str) -> Iterator[str]:

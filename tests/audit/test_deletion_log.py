@@ -440,6 +440,12 @@ def test_below_the_level_of_the_logger_nothing_is_even_collected(wire: Any, kept
     assert kept.records == []
 
 
+class Elsewhere(DeletionLog):
+    """Asks no logger."""
+
+    def post_delete(self, instance: Any, using: str, **kwargs: Any) -> None: ...
+
+
 def test_a_logger_that_takes_no_such_line_is_told(wire: Any, kept: Kept) -> None:
     def get_warnings(**options: Any) -> list[tuple[Any, ...]]:
         wire((DeletionLog, {**TAGS, **options}))
@@ -459,6 +465,8 @@ def test_a_logger_that_takes_no_such_line_is_told(wire: Any, kept: Kept) -> None
         "DeletionLog writes no line: the logger 'shop.deletions' is not enabled for 15."
     )
     assert hint == "Give it a handler and the level 15 in LOGGING."
+    wire((Elsewhere, {**TAGS, "level": "DEBUG"}))
+    assert check_signal_kit() == []
 
 
 def test_another_logger(wire: Any, kept: Kept) -> None:

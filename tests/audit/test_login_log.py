@@ -759,6 +759,12 @@ def test_without_the_audit_app_lines_are_all(
     assert get_entries() == []
 
 
+class AsksNobody(LoginLog):
+    """Asks no logger."""
+
+    def record(self, action: str, request: Any, user: Any, **more: str) -> None: ...
+
+
 def test_without_the_audit_app_a_logger_that_takes_no_line_is_told(
     wire: Any, caplog: Any, settings: Any
 ) -> None:
@@ -787,6 +793,8 @@ def test_without_the_audit_app_a_logger_that_takes_no_line_is_told(
                 "LoginLog tells nobody of a logout: "
             )
             assert get_warnings(actions=["login_failed"]) == []
+            wire(AsksNobody)
+            assert registry.receivers[0].get_warnings() == []
         wire()
 
 
