@@ -183,10 +183,7 @@ class LastModified(ModelReceiver):
 
     def flush(self, items: list[Touch]) -> None:
         """Stamp the rows that were touched: one UPDATE for each model."""
-        update_all(
-            items,
-            lambda model, using: make_values(self, self._get_stamps(model), model, using, None),
-        )
+        update_all(items, self._get_values)
 
     def check(self) -> None:
         configuration.check(self)
@@ -204,18 +201,14 @@ class LastModified(ModelReceiver):
         return found
 
     def get_methods(self, signal_names: Iterable[str]) -> Mapping[str, Callable[..., Any]]:
-        found = dict(super().get_methods(signal_names))
-        idle = {
-            "post_save": not (self.touch or self.keep_explicit),
-            "post_bulk_create": not (self.touch or self.keep_explicit),
-            "post_bulk_update": not (self.touch or self.keep_explicit),
-            "pre_delete": not self.touch,
-            "m2m_changed": not self.touch,
-        }
+        # What nothing that is set has need of would cost for nothing.
+        idle = set() if self.touch else {"pre_delete", "m2m_changed"}
+        if not (self.touch or self.keep_explicit):
+            idle |= {"post_save", "post_bulk_create", "post_bulk_update"}
         return {
             name: method
-            for name, method in found.items()
-            if not idle.get(name) or getattr(type(self), name) is not getattr(LastModified, name)
+            for name, method in super().get_methods(signal_names).items()
+            if name not in idle or getattr(type(self), name) is not getattr(LastModified, name)
         }
 
     def get_m2m_fields(self, model: type[Model]) -> list[Any]:
@@ -254,3 +247,6 @@ class LastModified(ModelReceiver):
 
     def _note(self, touch: Touch) -> None:
         self.collect(touch, key=touch, using=touch.using)
+
+    def _get_values(self, model: type[Model], using: str) -> dict[str, Any]:
+        return make_values(self, self._get_stamps(model), model, using, None)

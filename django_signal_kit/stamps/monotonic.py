@@ -62,26 +62,26 @@ class Guard:
         if place is None:
             # Another table of a multi-table row, or a value that is nobody's moment.
             return update(base_qs, using, pk_val, values, *rest)
-        # It is this save's alone, made for this statement.
-        rows, field = base_qs, self.field
-        condition = _get_condition(base_qs.model, field, connections[using].vendor, using)
-        is_direct = condition.is_for(type(self.instance), pk_val)
+        condition = _get_condition(base_qs.model, self.field, using)
+        is_direct = condition.is_for(update, pk_val)
+        found: Any = False
         for _ in range(_TRIES):
+            # It is this save's alone, made for this statement; somebody may have narrowed it.
+            conditions = base_qs.query.where.children
+            conditions.append(condition.make(using, values[place][2], pk_val, is_direct))
             if is_direct:
-                condition.narrow(rows.query, using, values[place][2], pk_val)
-                found = rows._update(values, *rest[_RETURNING:]) or False
+                found = base_qs._update(values, *rest[_RETURNING:]) or False
             else:
-                condition.narrow(rows.query, using, values[place][2])
-                found = update(rows, using, pk_val, values, *rest)
+                found = update(base_qs, using, pk_val, values, *rest)
             if found:
                 return found
-            rows = base_qs.model._base_manager.using(using)
-            present = lock_rows(rows.filter(pk=pk_val), connections[using])
+            conditions.pop()
+            present = lock_rows(base_qs.filter(pk=pk_val), connections[using])
             there = list(present.values_list(self.field.attname)[:1])
             if not there:
                 return found
             values[place] = (self.field, None, self._take_moment(there[0][0]))
-        return update(rows, using, pk_val, values, *rest)
+        return update(base_qs, using, pk_val, values, *rest)
 
     def _find(self, values: list[Any]) -> int | None:
         wanted = self.field
@@ -118,25 +118,22 @@ class _Condition:
         self._sqls_with_key = [f"{key_name} = %s AND ({self._sqls[0]})"]
         self._is_plain = not model._meta.select_on_save
 
-    def is_for(self, model: type[Model], pk_val: Any) -> bool:
-        """Can the key be told here?"""
+    def is_for(self, update: Any, pk_val: Any) -> bool:
+        """Can the key be told here, as ``update`` would? Nobody but Django is behind it."""
         return (
             self._is_plain
             and pk_val.__class__ is self._plain
-            and model._do_update is Model._do_update
+            and update.func.__module__ == Model.__module__
         )
 
-    def narrow(self, query: Any, using: str, moment: Any, pk_val: Any = None) -> None:
+    def make(self, using: str, moment: Any, pk_val: Any, is_direct: bool) -> ExtraWhere:
         connection = connections[using]
-        param = self.field.get_db_prep_save(moment, connection)
-        if pk_val is None:
-            extra = ExtraWhere(self._sqls, (param,))
-        else:
-            key = self.key.get_db_prep_value(pk_val, connection)
-            extra = ExtraWhere(self._sqls_with_key, (key, param))
-        query.where.children.append(extra)
+        params = [self.field.get_db_prep_save(moment, connection)]
+        if is_direct:
+            params.insert(0, self.key.get_db_prep_value(pk_val, connection))
+        return ExtraWhere(self._sqls_with_key if is_direct else self._sqls, params)
 
 
 @cache
-def _get_condition(model: type[Model], field: Any, vendor: str, using: str) -> _Condition:
+def _get_condition(model: type[Model], field: Any, using: str) -> _Condition:
     return _Condition(model, field, using)

@@ -13,8 +13,15 @@ from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import context
 from django_signal_kit.receivers import AuditLog, LastModified
+from tests.apps.orders.models import Day
 from tests.apps.testapp.models import Note, Page, Product
-from tests.factories import CategoryFactory, ProductFactory, RestaurantFactory, UserFactory
+from tests.factories import (
+    CategoryFactory,
+    ProductFactory,
+    RestaurantFactory,
+    UserFactory,
+    store,
+)
 from tests.stamps.clock import OLD, get_stamp, make_old
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -111,7 +118,10 @@ def change_by_expression(product: Product) -> None:
 
 
 def upload_the_same_name(product: Product) -> None:
-    product.image = ContentFile(b"new", name=product.image.name)
+    name = store(product.image, "a.txt")
+    Product.objects.update(image=name, updated_at=OLD)
+    product.image = ContentFile(b"new", name=name)
+    assert product.image.name == name
     product.save()
 
 
@@ -207,6 +217,11 @@ def test_columns_that_write_themselves_are_no_change(wire: Any) -> None:
     Note.objects.update(changed_on=OLD.date())
     note.save()
     assert get_stamp(note, "changed_on") == OLD.date()
+    wire((LastModified, {"models": [Day], "only_if_changed": True}))
+    day = Day.objects.create()
+    Day.objects.update(last_modified=OLD.date(), auto_changed=OLD)
+    day.save()
+    assert get_stamp(day, "last_modified") == OLD.date()
     wire((LastModified, {"models": [Page], "field": "changed_at", "only_if_changed": True}))
     Page.objects.create(title="a").save()
 

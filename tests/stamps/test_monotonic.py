@@ -178,7 +178,9 @@ def test_a_model_that_looks_before_it_updates(make_model: Any, wire: Any) -> Non
     )
     wire((AtGivenMoments, {"models": [careful]}))
     row = careful.objects.create()
-    row.save()
+    with CaptureQueriesContext(connection) as queries:
+        row.save()
+    assert [query["sql"].split()[0] for query in queries] == ["SELECT", "UPDATE"]
     careful.objects.update(updated_at=FUTURE)
     row.save()
     assert row.updated_at == get_stamp(row) == NEXT
@@ -255,20 +257,37 @@ def test_a_model_with_an_update_of_its_own_is_asked(make_model: Any, wire: Any) 
     assert asked == [row]
 
 
-class SavesAnother(AtGivenMoments):
-    """Saves, in the save of a row and before its UPDATE, one that nobody covers."""
+def test_what_another_asks_of_the_row_is_asked_at_each_try(make_model: Any, wire: Any) -> None:
+    def _do_update(self: Any, base_qs: Any, *args: Any, **kwargs: Any) -> Any:
+        rows = base_qs.filter(number=1)
+        return models.Model._do_update(self, rows, *args, **kwargs)  # type: ignore[attr-defined]
 
-    def pre_save(self, **kwargs: Any) -> None:
-        super().pre_save(**kwargs)
-        Label.objects.get().save()
+    keyed = _make_rows(make_model, _do_update=_do_update)
+    wire((AtGivenMoments, {"models": [keyed]}))
+    row = keyed.objects.create(number=1)
+    keyed.objects.update(updated_at=FUTURE, number=2)
+    with pytest.raises(DatabaseError):
+        row.save(update_fields=["number"])
+    assert get_stamp(row) == FUTURE
+    keyed.objects.update(number=1)
+    row.save(update_fields=["number"])
+    assert row.updated_at == get_stamp(row) > NEXT
 
 
-def test_a_row_that_is_saved_in_between_is_none_of_its_business(wire: Any) -> None:
-    Label.objects.create()
-    wire((SavesAnother, {"models": [Order]}))
-    order = Order.objects.create(number="1")
-    order.save()
-    assert order.updated_at == get_stamp(order)
+def test_an_update_that_another_package_has_wrapped_is_asked(wire: Any, monkeypatch: Any) -> None:
+    asked = []
+    django = models.Model._do_update  # type: ignore[attr-defined]
+
+    def _do_update(self: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(self)
+        return django(self, *args, **kwargs)
+
+    monkeypatch.setattr(models.Model, "_do_update", _do_update)
+    wire((AtGivenMoments, {"models": [Product]}))
+    product = ProductFactory()
+    product.save()
+    assert asked == [product]
+    wire()
 
 
 def test_the_log_says_what_was_written(stamps: Any, wire: Any) -> None:
