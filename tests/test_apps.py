@@ -272,7 +272,7 @@ def test_the_app_of_the_log_without_the_kit_stops_the_start(
     assert last == (
         "django_signal_kit.exceptions.Misconfigured: INSTALLED_APPS has 'django_signal_kit.audit' "
         "and not 'django_signal_kit', so no receiver is wired and nothing is recorded. Add "
-        "'django_signal_kit' to INSTALLED_APPS. (signal_kit.E051)"
+        "'django_signal_kit' to INSTALLED_APPS. (signal_kit.E047)"
     )
 
 

@@ -98,8 +98,8 @@ LOGGERS = {
 }
 
 CHECKS = {
-    *(f"E{number:03}" for number in (*range(1, 46), 50, 51, 52, 60, 61, 62, 65, 66)),
-    *(f"W{number:03}" for number in (*range(1, 9), 11, 12, 13, 14, 20, 21, 25)),
+    *(f"E{number:03}" for number in range(1, 54)),
+    *(f"W{number:03}" for number in range(1, 16)),
     "I001",
 }
 

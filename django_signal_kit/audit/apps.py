@@ -15,7 +15,7 @@ class AuditConfig(AppConfig):
         # Who takes the kit away for the length of an override_settings() knows what he does.
         if not apps.is_installed("django_signal_kit") and not apps.stored_app_configs:
             raise Misconfigured(
-                "E051",
+                "E047",
                 "INSTALLED_APPS has 'django_signal_kit.audit' and not 'django_signal_kit', so no "
                 "receiver is wired and nothing is recorded.",
                 "Add 'django_signal_kit' to INSTALLED_APPS.",

@@ -164,7 +164,7 @@ class DeletionLog(ModelReceiver):
                     f"{self.name} writes no line: the logger {self.logger!r} is not enabled for "
                     f"{self.level}.",
                     hint=f"Give it a handler and the level {self.level!r} in LOGGING.",
-                    id="signal_kit.W013",
+                    id="signal_kit.W011",
                 )
             )
         return found

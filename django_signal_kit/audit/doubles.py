@@ -38,5 +38,5 @@ def find_doubles(logs: Iterable[AuditLog]) -> Iterator[Warning]:
         yield Warning(
             f"{join(sharing)} cover {labels}: each change is recorded {times}.",
             hint="Leave it to one of them, by the options 'models' and 'exclude'.",
-            id="signal_kit.W012",
+            id="signal_kit.W010",
         )

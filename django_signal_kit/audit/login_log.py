@@ -171,7 +171,7 @@ class LoginLog(Receiver):
                     "Give it a handler and the level 'INFO' in LOGGING, or add "
                     "'django_signal_kit.audit' to INSTALLED_APPS."
                 ),
-                id="signal_kit.W013",
+                id="signal_kit.W011",
             )
         ]
 

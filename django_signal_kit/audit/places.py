@@ -68,7 +68,7 @@ def _ask(
             f"The database {alias!r} cannot be asked for the table of the audit log: "
             f"{' '.join(str(error).split())}.",
             hint="See that it runs, and that DATABASES says where.",
-            id="signal_kit.W014",
+            id="signal_kit.W012",
         )
         return
     if missing and is_beside:
@@ -79,7 +79,7 @@ def _ask(
         yield Warning(
             f"{say_missing(alias, missing[0])} No row that is recorded can be written.",
             hint=f"Run: migrate --database {alias}",
-            id="signal_kit.W014",
+            id="signal_kit.W012",
         )
 
 

@@ -226,7 +226,7 @@ class CacheInvalidation(ModelReceiver):
                 f"{self.name} touches the tags of {end._meta.label} ({path!r} in its option "
                 f"'related'), and no CacheInvalidation that covers it has any.",
                 hint=f"Give one that covers {end._meta.label} the option 'tags'.",
-                id="signal_kit.W025",
+                id="signal_kit.W015",
             )
             for path, end in self._list_untagged()
         ]

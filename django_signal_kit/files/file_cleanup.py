@@ -204,7 +204,7 @@ class FileCleanup(ModelReceiver):
                 parse_duration(self.quarantine)
         except (ValueError, AttributeError) as error:
             raise Misconfigured(
-                "E065",
+                "E052",
                 f"The option 'quarantine' of {self.name} is {self.quarantine!r}, which is no "
                 f"length of time.",
                 f"Give {EXPECTED}, or None to delete files at once.",
@@ -212,7 +212,7 @@ class FileCleanup(ModelReceiver):
         alias = self.quarantine_storage
         if alias is not None and alias not in storages.backends:
             raise Misconfigured(
-                "E066",
+                "E053",
                 f"The option 'quarantine_storage' of {self.name} is {alias!r}, which is not in "
                 f"STORAGES.",
                 did_you_mean(alias, storages.backends),

@@ -51,12 +51,12 @@ def load(engines: Iterable[BaseEngine], name: str, what: str) -> Any:
             # After this there may be a long list, over many lines.
             reason, _, _ = " ".join(str(error).split()).partition(" Must be one of:")
             raise Misconfigured(
-                "E052",
+                "E048",
                 f"{what}, which cannot be parsed: {reason.rstrip('.')}.",
                 "Correct the template.",
             ) from error
     raise Misconfigured(
-        "E052",
+        "E048",
         f"{what}, and there is no such template.",
         did_you_mean(
             name,

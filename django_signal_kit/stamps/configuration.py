@@ -32,7 +32,7 @@ def _check_columns(receiver: Any, model: type[Model]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise Misconfigured(
-                "E062",
+                "E051",
                 f"{receiver.name} is to write two stamps into the field {name!r} of "
                 f"{model._meta.label}.",
                 "Give each of 'field', 'created_field', 'by_field' and 'created_by_field' a field "
@@ -50,20 +50,20 @@ def _check_path(receiver: Any, text: str, models: list[type[Model]]) -> None:
         except StepError as error:
             if not error.is_first:
                 raise Misconfigured(
-                    "E060", f"{where}, but {error}.", did_you_mean(error.name, error.known)
+                    "E049", f"{where}, but {error}.", did_you_mean(error.name, error.known)
                 ) from None
             known |= set(error.known)
     if not paths:
         name = text.partition("__")[0]
         raise Misconfigured(
-            "E060",
+            "E049",
             f"{where}, but no model that it covers has a foreign key {name!r}.",
             did_you_mean(name, known, "Name a foreign key, or a path such as 'order__customer'."),
         )
     for path in paths:
         if lack := lacks_date_field(path.target, receiver.field):
             raise Misconfigured(
-                "E061",
+                "E050",
                 f"{where}, but {path.target._meta.label}, to which it leads, has {lack}.",
                 "Give that model a field for the stamp, name it by the option 'field', or leave "
                 "the path out.",
@@ -113,7 +113,7 @@ def _warn_of_auto_now(receiver: Any, base: Any, stamps: Stamps) -> Iterator[Warn
                 f"{receiver.name} stamps {field}, which has {word}=True: Django writes a moment "
                 f"of its own over it, so that {' and '.join(asked)} has no effect there.",
                 hint=f"Take {word} away from the field; {receiver.name} stamps it.",
-                id="signal_kit.W020",
+                id="signal_kit.W013",
             )
 
 
@@ -132,5 +132,5 @@ def _warn_of_editors(receiver: Any, base: Any, stamps: Stamps) -> Iterator[Warni
                 f"{receiver.name} writes who changed a row into {field}, which points to "
                 f"{related._meta.label}: users are no such rows, so that it stays as it is.",
                 hint="Override get_editor(), or point the field to the user model.",
-                id="signal_kit.W021",
+                id="signal_kit.W014",
             )

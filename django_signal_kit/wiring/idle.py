@@ -35,7 +35,7 @@ def check_idle(
     if hooks:
         remedies.append(f"override {join((f'{hook}()' for hook in hooks), 'or')}")
     raise Misconfigured(
-        "E050",
+        "E046",
         f"{receiver.name} can do nothing with {join(values)}.",
         f"{', or '.join(remedies)}.",
     )

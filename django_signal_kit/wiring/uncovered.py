@@ -35,7 +35,7 @@ def check_coverage(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
             yield Warning(
                 f"The option 'models' of {receiver.name} has {spec!r}, which adds no model.",
                 hint=explain(receiver, spec),
-                id="signal_kit.W011",
+                id="signal_kit.W009",
             )
 
 

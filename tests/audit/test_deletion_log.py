@@ -454,7 +454,7 @@ def test_a_logger_that_takes_no_such_line_is_told(wire: Any, kept: Kept) -> None
     assert get_warnings() == get_warnings(level="ERROR") == []
     assert get_warnings(level="DEBUG") == [
         (
-            "signal_kit.W013",
+            "signal_kit.W011",
             "DeletionLog writes no line: the logger 'django_signal_kit.deletions' is not enabled "
             "for DEBUG.",
             "Give it a handler and the level 'DEBUG' in LOGGING.",

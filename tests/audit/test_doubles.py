@@ -33,7 +33,7 @@ def entry(name: str, *models: str, path: str = PATH, **options: Any) -> dict[str
 
 
 def get_messages() -> list[str]:
-    messages = [message for message in check_signal_kit() if message.id == "signal_kit.W012"]
+    messages = [message for message in check_signal_kit() if message.id == "signal_kit.W010"]
     assert all((message.hint, message.level) == (HINT, 30) for message in messages)
     return [str(message.msg) for message in messages]
 

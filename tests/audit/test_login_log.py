@@ -783,7 +783,7 @@ def test_without_the_audit_app_a_logger_that_takes_no_line_is_told(
         with caplog.at_level(logging.WARNING, LOGGER):
             assert get_warnings() == [
                 (
-                    "signal_kit.W013",
+                    "signal_kit.W011",
                     "LoginLog tells nobody of a login or a logout: the logger "
                     "'django_signal_kit.logins' is not enabled for INFO, and there is no audit "
                     "log.",

@@ -28,7 +28,7 @@ from tests.apps.testapp.models import Note, Tag
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 TAGS = {"models": ["testapp.Tag"]}
-W014 = "signal_kit.W014"
+W012 = "signal_kit.W012"
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def hidden(*models: type[Model], alias: str = "default") -> Iterator[None]:
 
 
 def get_warnings(*aliases: str) -> list[tuple[str, str | None]]:
-    messages = [message for message in run_checks(databases=aliases) if message.id == W014]
+    messages = [message for message in run_checks(databases=aliases) if message.id == W012]
     assert all(isinstance(message, Warning) for message in messages)
     return [(str(message.msg), message.hint) for message in messages]
 
@@ -235,7 +235,7 @@ def test_a_database_that_does_not_answer_is_told(wire: Any, tmp_path: Path) -> N
         [message] = check_log_tables(databases=["other"])
     finally:
         connections["other"] = before
-    assert message.id == W014
+    assert message.id == W012
     assert message.msg == (
         "The database 'other' cannot be asked for the table of the audit log: unable to open "
         "database file."

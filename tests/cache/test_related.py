@@ -115,8 +115,8 @@ def test_a_relation_that_is_none_is_said(wire: Any) -> None:
 
 def test_an_end_without_tags_is_warned_of(wire: Any) -> None:
     wire(covering("Product", related=["category"]))
-    said = [str(message) for message in check_signal_kit() if message.id == "signal_kit.W025"]
+    said = [str(message) for message in check_signal_kit() if message.id == "signal_kit.W015"]
     assert len(said) == 1
     assert "touches the tags of testapp.Category ('category' in its option 'related')" in said[0]
     wire(covering("Product", related=["category"]), covering("Category", "category:{pk}"))
-    assert not [message for message in check_signal_kit() if message.id == "signal_kit.W025"]
+    assert not [message for message in check_signal_kit() if message.id == "signal_kit.W015"]

@@ -236,7 +236,7 @@ def test_names_in_quarantine_itself_are_left_alone(cleanup: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"quarantine": "30 days"}, "E065"),
+        ({"quarantine": "30 days"}, "E052"),
         ({"quarantine": "0d"}, "no length of time"),
         ({"quarantine_storage": "defualt"}, "Did you mean 'default'"),
     ],

@@ -51,12 +51,12 @@ def test_a_template_that_is_not_there_is_named_with_its_option(
     folder.write("mail/welcome.txt", "Hi")
     assert refuse(wire, **{option: "mail/welcom.txt"}) == (
         f"The option {option!r} of WelcomeEmail is 'mail/welcom.txt', and there is no such "
-        f"template. Did you mean 'mail/welcome.txt'? (signal_kit.E052)"
+        f"template. Did you mean 'mail/welcome.txt'? (signal_kit.E048)"
     )
     assert refuse(wire, **{option: "shop/hi.txt"}) == (
         f"The option {option!r} of WelcomeEmail is 'shop/hi.txt', and there is no such template. "
         f"Templates are looked for where TEMPLATES says: in its DIRS, and in the templates "
-        f"folders of apps if APP_DIRS is True. (signal_kit.E052)"
+        f"folders of apps if APP_DIRS is True. (signal_kit.E048)"
     )
 
 
@@ -84,7 +84,7 @@ def test_a_template_that_cannot_be_parsed_is_named_with_what_is_wrong(
         f"The option {option!r} of WelcomeEmail is 'hi.txt', which cannot be parsed: "
     )
     assert told in said
-    assert said.endswith(". Correct the template. (signal_kit.E052)")
+    assert said.endswith(". Correct the template. (signal_kit.E048)")
     assert "\n" not in said
     assert ".." not in said
     assert "admin_list" not in said
@@ -111,7 +111,7 @@ def test_so_is_one_that_it_extends_or_includes(
     folder.write("mail/hi.txt", text)
     said = refuse(wire, text_template="mail/hi.txt")
     assert f"The option 'text_template' of WelcomeEmail is 'mail/hi.txt', {told}" in said
-    assert said.endswith("(signal_kit.E052)")
+    assert said.endswith("(signal_kit.E048)")
 
 
 @pytest.mark.parametrize(

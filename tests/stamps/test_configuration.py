@@ -26,39 +26,39 @@ KEEPS = {"keep_explicit": True}
     [
         (
             {"models": [Line], "touch": ["oder"]},
-            "E060",
+            "E049",
             "has 'oder', but no model that it covers has a foreign key 'oder'. "
             "Did you mean 'order'?",
         ),
         (
             {"models": [Line], "touch": ["order__costumer"]},
-            "E060",
+            "E049",
             "has 'order__costumer', but orders.Order has no foreign key 'costumer'. "
             "Did you mean 'customer'?",
         ),
-        ({"models": [Line], "touch": ["text"]}, "E060", "has a foreign key 'text'"),
-        ({"models": [Line], "touch": ["labels"]}, "E060", "has a foreign key 'labels'"),
-        ({"models": [Customer], "touch": ["order"]}, "E060", "has a foreign key 'order'"),
+        ({"models": [Line], "touch": ["text"]}, "E049", "has a foreign key 'text'"),
+        ({"models": [Line], "touch": ["labels"]}, "E049", "has a foreign key 'labels'"),
+        ({"models": [Customer], "touch": ["order"]}, "E049", "has a foreign key 'order'"),
         (
             {"models": [Product], "touch": ["category"]},
-            "E061",
+            "E050",
             "has 'category', but testapp.Category, to which it leads, has no date or datetime "
             "field 'updated_at', 'modified', 'modified_at' or 'last_modified'.",
         ),
         (
             {"models": [Line], "touch": ["order__customer"], "field": "updated_at"},
-            "E061",
+            "E050",
             "orders.Customer, to which it leads, has no field 'updated_at'",
         ),
         (
             {"models": [Product], "created_field": "updated_at"},
-            "E062",
+            "E051",
             "is to write two stamps into the field 'updated_at' of testapp.Product",
         ),
         (
             {"models": [Note], "field": "changed_on"}
             | {"by_field": "editor", "created_by_field": "editor"},
-            "E062",
+            "E051",
             "is to write two stamps into the field 'editor' of testapp.Note",
         ),
         ({"models": [Label]}, "E012", "'updated_at', 'modified', 'modified_at' or"),
@@ -98,7 +98,7 @@ def test_a_field_in_which_django_writes_itself_is_warned_of(wire: Any) -> None:
     }
     assert run(wire, (LastModified, options)) == []
     first, second = run(wire, (AtGivenMoments, {**options, "keep_explicit": True}))
-    assert first.startswith("signal_kit.W020: AtGivenMoments stamps orders.Day.auto_changed, ")
+    assert first.startswith("signal_kit.W013: AtGivenMoments stamps orders.Day.auto_changed, ")
     assert "auto_now=True" in first
     assert "'keep_explicit' and get_timestamp()" in first
     assert "orders.Day.auto_added" in second
@@ -116,7 +116,7 @@ def test_a_field_that_points_to_no_user_is_warned_of(make_model: Any, wire: Any)
         by=models.ForeignKey(Label, models.SET_NULL, null=True, related_name="+"),
     )
     [warning] = run(wire, (LastModified, {"models": [thing], "by_field": "by"}))
-    assert warning.startswith("signal_kit.W021: LastModified writes who changed a row into ")
+    assert warning.startswith("signal_kit.W014: LastModified writes who changed a row into ")
     assert "points to orders.Label" in warning
     assert run(wire, (Point, {"models": [thing], "by_field": "by"})) == []
     assert run(wire, (LastModified, {"models": [Order], "by_field": "editor"})) == []

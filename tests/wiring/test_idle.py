@@ -34,19 +34,19 @@ IDLE: list[tuple[type, dict[str, Any], str]] = [
         TAGS,
         "CacheInvalidation can do nothing with keys=(), tags=(), fragments={} and related=(). Set "
         "the option 'keys', 'tags', 'fragments' or 'related', or override get_keys() or "
-        "get_tags(). (signal_kit.E050)",
+        "get_tags(). (signal_kit.E046)",
     ),
     (
         CacheInvalidation,
         {**TAGS, "keys": ["tag:{pk}"], "caches": []},
         "CacheInvalidation can do nothing with caches=[]. Set the option 'caches', or override "
-        "invalidate(). (signal_kit.E050)",
+        "invalidate(). (signal_kit.E046)",
     ),
     (
         Normalize,
         TAGS,
         "Normalize can do nothing with fields={}. Set the option 'fields', or override "
-        "get_cleaners(). (signal_kit.E050)",
+        "get_cleaners(). (signal_kit.E046)",
     ),
     (Normalize, {**TAGS, "fields": {"name": []}}, "nothing with fields={'name': []}. Set"),
     (Normalize, {"models": ["testapp.*"]}, "Normalize can do nothing with fields={}. Set"),
@@ -54,27 +54,27 @@ IDLE: list[tuple[type, dict[str, Any], str]] = [
         Validate,
         {**TAGS, "full_clean": False},
         "Validate can do nothing with full_clean=False and validators={}. Set the option "
-        "'full_clean' or 'validators', or override get_validators() or clean(). (signal_kit.E050)",
+        "'full_clean' or 'validators', or override get_validators() or clean(). (signal_kit.E046)",
     ),
     (
         M2MLimit,
         {"models": ["testapp.Product"], "relation": "tags"},
         "M2MLimit can do nothing with maximum=None, minimum=None and allowed={}. Set the option "
         "'maximum', 'minimum' or 'allowed', or override get_maximum(), get_minimum() or "
-        "get_allowed(). (signal_kit.E050)",
+        "get_allowed(). (signal_kit.E046)",
     ),
     (
         InitialAttributes,
         TAGS,
         "InitialAttributes can do nothing with attributes={}. Set the option 'attributes', or "
-        "override get_attributes(). (signal_kit.E050)",
+        "override get_attributes(). (signal_kit.E046)",
     ),
     (
         ModelExtension,
         TAGS,
         "ModelExtension can do nothing with fields={}, managers={} and attributes={}. Set the "
         "option 'fields', 'managers' or 'attributes', or override get_fields(), get_managers() or "
-        "get_attributes(). (signal_kit.E050)",
+        "get_attributes(). (signal_kit.E046)",
     ),
     (
         MigrationActions,
@@ -82,31 +82,31 @@ IDLE: list[tuple[type, dict[str, Any], str]] = [
         "MigrationActions can do nothing with ensure=(), groups={}, sites={}, sql=(), "
         "consistency_before=() and consistency=(). Set the option 'ensure', 'groups', 'sites', "
         "'sql', 'consistency_before' or 'consistency', or override get_rows(), get_groups(), "
-        "get_sql_objects(), before_migrate() or after_migrate(). (signal_kit.E050)",
+        "get_sql_objects(), before_migrate() or after_migrate(). (signal_kit.E046)",
     ),
     (
         MigrationActions,
         {"groups": {"Clerks": []}, "databases": []},
         "MigrationActions can do nothing with databases=[]. Set the option 'databases', or "
-        "override should_act(). (signal_kit.E050)",
+        "override should_act(). (signal_kit.E046)",
     ),
     (
         ConnectionSetup,
         {"databases": ["default"]},
         "ConnectionSetup can do nothing with sqlite={}, postgresql={}, mysql={}, sql={} and "
         "actor_variable=''. Set the option 'sqlite', 'postgresql', 'mysql', 'sql' or "
-        "'actor_variable', or override get_statements(). (signal_kit.E050)",
+        "'actor_variable', or override get_statements(). (signal_kit.E046)",
     ),
     (
         LoginLog,
         {"actions": []},
-        "LoginLog can do nothing with actions=[]. Set the option 'actions'. (signal_kit.E050)",
+        "LoginLog can do nothing with actions=[]. Set the option 'actions'. (signal_kit.E046)",
     ),
     (
         ExceptionAlert,
         {"channels": []},
         "ExceptionAlert can do nothing with channels=[]. Set the option 'channels', or override "
-        "flush(). (signal_kit.E050)",
+        "flush(). (signal_kit.E046)",
     ),
 ]
 

@@ -111,11 +111,11 @@ def test_one_item_in_vain_among_others_is_told(wire: Any) -> None:
     wire((LastModified, {"models": [Stamped, "sessions.*", "messages.*"]}))
     assert [message[:2] for message in get_messages()] == [
         (
-            "signal_kit.W011",
+            "signal_kit.W009",
             "The option 'models' of LastModified has 'sessions.*', which adds no model.",
         ),
         (
-            "signal_kit.W011",
+            "signal_kit.W009",
             "The option 'models' of LastModified has 'messages.*', which adds no model.",
         ),
     ]
