@@ -118,8 +118,7 @@ class LastModified(ModelReceiver):
         using: str,
         **kwargs: Any,
     ) -> None:
-        change = read_call(sender, instance, action, reverse, model, pk_set, using)
-        if change is not None:
+        if change := read_call(sender, instance, action, reverse, model, pk_set, using):
             self.links_changed(change, using)
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
@@ -140,9 +139,7 @@ class LastModified(ModelReceiver):
             names = [field.name for field in (stamps.changed, stamps.by) if field is not None]
             update_fields += [name for name in names if name not in update_fields]
 
-    def post_bulk_create(
-        self, objs: Sequence[Model], using: str, update_conflicts: bool, **kwargs: Any
-    ) -> None:
+    def post_bulk_create(self, objs: Sequence[Model], using: str, **kwargs: Any) -> None:
         for instance in objs:
             self.post_save(instance=instance, using=using, update_fields=None)
 
