@@ -40,6 +40,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "relations",
         "requests",
         "rows",
+        "stamps",
         "units",
         "wiring",
         "writes",

@@ -12,6 +12,9 @@ class PendingFile(models.Model):
     """A file that no row names, and that its storage would not give up: ``cleanfiles --retry``
     tries again, and deletes the row when it has worked."""
 
+    # No receiver covers it.
+    signal_kit_own = True
+
     model = models.CharField(_("model"), max_length=200)
     field = models.CharField(_("field"), max_length=200)
     name = models.CharField(_("name"), max_length=500)

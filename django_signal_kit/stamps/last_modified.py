@@ -119,7 +119,7 @@ class LastModified(ModelReceiver):
         **kwargs: Any,
     ) -> None:
         if change := read_call(sender, instance, action, reverse, model, pk_set, using):
-            self.links_changed(change, using)
+            self.links_changed(change=change, using=using)
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
         self._parents.link(change, using)

@@ -73,6 +73,7 @@ _BULK_CREATE = (
 )
 _BULK_UPDATE = ("objs", "fields", "using")
 _QUERYSET_UPDATE = ("queryset", "values", "rows", "using")
+_FILE_DELETE = ("storage", "name", "receiver", "model", "field", "key", "using")
 
 #: Name of a signal -> the arguments beside ``signal`` and ``sender`` that its receivers are given.
 #: Some are not given always: WSGI sends ``environ``, ASGI sends ``scope``. Those of extra signals
@@ -104,8 +105,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "pre_queryset_update": _QUERYSET_UPDATE,
     "post_queryset_update": (*_QUERYSET_UPDATE, "count"),
     "receiver_failed": ("receiver", "signal_name", "exception"),
-    "pre_file_delete": ("storage", "name", "receiver"),
-    "post_file_delete": ("storage", "name", "receiver"),
+    "pre_file_delete": _FILE_DELETE,
+    "post_file_delete": (*_FILE_DELETE, "success", "exception"),
     "audit_entries_created": ("entries", "using"),
 }
 
