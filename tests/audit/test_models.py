@@ -120,6 +120,7 @@ FILES = {
             "django.contrib.sessions.middleware.SessionMiddleware",
             "django.contrib.auth.middleware.AuthenticationMiddleware",
             "django.contrib.messages.middleware.MessageMiddleware",
+            "django_signal_kit.middleware.RequestContextMiddleware",
         ]
         TEMPLATES = [
             {

@@ -175,9 +175,14 @@ def test_who_makes_the_mail_needs_no_templates_but_those_that_it_chooses(
 ) -> None:
     settings.TEMPLATES = []
     wire(Own)
-    assert "'text_template' of Chosen is 'mail/none.txt', and there" in refuse(wire, Chosen)
+    assert (
+        "'text_template' of tests.mail.test_templates.Chosen is 'mail/none.txt', and there"
+        in refuse(wire, Chosen)
+    )
     said = refuse(wire, Own, html_template="mail/none.html")
-    assert "'html_template' of Own is 'mail/none.html', and there" in said
+    assert (
+        "'html_template' of tests.mail.test_templates.Own is 'mail/none.html', and there" in said
+    )
     assert "'subject_template' of WelcomeEmail is 'signal_kit/wel" in refuse(wire)
 
 

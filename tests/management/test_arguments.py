@@ -135,7 +135,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         (name, {"using": value}, f"{value}")
         for value in ("archive", 5)
         for name in OWN
-        if name != "showreceivers"
+        if name not in ("showreceivers", "cleanfiles")
     ),
     *((name, {"verbosity": 7}, "--verbosity is 7.") for name in OWN),
     *((name, {"verbosity": "loud"}, "--verbosity is 'loud'") for name in OWN),

@@ -85,7 +85,7 @@ def run(wire: Any, *entries: Any) -> list[str]:
     return [
         f"{found.id}: {found.msg} {found.hint}"
         for found in check_signal_kit()
-        if str(found.id).startswith("signal_kit.W02")
+        if found.id in ("signal_kit.W013", "signal_kit.W014")
     ]
 
 
