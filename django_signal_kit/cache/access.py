@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from pickle import UnpicklingError
 from typing import Any
 
 from django.core.cache import caches
@@ -12,6 +13,9 @@ from django_signal_kit.cache import recovery
 
 logger = logging.getLogger("django_signal_kit.cache")
 
+#: What reading raises for a value of which the class is gone, or which another release has stored.
+_UNREADABLE = (AttributeError, EOFError, ImportError, UnpicklingError)
+
 
 def get_many(alias: str, keys: Collection[str]) -> dict[str, Any] | None:
     """What is under ``keys``, or None if the cache cannot be asked or trusted."""
@@ -19,9 +23,25 @@ def get_many(alias: str, keys: Collection[str]) -> dict[str, Any] | None:
         return None
     try:
         return caches[alias].get_many(keys)
+    except _UNREADABLE:
+        return _get_readable(alias, keys)
     except Exception as error:
         _log(alias, "get_many", error)
         return None
+
+
+def _get_readable(alias: str, keys: Collection[str]) -> dict[str, Any] | None:
+    """What is under those of ``keys`` that can be read: the others are made anew, and stored."""
+    found: dict[str, Any] = {}
+    for key in keys:
+        try:
+            found |= caches[alias].get_many([key])
+        except _UNREADABLE as error:
+            logger.warning("What the cache %r has under %r cannot be read: %r", alias, key, error)
+        except Exception as error:
+            _log(alias, "get_many", error)
+            return None
+    return found
 
 
 def set_many(alias: str, values: Mapping[str, Any], timeout: float | None) -> bool:

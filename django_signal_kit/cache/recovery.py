@@ -9,6 +9,7 @@ nothing from it.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Collection, Iterable
@@ -54,8 +55,12 @@ def owe(alias: str, keys: Iterable[str]) -> None:
                 break
             owed.add(key)
     if is_new:
-        name = f"signal_kit cache {alias}"
-        threading.Thread(target=_settle, args=(alias,), name=name, daemon=True).start()
+        _start(alias)
+
+
+def _start(alias: str) -> None:
+    name = f"signal_kit cache {alias}"
+    threading.Thread(target=_settle, args=(alias,), name=name, daemon=True).start()
 
 
 def _settle(alias: str) -> None:
@@ -103,4 +108,14 @@ def _forget_all(*, setting: str, **kwargs: object) -> None:
             _owed.clear()
 
 
+def _go_on_in_child() -> None:
+    """A process that was forked has what its parent owes, and not its threads."""
+    global _lock
+    _lock = threading.Lock()
+    for alias in _owed:
+        _start(alias)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_go_on_in_child)
 setting_changed.connect(_forget_all, dispatch_uid="signal_kit:cache:recovery")
