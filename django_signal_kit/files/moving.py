@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.files.storage import FileSystemStorage, Storage
 
-from django_signal_kit.files.storages import unwrap
+from django_signal_kit.files.storages import get_path, unwrap
 
 
 def carry(storage: Storage, name: str, target: Storage, place: str, *, keep: bool = False) -> bool:
@@ -37,7 +37,7 @@ def carry(storage: Storage, name: str, target: Storage, place: str, *, keep: boo
 def _carry_on_disk(
     source: FileSystemStorage, name: str, goal: FileSystemStorage, place: str, *, keep: bool
 ) -> bool:
-    path, new = source.path(name), goal.path(place)
+    path, new = get_path(source, name), get_path(goal, place)
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             raise IsADirectoryError(f"{name!r} is a folder.")

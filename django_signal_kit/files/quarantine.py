@@ -15,7 +15,7 @@ from django.core.files.storage import FileSystemStorage, Storage
 from django.utils import timezone
 
 from django_signal_kit.files.moving import carry
-from django_signal_kit.files.storages import identify, is_safe, list_folder, unwrap
+from django_signal_kit.files.storages import exists, identify, is_safe, list_folder, unwrap
 
 #: The folder of a storage in which its files wait.
 PREFIX = "quarantine"
@@ -37,7 +37,7 @@ class Quarantine:
         name = posixpath.normpath(name)
         day = datetime.now(UTC).date().isoformat()
         number, place = 1, self._place(day, "", name)
-        while self.target.exists(place):
+        while exists(self.target, place):
             number += 1
             place = self._place(day, f"~{number}", name)
         return carry(self.storage, name, self.target, place, keep=keep)
