@@ -58,13 +58,21 @@ def _put(path: str, new: str, *, keep: bool) -> None:
             os.rename(path, new)
         except OSError:
             # Most often the folder is there.
-            os.makedirs(os.path.dirname(new), exist_ok=True)
+            _make_folder(new)
         else:
             return
     else:
-        os.makedirs(os.path.dirname(new), exist_ok=True)
+        _make_folder(new)
     # Over the border of two disks too.
     (shutil.copyfile if keep else shutil.move)(path, new)
+
+
+def _make_folder(path: str) -> None:
+    """Raises FileExistsError if a file is where a folder has to be."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    except NotADirectoryError as error:
+        raise FileExistsError(*error.args) from error
 
 
 def _copy_in_bucket(storage: Any, name: str, place: str) -> None:
