@@ -69,10 +69,7 @@ class TaggedCache:
         stored. What it raises is raised.
         """
         entry = Entry(self.alias, key, tags, timeout)
-        if own_writes.has_touched(entry.tags):
-            return make()
-        steps = self.look_up(entry, may_store=not own_writes.may_be_old())
-        return run(steps, make)  # type: ignore[no-any-return]
+        return run(self.look_up(entry), make)  # type: ignore[no-any-return]
 
     async def aget_or_set(
         self,
@@ -84,8 +81,7 @@ class TaggedCache:
     ) -> T:
         """As :meth:`get_or_set`, for a ``make`` that may be asynchronous."""
         entry = Entry(self.alias, key, tags, timeout)
-        steps = self.look_up(entry, may_store=not own_writes.may_be_old())
-        return await arun(steps, make)  # type: ignore[no-any-return]
+        return await arun(self.look_up(entry), make)  # type: ignore[no-any-return]
 
     def get_many(
         self,
@@ -146,8 +142,8 @@ class TaggedCache:
         recovery.delete_many(self.alias, [get_version_key(tag) for tag in tags])
         own_writes.note_touched(self.alias, tags, using)
 
-    def look_up(self, entry: Entry, *, may_store: bool) -> Steps:
-        found = yield partial(get_many, self.alias, entry.keys)
+    def look_up(self, entry: Entry) -> Steps:
+        found, may_store = yield partial(self._look, entry)
         value = entry.read(found or {})
         if value is not MISSING:
             return value
@@ -171,6 +167,13 @@ class TaggedCache:
             return (yield from self._make_alone(entry, lock))
         value, _ = yield from self._make(entry)
         return value
+
+    def _look(self, entry: Entry) -> tuple[dict[str, Any] | None, bool]:
+        """What is in the cache, if it may be asked, and whether what is made may be stored. To be
+        called in the thread that has the connections to the databases."""
+        if own_writes.has_touched(entry.tags):
+            return None, False
+        return get_many(self.alias, entry.keys), not own_writes.may_be_old()
 
     def _make_alone(self, entry: Entry, lock: str) -> Steps:
         start, is_stored = time.monotonic(), True

@@ -68,8 +68,7 @@ def cache_view(
         else:
             own_tags = [tag.format(**kwargs) for tag in tags]
         name = f"{function.__module__}.{function.__qualname__}"
-        entry = Entry(alias, _get_key(name, request, names), own_tags, timeout)
-        return None if own_writes.has_touched(own_tags) else entry
+        return Entry(alias, _get_key(name, request, names), own_tags, timeout)
 
     def decorate(function: V) -> V:
         if iscoroutinefunction(function):
@@ -87,7 +86,7 @@ def cache_view(
                     return _finish(await function(request, *args, **kwargs), request, entry, names)
 
                 try:
-                    return await arun(tagged(alias).look_up(entry, may_store=True), make)
+                    return await arun(tagged(alias).look_up(entry), make)
                 except _ForOneAloneError as found:
                     return found.response
 
@@ -104,9 +103,8 @@ def cache_view(
             def make() -> Any:
                 return _finish(function(request, *args, **kwargs), request, entry, names)
 
-            may_store = not own_writes.may_be_old()
             try:
-                return run(tagged(alias).look_up(entry, may_store=may_store), make)
+                return run(tagged(alias).look_up(entry), make)
             except _ForOneAloneError as found:
                 return found.response
 
@@ -131,7 +129,7 @@ def _get_etag(entry: Entry, versions: Sequence[int]) -> str:
 def _get_not_modified(alias: str, request: HttpRequest, entry: Entry) -> HttpResponse | None:
     """The answer to a client that has the response already, or None."""
     known = parse_etags(request.headers.get("If-None-Match", ""))
-    if not known:
+    if not known or own_writes.has_touched(entry.tags):
         return None
     found = get_many(alias, entry.version_keys) or {}
     versions = [found[key] for key in entry.version_keys if key in found]

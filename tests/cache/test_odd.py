@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.cache import cache, caches
 from django.db import connection, connections, transaction
 from django.http import HttpRequest, HttpResponse
@@ -16,6 +17,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from django_signal_kit.cache import TaggedCache, cache_view, recovery, tagged
+from django_signal_kit.receivers import CacheInvalidation
 from tests.apps.testapp.models import Product
 from tests.factories import ProductFactory
 
@@ -259,3 +261,33 @@ def test_a_process_that_is_forked_pays_what_its_parent_owes(settings: Any, tmp_p
     finally:
         recovery._forget("default")
     assert caches["default"].get("page") is None
+
+
+# Event loops
+
+
+def test_asynchronous_code_in_a_transaction_shows_nobody_what_is_not_committed(wire: Any) -> None:
+    wire((CacheInvalidation, {"models": ["testapp.Product"], "tags": ["product:{pk}"]}))
+    product = ProductFactory(name="old")
+    tags = [f"product:{product.pk}"]
+
+    async def alook() -> Any:
+        make = sync_to_async(lambda: Product.objects.get(pk=product.pk).name)
+        return await tagged().aget_or_set("n", make, tags=tags)
+
+    @cache_view(tags=tags)
+    async def show(request: HttpRequest) -> HttpResponse:
+        return HttpResponse((await Product.objects.aget(pk=product.pk)).name)
+
+    def look() -> tuple[str, str]:
+        request = RequestFactory().get("/", headers={"If-None-Match": etag})
+        response = async_to_sync(show)(request)
+        return async_to_sync(alook)(), response.content.decode() or str(response.status_code)
+
+    etag = async_to_sync(show)(RequestFactory().get("/"))["ETag"]
+    assert look() == ("old", "304")
+    with transaction.atomic():
+        Product.objects.filter(pk=product.pk).update(name="new")
+        assert look() == ("new", "new")
+        transaction.set_rollback(True)
+    assert look() == ("old", "old")
