@@ -16,7 +16,9 @@ from collections.abc import Collection, Iterable
 
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.signals import setting_changed
+from django.db import connections
 
+from django_signal_kit.cache.guard import guard
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 
 logger = logging.getLogger("django_signal_kit.cache")
@@ -39,7 +41,9 @@ def is_owed(alias: str) -> bool:
 def delete_many(alias: str, keys: Collection[str]) -> None:
     """Delete ``keys``. A cache that raises is logged, and asked again until it answers."""
     try:
-        caches[alias].delete_many(keys)
+        cache = caches[alias]
+        with guard(cache):
+            cache.delete_many(keys)
     except Exception as error:
         logger.error("The cache %r failed in delete_many(): %s", alias, error, exc_info=error)
         owe(alias, keys)
@@ -76,6 +80,8 @@ def _settle(alias: str) -> None:
                 cache.delete_many(tried)
             finally:
                 cache.close()
+                # Of a cache that is a table: one that broke is of no use, and nobody else would.
+                connections.close_all()
         except InvalidCacheBackendError:
             # It was one of a test's settings.
             _forget(alias)

@@ -291,3 +291,24 @@ def test_asynchronous_code_in_a_transaction_shows_nobody_what_is_not_committed(w
         assert look() == ("new", "new")
         transaction.set_rollback(True)
     assert look() == ("old", "old")
+
+
+# A cache in the database
+
+
+def test_a_table_that_is_missing_leaves_the_transaction_as_it_is(wire: Any, settings: Any) -> None:
+    backend = "django.core.cache.backends.db.DatabaseCache"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": "no_such_table"}}
+    wire((CacheInvalidation, {"models": ["testapp.Product"], "tags": ["product:{pk}"]}))
+    product = ProductFactory()
+    try:
+        recovery._forget("default")
+        with transaction.atomic():
+            assert tagged().get_or_set("n", Product.objects.count, tags=["other"]) == 1
+            product.name = "new"
+            product.save()
+            tagged().touch("other")
+            product.refresh_from_db()
+    finally:
+        recovery._forget("default")
+    assert Product.objects.get(pk=product.pk).name == "new"
