@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from pickle import UnpicklingError
 from typing import Any
 
 from django.core.cache import caches
 
 from django_signal_kit.cache import recovery
+from django_signal_kit.cache.guard import guard
 
 logger = logging.getLogger("django_signal_kit.cache")
+
+#: What reading raises for a value of which the class is gone, or which another release has stored.
+_UNREADABLE = (AttributeError, EOFError, ImportError, UnpicklingError)
 
 
 def get_many(alias: str, keys: Collection[str]) -> dict[str, Any] | None:
@@ -18,16 +23,36 @@ def get_many(alias: str, keys: Collection[str]) -> dict[str, Any] | None:
     if recovery.is_owed(alias):
         return None
     try:
-        return caches[alias].get_many(keys)
+        cache = caches[alias]
+        with guard(cache):
+            return cache.get_many(keys)
+    except _UNREADABLE:
+        return _get_readable(alias, keys)
     except Exception as error:
         _log(alias, "get_many", error)
         return None
 
 
+def _get_readable(alias: str, keys: Collection[str]) -> dict[str, Any] | None:
+    """What is under those of ``keys`` that can be read: the others are made anew, and stored."""
+    found: dict[str, Any] = {}
+    for key in keys:
+        try:
+            found |= caches[alias].get_many([key])
+        except _UNREADABLE as error:
+            logger.warning("What the cache %r has under %r cannot be read: %r", alias, key, error)
+        except Exception as error:
+            _log(alias, "get_many", error)
+            return None
+    return found
+
+
 def set_many(alias: str, values: Mapping[str, Any], timeout: float | None) -> bool:
     """Store ``values``; False if the cache did not take them."""
     try:
-        return not caches[alias].set_many(values, timeout)  # type: ignore[arg-type]
+        cache = caches[alias]
+        with guard(cache):
+            return not cache.set_many(values, timeout)  # type: ignore[arg-type]
     except Exception as error:
         _log(alias, "set_many", error)
         return False
@@ -36,7 +61,9 @@ def set_many(alias: str, values: Mapping[str, Any], timeout: float | None) -> bo
 def add(alias: str, key: str, timeout: float) -> bool:
     """Store something under ``key``; False if there is something already."""
     try:
-        return caches[alias].add(key, 1, timeout)
+        cache = caches[alias]
+        with guard(cache):
+            return cache.add(key, 1, timeout)
     except Exception as error:
         _log(alias, "add", error)
         return True
@@ -45,7 +72,9 @@ def add(alias: str, key: str, timeout: float) -> bool:
 def delete(alias: str, key: str) -> None:
     """Delete ``key``, which nobody misses if it stays until it expires."""
     try:
-        caches[alias].delete(key)
+        cache = caches[alias]
+        with guard(cache):
+            cache.delete(key)
     except Exception as error:
         _log(alias, "delete", error)
 

@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 
 from django_signal_kit.cache import own_writes, recovery
+from django_signal_kit.cache.guard import guard
 from django_signal_kit.cache.instances import make_instance, update
 from django_signal_kit.cache.related import NoRelationError, get_end, get_own_key, list_ends
 from django_signal_kit.cache.templates import get_names, render
@@ -88,7 +89,9 @@ class CacheInvalidation(ModelReceiver):
         dropped = [*keys, *map(get_version_key, tags)]
         for alias in self.caches:
             try:
-                caches[alias].delete_many(dropped)
+                cache = caches[alias]
+                with guard(cache):
+                    cache.delete_many(dropped)
             except Exception as error:
                 held = ", ".join([*keys, *(f"what is tagged {tag}" for tag in tags)])
                 error.add_note(f"The cache {alias!r} may still hold {held}.")

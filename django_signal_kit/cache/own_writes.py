@@ -12,14 +12,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from weakref import WeakSet
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_signal_kit.cache import recovery
+from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 from django_signal_kit.units.journal import Journal, is_in_transaction
 from django_signal_kit.units.pile import Flusher
 
 #: The receivers that have collected tags to touch after a commit.
 touching: WeakSet[Flusher] = WeakSet()
+#: What has been touched by hand, and is once more after a commit.
+_by_hand: WeakSet[_Again] = WeakSet()
 
 #: Isolation levels in which each statement sees what was committed before it.
 _BY_STATEMENT = ("read committed", "read uncommitted")
@@ -27,15 +31,40 @@ _BY_STATEMENT = ("read committed", "read uncommitted")
 
 def has_touched(tags: Iterable[str]) -> bool:
     """Has a transaction that is open in this thread touched one of ``tags``?"""
-    if not touching:
+    if not touching and not _by_hand:
         return False
+    tags = (EVERYTHING, *tags)
     for connection in _get_open():
+        for _, again, *_ in connection.run_on_commit:
+            if isinstance(again, _Again) and not again.tags.isdisjoint(tags):
+                return True
         journal: Journal | None = connection.__dict__.get("_signal_kit_journal")
         if journal is not None and journal.after.items:
             find, receivers = journal.after.find, list(touching)
-            if any(find(by, ("tag", tag)) is not None for tag in tags for by in receivers):
+            keys = [("tag", tag) for tag in tags]
+            if any(find(by, key) is not None for key in keys for by in receivers):
                 return True
     return False
+
+
+def note_touched(alias: str, tags: Iterable[str], using: str) -> None:
+    """``tags`` have been touched by hand in the cache ``alias``: if a transaction is open on the
+    database ``using``, they are again after its commit, and are its own until then."""
+    if connections[using].in_atomic_block:
+        again = _Again(alias, tags)
+        _by_hand.add(again)
+        transaction.on_commit(again, using, robust=True)
+
+
+class _Again:
+    """What waits for the commit; Django forgets it if that never comes."""
+
+    def __init__(self, alias: str, tags: Iterable[str]) -> None:
+        self.alias = alias
+        self.tags = frozenset(tags)
+
+    def __call__(self) -> None:
+        recovery.delete_many(self.alias, [get_version_key(tag) for tag in self.tags])
 
 
 def may_be_old() -> bool:

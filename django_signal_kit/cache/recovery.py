@@ -9,13 +9,16 @@ nothing from it.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Collection, Iterable
 
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.signals import setting_changed
+from django.db import connections
 
+from django_signal_kit.cache.guard import guard
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 
 logger = logging.getLogger("django_signal_kit.cache")
@@ -38,7 +41,9 @@ def is_owed(alias: str) -> bool:
 def delete_many(alias: str, keys: Collection[str]) -> None:
     """Delete ``keys``. A cache that raises is logged, and asked again until it answers."""
     try:
-        caches[alias].delete_many(keys)
+        cache = caches[alias]
+        with guard(cache):
+            cache.delete_many(keys)
     except Exception as error:
         logger.error("The cache %r failed in delete_many(): %s", alias, error, exc_info=error)
         owe(alias, keys)
@@ -54,8 +59,12 @@ def owe(alias: str, keys: Iterable[str]) -> None:
                 break
             owed.add(key)
     if is_new:
-        name = f"signal_kit cache {alias}"
-        threading.Thread(target=_settle, args=(alias,), name=name, daemon=True).start()
+        _start(alias)
+
+
+def _start(alias: str) -> None:
+    name = f"signal_kit cache {alias}"
+    threading.Thread(target=_settle, args=(alias,), name=name, daemon=True).start()
 
 
 def _settle(alias: str) -> None:
@@ -71,6 +80,8 @@ def _settle(alias: str) -> None:
                 cache.delete_many(tried)
             finally:
                 cache.close()
+                # Of a cache that is a table: one that broke is of no use, and nobody else would.
+                connections.close_all()
         except InvalidCacheBackendError:
             # It was one of a test's settings.
             _forget(alias)
@@ -103,4 +114,14 @@ def _forget_all(*, setting: str, **kwargs: object) -> None:
             _owed.clear()
 
 
+def _go_on_in_child() -> None:
+    """A process that was forked has what its parent owes, and not its threads."""
+    global _lock
+    _lock = threading.Lock()
+    for alias in _owed:
+        _start(alias)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_go_on_in_child)
 setting_changed.connect(_forget_all, dispatch_uid="signal_kit:cache:recovery")

@@ -16,6 +16,11 @@ from asgiref.sync import sync_to_async
 
 MAKE: Any = object()
 
+
+class NotForOthersError(Exception):
+    """What was made is for one alone, and is not stored."""
+
+
 Steps: TypeAlias = Generator[Any, Any, Any]
 
 

@@ -9,18 +9,23 @@ from typing import Any, TypeVar
 
 from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS
 
 from django_signal_kit.cache import own_writes, recovery
 from django_signal_kit.cache.access import add, delete, get_many, set_many
 from django_signal_kit.cache.entry import MISSING, Entry, note_versions
-from django_signal_kit.cache.steps import MAKE, Steps, arun, run
+from django_signal_kit.cache.steps import MAKE, NotForOthersError, Steps, arun, run
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 
 T = TypeVar("T")
 
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.1
+
+#: Under another name than any value: somebody's own key may end with "lock".
+_LOCK = "signal_kit:lock:"
+#: In place of a lock: what is made under this key cannot be stored, so that nobody waits for it.
+_NOBODY_WAITS = 2
 
 
 class TaggedCache:
@@ -64,10 +69,7 @@ class TaggedCache:
         stored. What it raises is raised.
         """
         entry = Entry(self.alias, key, tags, timeout)
-        if own_writes.has_touched(entry.tags):
-            return make()
-        steps = self.look_up(entry, may_store=not own_writes.may_be_old())
-        return run(steps, make)  # type: ignore[no-any-return]
+        return run(self.look_up(entry), make)  # type: ignore[no-any-return]
 
     async def aget_or_set(
         self,
@@ -79,7 +81,7 @@ class TaggedCache:
     ) -> T:
         """As :meth:`get_or_set`, for a ``make`` that may be asynchronous."""
         entry = Entry(self.alias, key, tags, timeout)
-        return await arun(self.look_up(entry, may_store=True), make)  # type: ignore[no-any-return]
+        return await arun(self.look_up(entry), make)  # type: ignore[no-any-return]
 
     def get_many(
         self,
@@ -136,45 +138,71 @@ class TaggedCache:
 
         For what no receiver hears. A cache that raises is logged, and asked until it answers.
         """
-        keys = [get_version_key(tag) for tag in tags or (EVERYTHING,)]
-        recovery.delete_many(self.alias, keys)
-        if connections[using].in_atomic_block:
-            again = partial(recovery.delete_many, self.alias, keys)
-            transaction.on_commit(again, using, robust=True)
+        tags = tags or (EVERYTHING,)
+        recovery.delete_many(self.alias, [get_version_key(tag) for tag in tags])
+        own_writes.note_touched(self.alias, tags, using)
 
-    def look_up(self, entry: Entry, *, may_store: bool) -> Steps:
-        look = partial(get_many, self.alias, entry.keys)
-        found = yield look
+    def look_up(self, entry: Entry) -> Steps:
+        found, may_store = yield partial(self._look, entry)
         value = entry.read(found or {})
         if value is not MISSING:
             return value
         if found is None or not may_store:
             return (yield MAKE)
-        lock, deadline, pause = f"{entry.key}:lock", time.monotonic() + self.lock, _FIRST_PAUSE
-        while self.lock and not (yield partial(add, self.alias, lock, self.lock)):
-            if time.monotonic() > deadline:
+        lock, start, pause = f"{_LOCK}{entry.key}", time.monotonic(), _FIRST_PAUSE
+        is_ours = False
+        while self.lock:
+            is_ours = yield partial(add, self.alias, lock, self.lock)
+            if is_ours:
+                break
+            found = (yield partial(get_many, self.alias, [*entry.keys, lock])) or {}
+            value = entry.read(found)
+            if value is not MISSING:
+                return value
+            if found.get(lock) == _NOBODY_WAITS or time.monotonic() > start + self.lock:
                 break
             yield pause
             pause = min(2 * pause, _LONGEST_PAUSE)
-            value = entry.read((yield look) or {})
-            if value is not MISSING:
-                return value
+        if is_ours:
+            return (yield from self._make_alone(entry, lock))
+        value, _ = yield from self._make(entry)
+        return value
+
+    def _look(self, entry: Entry) -> tuple[dict[str, Any] | None, bool]:
+        """What is in the cache, if it may be asked, and whether what is made may be stored. To be
+        called in the thread that has the connections to the databases."""
+        if own_writes.has_touched(entry.tags):
+            return None, False
+        return get_many(self.alias, entry.keys), not own_writes.may_be_old()
+
+    def _make_alone(self, entry: Entry, lock: str) -> Steps:
+        start, is_stored = time.monotonic(), True
         try:
-            found = yield look
-            value = entry.read(found or {})
-            if value is not MISSING:
-                return value
-            is_noted = found is not None and (
-                yield partial(note_versions, self.alias, [entry], found)
-            )
-            value = yield MAKE
-            if is_noted:
-                stored = {entry.key: entry.wrap(value)}
-                yield partial(set_many, self.alias, stored, entry.timeout)
+            value, is_stored = yield from self._make(entry)
             return value
+        except NotForOthersError:
+            is_stored = False
+            raise
         finally:
-            if self.lock:
+            if not is_stored:
+                # Who waited for it would wait in vain, and the next for him.
+                yield partial(set_many, self.alias, {lock: _NOBODY_WAITS}, self.lock)
+            elif time.monotonic() < start + self.lock:
+                # Later it is the lock of another.
                 yield partial(delete, self.alias, lock)
+
+    def _make(self, entry: Entry) -> Steps:
+        """The value, and whether others may have it from the cache."""
+        found = yield partial(get_many, self.alias, entry.keys)
+        value = entry.read(found or {})
+        if value is not MISSING:
+            return value, True
+        is_noted = found is not None and (yield partial(note_versions, self.alias, [entry], found))
+        value = yield MAKE
+        if not is_noted:
+            return value, True
+        stored = {entry.key: entry.wrap(value)}
+        return value, (yield partial(set_many, self.alias, stored, entry.timeout))
 
 
 class Found(dict[str, Any]):

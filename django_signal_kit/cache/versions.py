@@ -34,7 +34,7 @@ def get_safe_key(name: str) -> str:
     more than 250 bytes."""
     if len(name) <= _MAX_LENGTH and name.isascii() and name.isprintable() and " " not in name:
         return name
-    digest = hashlib.blake2b(name.encode(), digest_size=20).hexdigest()
+    digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=20).hexdigest()
     return f"signal_kit:{digest}"
 
 

@@ -12,20 +12,21 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_cache_control
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import parse_etags
+from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
 
 from django_signal_kit.cache import own_writes
 from django_signal_kit.cache.access import get_many
 from django_signal_kit.cache.entry import Entry
-from django_signal_kit.cache.steps import arun, run
+from django_signal_kit.cache.steps import NotForOthersError, arun, run
 from django_signal_kit.cache.tagged import tagged
 
 V = TypeVar("V", bound=Callable[..., Any])
 
 
-class _NotForOthersError(Exception):
+class _ForOneAloneError(NotForOthersError):
     """Nobody else may get this response."""
 
     def __init__(self, response: HttpResponseBase) -> None:
@@ -39,7 +40,7 @@ def cache_view(
     alias: str = "default",
     vary: Sequence[str] = (),
 ) -> Callable[[V], V]:
-    """Cache the responses of a view to GET and HEAD, for each address and language.
+    """Cache the responses of a view to GET and HEAD, for each address, language and time zone.
 
     ``tags`` are templates over the view's keyword arguments, ``"product:{pk}"``, or a function of
     the request and these. ``vary``: names of request headers on which the response depends.
@@ -47,9 +48,10 @@ def cache_view(
 
     A response gets an ETag of the versions of its tags: who has it already is answered with 304
     by one call of the cache, without the view. Never cached are responses with another status
-    than 200, streams, those that set a cookie, use the session or a CSRF token, and those whose
-    header ``Vary`` names what ``vary`` does not. Without a ``Cache-Control`` of its own a response
-    says ``no-cache``: ask each time.
+    than 200, streams, those that set a cookie, use the session or a CSRF token, those whose
+    header ``Vary`` names what ``vary`` does not, and those to requests with ``Authorization``,
+    unless ``vary`` names that. Without a ``Cache-Control`` of its own a response says
+    ``no-cache``: ask each time. Its ``Vary`` names what ``vary`` does.
     """
     if isinstance(tags, str):
         raise TypeError(f"tags={tags!r} is one text. Write a list of tags: [{tags!r}].")
@@ -58,13 +60,15 @@ def cache_view(
     def prepare(function: Any, request: HttpRequest, kwargs: dict[str, Any]) -> Entry | None:
         if request.method not in ("GET", "HEAD"):
             return None
+        if "Authorization" in request.headers and "authorization" not in names:
+            # Who asks is said there, and nothing of the response says that it matters.
+            return None
         if callable(tags):
             own_tags = list(tags(request, **kwargs))
         else:
             own_tags = [tag.format(**kwargs) for tag in tags]
         name = f"{function.__module__}.{function.__qualname__}"
-        entry = Entry(alias, _get_key(name, request, names), own_tags, timeout)
-        return None if own_writes.has_touched(own_tags) else entry
+        return Entry(alias, _get_key(name, request, names), own_tags, timeout)
 
     def decorate(function: V) -> V:
         if iscoroutinefunction(function):
@@ -82,8 +86,8 @@ def cache_view(
                     return _finish(await function(request, *args, **kwargs), request, entry, names)
 
                 try:
-                    return await arun(tagged(alias).look_up(entry, may_store=True), make)
-                except _NotForOthersError as found:
+                    return await arun(tagged(alias).look_up(entry), make)
+                except _ForOneAloneError as found:
                     return found.response
 
             return aview  # type: ignore[return-value]
@@ -99,10 +103,9 @@ def cache_view(
             def make() -> Any:
                 return _finish(function(request, *args, **kwargs), request, entry, names)
 
-            may_store = not own_writes.may_be_old()
             try:
-                return run(tagged(alias).look_up(entry, may_store=may_store), make)
-            except _NotForOthersError as found:
+                return run(tagged(alias).look_up(entry), make)
+            except _ForOneAloneError as found:
                 return found.response
 
         return view  # type: ignore[return-value]
@@ -112,6 +115,7 @@ def cache_view(
 
 def _get_key(name: str, request: HttpRequest, vary: Iterable[str]) -> str:
     said = [str(request.method), request.build_absolute_uri(), str(get_language())]
+    said.append(get_current_timezone_name())
     said += [f"{header}={request.headers.get(header, '')}" for header in vary]
     digest = hashlib.blake2b("\n".join(said).encode(), digest_size=20).hexdigest()
     return f"{name}:{digest}"
@@ -125,7 +129,7 @@ def _get_etag(entry: Entry, versions: Sequence[int]) -> str:
 def _get_not_modified(alias: str, request: HttpRequest, entry: Entry) -> HttpResponse | None:
     """The answer to a client that has the response already, or None."""
     known = parse_etags(request.headers.get("If-None-Match", ""))
-    if not known:
+    if not known or own_writes.has_touched(entry.tags):
         return None
     found = get_many(alias, entry.version_keys) or {}
     versions = [found[key] for key in entry.version_keys if key in found]
@@ -140,11 +144,13 @@ def _get_not_modified(alias: str, request: HttpRequest, entry: Entry) -> HttpRes
 def _finish(
     response: Any, request: HttpRequest, entry: Entry, vary: Sequence[str]
 ) -> HttpResponseBase:
-    """The response, complete. Raises _NotForOthersError if it must not be stored."""
+    """The response, complete. Raises _ForOneAloneError if it must not be stored."""
     if hasattr(response, "render") and callable(response.render):
         response = response.render()
-    if not _is_for_others(response, request, vary):
-        raise _NotForOthersError(response)
+    is_for_others = _is_for_others(response, request, vary)
+    patch_vary_headers(response, vary)
+    if not is_for_others:
+        raise _ForOneAloneError(response)
     if entry.versions is not None and not response.has_header("ETag"):
         response["ETag"] = _get_etag(entry, entry.versions)
     if not response.has_header("Cache-Control"):

@@ -112,12 +112,23 @@ class FileCleanup(ModelReceiver):
                 if field.attname in early:
                     self._note_upload(field, instance, early[field.attname], using)
 
-    def post_save(self, instance: Model, update_fields: Any, using: str, **kwargs: Any) -> None:
+    def post_save(
+        self,
+        instance: Model,
+        created: bool | None,
+        update_fields: Any,
+        using: str,
+        **kwargs: Any,
+    ) -> None:
         unit = get_unit()
         if unit is not None and unit.notes.get((self, id(instance))):
             return
         fresh, old = uploads.end_save(instance), get_old_row(instance, using)
         fields = self._list_written(instance, update_fields)
+        if created is None:
+            # Of an insert with conflicts nobody knows whether the row has been written.
+            for field in self.get_file_fields(type(instance)):
+                self._collect(field, fresh.get(field.attname), instance, using)
         restored = instance._state.__dict__.pop(_RESTORED, ())
         new = get_new_row(instance, fields, using)
         if self.old_values == "snapshot" and unit is not None:

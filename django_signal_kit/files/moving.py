@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.files.storage import FileSystemStorage, Storage
 
-from django_signal_kit.files.storages import unwrap
+from django_signal_kit.files.storages import get_path, unwrap
 
 
 def carry(storage: Storage, name: str, target: Storage, place: str, *, keep: bool = False) -> bool:
@@ -37,7 +37,7 @@ def carry(storage: Storage, name: str, target: Storage, place: str, *, keep: boo
 def _carry_on_disk(
     source: FileSystemStorage, name: str, goal: FileSystemStorage, place: str, *, keep: bool
 ) -> bool:
-    path, new = source.path(name), goal.path(place)
+    path, new = get_path(source, name), get_path(goal, place)
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             raise IsADirectoryError(f"{name!r} is a folder.")
@@ -58,13 +58,21 @@ def _put(path: str, new: str, *, keep: bool) -> None:
             os.rename(path, new)
         except OSError:
             # Most often the folder is there.
-            os.makedirs(os.path.dirname(new), exist_ok=True)
+            _make_folder(new)
         else:
             return
     else:
-        os.makedirs(os.path.dirname(new), exist_ok=True)
+        _make_folder(new)
     # Over the border of two disks too.
     (shutil.copyfile if keep else shutil.move)(path, new)
+
+
+def _make_folder(path: str) -> None:
+    """Raises FileExistsError if a file is where a folder has to be."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    except NotADirectoryError as error:
+        raise FileExistsError(*error.args) from error
 
 
 def _copy_in_bucket(storage: Any, name: str, place: str) -> None:

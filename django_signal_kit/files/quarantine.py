@@ -15,10 +15,13 @@ from django.core.files.storage import FileSystemStorage, Storage
 from django.utils import timezone
 
 from django_signal_kit.files.moving import carry
-from django_signal_kit.files.storages import identify, is_safe, list_folder, unwrap
+from django_signal_kit.files.storages import exists, identify, is_safe, list_folder, unwrap
 
 #: The folder of a storage in which its files wait.
 PREFIX = "quarantine"
+
+#: After as many places that a disk has refused it is not the place.
+_MOST_REFUSED = 100
 
 
 class Quarantine:
@@ -36,11 +39,19 @@ class Quarantine:
         """Move a file here, or copy it; False if it is not there."""
         name = posixpath.normpath(name)
         day = datetime.now(UTC).date().isoformat()
-        number, place = 1, self._place(day, "", name)
-        while self.target.exists(place):
+        number, refused = 1, 0
+        while True:
+            place = self._place(day, f"~{number}" if number > 1 else "", name)
             number += 1
-            place = self._place(day, f"~{number}", name)
-        return carry(self.storage, name, self.target, place, keep=keep)
+            if exists(self.target, place):
+                continue
+            try:
+                return carry(self.storage, name, self.target, place, keep=keep)
+            except FileExistsError:
+                # On a disk, what came before may be a file where this one needs a folder.
+                refused += 1
+                if refused > _MOST_REFUSED:
+                    raise
 
     def find(self, name: str, since: datetime | None = None) -> str | None:
         """Where the file waits that came last, or first at or after ``since``, of this name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -23,15 +23,18 @@ _CHUNK = 500
 
 
 def find_used(
-    receiver: str, storage: Storage, names: Sequence[str], reference_fields: Iterable[str]
+    receiver: str,
+    storage: Storage,
+    names: Sequence[str],
+    reference_fields: Iterable[str],
+    spellings: Mapping[str, set[str]] | None = None,
 ) -> set[str]:
     """Those of ``names`` that must stay: a row names them, in a file field with the same storage
-    or in one of ``reference_fields``, or the next one may. ``receiver``: who asks."""
-    # Two names of one file, "a/b" and "a/./b": a row may have been given the second to have
-    # the first deleted.
-    folders: dict[str, str] = {}
-    spellings = {name: {name, normalize(storage, name, folders)} for name in names}
-    candidates = sorted(set().union(*spellings.values()))
+    or in one of ``reference_fields``, or the next one may. ``receiver``: who asks.
+    ``spellings``: what :func:`get_spellings` says of the names."""
+    if spellings is None:
+        spellings = get_spellings(storage, names)
+    candidates = sorted(set().union(*(spellings[name] for name in names)))
     used: set[str] = set()
     databases = [_Database(receiver, alias) for alias in connections]
     for model, field in _get_references(receiver, storage, reference_fields):
@@ -40,6 +43,13 @@ def find_used(
         for database in databases:
             used |= database.find(model, field, candidates)
     return {name for name in names if not used.isdisjoint(spellings[name])}
+
+
+def get_spellings(storage: Storage, names: Iterable[str]) -> dict[str, set[str]]:
+    """Name -> the names of that file, while it is there: of "a/b" and "a/./b" a row may have been
+    given the second to have the first deleted."""
+    folders: dict[str, str] = {}
+    return {name: {name, normalize(storage, name, folders)} for name in names}
 
 
 def parse_reference(receiver: str, reference: str) -> tuple[type[Model], Field[Any, Any]]:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_signal_kit.durations import parse_duration
 from django_signal_kit.files.pending import remember
 from django_signal_kit.files.quarantine import Quarantine, is_in_quarantine
-from django_signal_kit.files.references import find_used
+from django_signal_kit.files.references import find_used, get_spellings
 from django_signal_kit.files.storages import identify, is_safe
 from django_signal_kit.files.stored import StoredFile
 from django_signal_kit.signals import post_file_delete, pre_file_delete
@@ -42,11 +42,12 @@ class Removal:
         taken = [file for file in files if getattr(file, "is_taken", False)]
         left = {file.name: file for file in files if not getattr(file, "is_taken", False)}
         left = {name: file for name, file in left.items() if self._may_go(name)}
-        used = self._find_used(list(left))
+        spellings = get_spellings(self.storage, left)
+        used = self._find_used(list(left), spellings)
         gone = [name for name in left if name not in used and self.remove(left[name])]
         if gone and self.receiver.quarantine is not None:
             # A transaction may have named it since, and not have seen it go.
-            for name in self._find_used(gone):
+            for name in self._find_used(gone, spellings):
                 gone.remove(name)
                 self._bring_back(left[name])
         for file in taken[:LOOKED_FOR]:
@@ -113,11 +114,11 @@ class Removal:
             return False
         return not is_in_quarantine(name)
 
-    def _find_used(self, names: list[str]) -> set[str]:
+    def _find_used(self, names: list[str], spellings: dict[str, set[str]]) -> set[str]:
         if not names:
             return set()
         references = self.receiver.reference_fields
-        return find_used(self.receiver.name, self.storage, names, references)
+        return find_used(self.receiver.name, self.storage, names, references, spellings)
 
     def _make_sure(self, file: StoredFile) -> None:
         """A row names it, by a name that was given as text: it may have been on its way out."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import FileSystemStorage, Storage
+from django.utils._os import safe_join
 from django.utils.functional import LazyObject, empty
 
 
@@ -42,7 +43,7 @@ def normalize(storage: Storage, name: str, folders: dict[str, str] | None = None
     storage = unwrap(storage)
     if isinstance(storage, FileSystemStorage):
         try:
-            path = storage.path(name)
+            path = get_path(storage, name)
             is_link = os.path.islink(path)
         except (SuspiciousFileOperation, ValueError):
             return name
@@ -59,6 +60,33 @@ def normalize(storage: Storage, name: str, folders: dict[str, str] | None = None
         if path.startswith(root):
             name = path.removeprefix(root).replace(os.sep, "/")
     return posixpath.normpath(name)
+
+
+def get_path(storage: FileSystemStorage, name: str) -> str:
+    """``storage.path(name)``, which costs most of what is done to a file. Of Django's own the
+    answer is known for a folder once and for all."""
+    folder, base = os.path.split(name)
+    if base in ("", ".", "..") or not _is_djangos(storage, "path"):
+        return storage.path(name)
+    return os.path.join(_get_folder_path(str(storage.location), folder), base)
+
+
+@lru_cache(maxsize=1024)
+def _get_folder_path(location: str, folder: str) -> str:
+    return safe_join(location, folder)
+
+
+def exists(storage: Storage, name: str) -> bool:
+    """``storage.exists(name)``, for less."""
+    plain = unwrap(storage)
+    if isinstance(plain, FileSystemStorage) and _is_djangos(plain, "exists"):
+        return os.path.lexists(get_path(plain, name))
+    return storage.exists(name)
+
+
+def _is_djangos(storage: FileSystemStorage, method: str) -> bool:
+    own = getattr(FileSystemStorage, method)
+    return getattr(getattr(storage, method), "__func__", None) is own
 
 
 def is_safe(name: str) -> bool:

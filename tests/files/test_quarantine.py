@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -244,3 +246,11 @@ def test_names_in_quarantine_itself_are_left_alone(cleanup: Any) -> None:
 def test_what_cannot_be_is_said_when_it_is_wired(wire: Any, options: Any, words: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=words):
         wire((FileCleanup, {**ALL, **options}))
+
+
+def test_a_file_may_go_whose_folder_has_the_name_of_one_that_went(cleanup: Any) -> None:
+    for name in ("x", "x/y.txt", "x/y.txt/z/a.txt"):
+        ProductFactory(image=put(name)).delete()
+        assert exist(name) == []
+        shutil.rmtree(Path(default_storage.location, "x"), ignore_errors=True)
+    assert sorted(get_kept()) == ["x", "x/y.txt", "x/y.txt/z/a.txt"]

@@ -254,3 +254,12 @@ class TestInATestCase(TestCase):
                 transaction.set_rollback(True)
             assert exist(kept, name) == [kept, name]
         assert exist(kept, name) == [kept]
+
+
+def test_uploads_for_rows_that_an_insert_has_passed_over_go(cleanup: Any) -> None:
+    product = ProductFactory(image=upload("old.txt"))
+    old = product.image.name
+    made = [Product(pk=product.pk, name="x", image=upload("new.txt")), Product(name="y")]
+    made[1].image = upload("kept.txt")
+    Product.objects.bulk_create(made, ignore_conflicts=True)
+    assert exist(old, made[0].image.name, made[1].image.name) == [old, made[1].image.name]
