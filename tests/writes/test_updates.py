@@ -221,7 +221,7 @@ def test_an_update_in_order_is_one_on_mariadb(make_model: Any, wire: Any, size: 
 
 def test_what_a_receiver_adds_goes_into_the_same_statement(wire: Any, size: str) -> None:
     ContentType.objects.clear_cache()
-    wire((LastModified, {"models": [Product]}), (AuditLog, {"models": [Product], "stamps": True}))
+    wire((LastModified, {"models": [Product]}), (AuditLog, {"models": [Product]}))
     ProductFactory.create_batch(5, stock=1)
     tell()
     with CaptureQueriesContext(connection) as queries:
