@@ -83,8 +83,8 @@ def check_calls(receiver: Receiver, signal_names: Iterable[str]) -> None:
         if own.base is None or own.name in signal_names:
             continue
         if own.name.startswith(_ANSWERING) and is_generator(own.value):
-            path = f"{tell_class(own.owner)}.{own.name}"
-            raise _refuse_generator(_Method(path, _bind(own.value, receiver)))
+            written = f"{tell_class(own.owner)}.{own.name}"
+            raise _refuse_generator(_Method(written, _bind(own.value, receiver)))
         if not _is_plainly_alike(own.value, vars(own.base)[own.name]):
             hook = _Method(f"{tell_class(own.owner)}.{own.name}", _bind(own.value, receiver))
             base = _Method(own.name, _bind(vars(own.base)[own.name], receiver))
