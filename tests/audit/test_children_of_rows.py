@@ -11,6 +11,7 @@ from django.db.models.signals import pre_save
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.audit.reverting import RevertError
 from django_signal_kit.receivers import AuditLog
 from tests.apps.testapp.models import Place, Restaurant
 
@@ -124,3 +125,27 @@ def test_the_nearest_rows_that_were_there_are_told(wire: Any, make_model: Any) -
         ("update", "offer", {"name": ["b", "B"]}),
         ("update", "sheet", {"title": ["a", "A"]}),
     ]
+
+
+@pytest.mark.parametrize("name", ["plain", "prom"])
+def test_to_revert_the_child_does_not_take_its_parent_along(wire: Any, name: str) -> None:
+    wire((AuditLog, ALL))
+    place = Place.objects.create(name="plain")
+    Restaurant(place_ptr=place, name=name).save()
+    entry = AuditEntry.objects.latest("pk")
+    with pytest.raises(RevertError, match=r"of a row of testapp\.Place that was there before it"):
+        entry.revert()
+    assert Restaurant.objects.count() == Place.objects.count() == 1
+    entry.revert(force=True)
+    assert Place.objects.count() == 0
+
+
+def test_to_revert_a_child_takes_its_own_parent_along(wire: Any) -> None:
+    wire((AuditLog, ALL))
+    gone = Restaurant.objects.create(name="a")
+    key = gone.pk
+    gone.delete()
+    # Of the very key, which a database may give again.
+    Restaurant(pk=key, name="b").save()
+    AuditEntry.objects.latest("pk").revert()
+    assert Place.objects.count() == 0
