@@ -89,7 +89,7 @@ def _wrap(model: type[Model], own: Any) -> Callable[..., Any]:
         if unit.reads_late:
             unit.reads_late = False
             read_asked(unit, model, (self,))
-            if is_child:
+            if is_child and not raw:
                 read_old_parents(unit, self)
         updated = call(raw, cls, force_insert, force_update, using, update_fields)
         if cls is concrete:
