@@ -13,6 +13,7 @@ from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.wiring.configured import load
+from django_signal_kit.wiring.forgotten import check_flushed, check_registered
 from django_signal_kit.wiring.names import list_option_slips
 from django_signal_kit.wiring.uncovered import check_coverage
 from django_signal_kit.wiring.unheard import check_foreign_keys
@@ -31,6 +32,8 @@ def check_signal_kit(
         *(problem.as_check() for problem in problems),
         *check_coverage(receivers),
         *check_option_names(loaded),
+        *([] if problems else check_registered(loaded)),
+        *check_flushed(loaded),
         *check_retention(),
         *([] if problems else check_log(loaded)),
         *(warning for receiver in loaded for warning in receiver.get_warnings()),

@@ -38,10 +38,13 @@ class Receiver:
     _told: str = ""
     # Whether what fails in it may have broken a transaction: it is called in a savepoint then.
     _savepoint: bool = True
+    # Whether __init__() has been called, which a class of the project may forget.
+    _is_set: bool = False
 
     def __init__(self, **options: Any) -> None:
         """Set options. Raises ``ImproperlyConfigured`` for one that the class does not declare."""
         check_options(type(self), options)
+        self._is_set = True
         for name, value in options.items():
             setattr(self, name, value)
 

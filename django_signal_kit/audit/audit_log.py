@@ -23,6 +23,7 @@ from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.fields import is_in_own_table
 from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.rows.memory import get_loaded_row, note_saved
+from django_signal_kit.rows.parents import ask_old_parents, cast_up, get_old_parents
 from django_signal_kit.rows.secrets import is_token_model
 from django_signal_kit.rows.snapshots import (
     get_new_values,
@@ -126,6 +127,8 @@ class AuditLog(ModelReceiver):
             ask_new_row(instance)
         elif not is_upsert():
             self._ask_old_row(instance, using)
+            if instance._meta.parents:
+                ask_old_parents(instance, at_once=self.on_error == "log")
 
     def post_save(
         self,
@@ -166,6 +169,8 @@ class AuditLog(ModelReceiver):
         instance = as_written(instance)
         changes = self.get_changes(instance, old, new)
         if old is None:
+            if not raw:
+                self._record_parents(instance, new, using)
             self.record(instance, "create", changes, using=using, certain=created is not None)
         elif changes:
             is_certain = not any(value is UNKNOWN for value in old.values())
@@ -329,6 +334,17 @@ class AuditLog(ModelReceiver):
             get_old_row(instance, using)
         else:
             ask_old_row(instance, using)
+
+    def _record_parents(self, instance: Model, new: Row, using: str) -> None:
+        """What making ``instance`` a child of rows that were there has changed of them."""
+        for model, old in get_old_parents(instance):
+            if not registry.covers(self, model):
+                continue
+            parent = cast_up(instance, model, using)
+            changes = self.get_changes(parent, old, new)
+            if changes:
+                is_certain = not any(value is UNKNOWN for value in old.values())
+                self.record(parent, "update", changes, using=using, certain=is_certain)
 
     def _record_statement(
         self,

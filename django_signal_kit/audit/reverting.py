@@ -29,6 +29,7 @@ from django_signal_kit.audit.decoding import NotKept, decode, is_same_column
 from django_signal_kit.audit.filing import bring_back_files
 from django_signal_kit.audit.past import get_recorded
 from django_signal_kit.audit.plans import get_stamps
+from django_signal_kit.audit.promoted import find_older_parent
 from django_signal_kit.audit.refusals import RevertError as RevertError
 from django_signal_kit.audit.refusals import as_a_whole, refusing
 from django_signal_kit.current import context
@@ -131,6 +132,13 @@ def _revert_create(entry: Any, model: type[Model], force: bool) -> None:
             by_force="deletes it all the same",
         )
     row = _lock(entry, model)
+    parent = None if force else find_older_parent(entry, row)
+    if parent is not None:
+        raise RevertError(
+            f"Entry {entry.pk} made a {model._meta.label} of a row of {parent._meta.label} that "
+            f"was there before it.",
+            by_force="deletes that too",
+        )
     _check_takes_along(entry, row, force)
     row.delete(using=entry.using)
 

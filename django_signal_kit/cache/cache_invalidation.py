@@ -23,6 +23,7 @@ from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.many_to_many import get_reverse_many_to_many
+from django_signal_kit.rows.parents import ask_old_parents, get_old_parents
 from django_signal_kit.rows.snapshots import get_new_row, get_old_row
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
@@ -100,6 +101,8 @@ class CacheInvalidation(ModelReceiver):
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         self._get_old(instance, using)
+        if instance._meta.parents:
+            ask_old_parents(instance, at_once=self.on_error == "log")
         self._note_ends(instance, using)
 
     def post_save(
@@ -115,6 +118,10 @@ class CacheInvalidation(ModelReceiver):
         stale = self._get_stale(update(instance, new))
         if old is not None:
             stale += self._get_stale(make_instance(type(instance), instance.pk, old, using))
+        for parent, row in get_old_parents(instance):
+            if registry.covers(self, parent):
+                key = getattr(instance, parent._meta.pk.attname)
+                stale += self._get_stale(make_instance(parent, key, row, using))
         stale += self._get_stale_ends(instance, (old, new), using)
         unit = get_unit()
         is_alone = unit is not None and unit.parent is None and unit.instance is instance

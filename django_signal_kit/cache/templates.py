@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
 from django.core.cache.utils import make_template_fragment_key
+
+_PERCENT = re.compile(r"%(\(\w+\))?[sd]\b")
 
 
 def render(
@@ -36,9 +39,19 @@ def get_names(keys: Sequence[str], fragments: Mapping[str, Sequence[str]]) -> li
 
 def _parse(templates: Iterable[str]) -> Iterator[str]:
     for template in templates:
-        for _, name, _, _ in Formatter().parse(template):
-            if name is not None:
-                yield name.split(".")[0].split("[")[0]
+        try:
+            parts = list(Formatter().parse(template))
+        except ValueError as error:
+            raise ValueError(f"{template!r}: {error}") from error
+        for literal, name, _, _ in parts:
+            if _PERCENT.search(literal):
+                raise ValueError(f"{template!r} has a % where braces are meant")
+            if name is None:
+                continue
+            attribute = name.split(".")[0].split("[")[0]
+            if not attribute or attribute.isdigit():
+                raise ValueError(f"{template!r} names no attribute between its braces")
+            yield attribute
 
 
 class _Attributes(Mapping[str, Any]):

@@ -26,6 +26,7 @@ from django_signal_kit.files.stored import StoredFile as StoredFile
 from django_signal_kit.files.stored import by_storage, make_file
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.memory import note_saved
+from django_signal_kit.rows.parents import ask_old_parents, get_old_parents
 from django_signal_kit.rows.snapshots import get_locked_row, get_new_row, get_old_row
 from django_signal_kit.units.unit import collect_if_undone, get_unit
 
@@ -103,6 +104,8 @@ class FileCleanup(ModelReceiver):
             if is_same:
                 return
         old = get_old_row(instance, using)
+        if old is None and instance._meta.parents:
+            ask_old_parents(instance, at_once=self.on_error == "log")
         if self.atomic and old is not None and is_changing(instance, fields, old):
             # Of two who replace a file at once the second has to see that of the first.
             get_locked_row(instance, using)
@@ -124,6 +127,11 @@ class FileCleanup(ModelReceiver):
         if unit is not None and unit.notes.get((self, id(instance))):
             return
         fresh, old = uploads.end_save(instance), get_old_row(instance, using)
+        if old is None:
+            # A child may have been made of rows that were there.
+            old = {
+                name: value for _, row in get_old_parents(instance) for name, value in row.items()
+            }
         fields = self._list_written(instance, update_fields)
         if created is None:
             # Of an insert with conflicts nobody knows whether the row has been written.
@@ -134,7 +142,7 @@ class FileCleanup(ModelReceiver):
         if self.old_values == "snapshot" and unit is not None:
             note_saved(unit, instance, new)
         for field in fields:
-            before, after = None if old is None else old[field.attname], new[field.attname]
+            before, after = old.get(field.attname), new[field.attname]
             if before == after:
                 continue
             if field.attname not in restored:

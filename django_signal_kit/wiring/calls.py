@@ -12,7 +12,7 @@ from typing import Any
 from django_signal_kit.exceptions import Misconfigured, is_of_kit, tell_class
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.wiring.catalog import ARGUMENTS
-from django_signal_kit.wiring.names import is_method, list_own, say_parameters
+from django_signal_kit.wiring.names import is_generator, is_method, list_own, say_parameters
 from django_signal_kit.wiring.near import find_near
 
 #: The hooks that may be async.
@@ -23,6 +23,8 @@ _BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 # What two functions have to have in common, and what a hook may not be.
 _KINDS = inspect.CO_VARKEYWORDS | inspect.CO_VARARGS
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+#: The hooks of which no generator is an answer.
+_ANSWERING = ("flush", "should_")
 _SELF = object()
 _SELF_PARAMETER = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -70,6 +72,9 @@ def check_calls(receiver: Receiver, signal_names: Iterable[str]) -> None:
     heard = receiver.get_methods(signal_names)
     functions = [getattr(method, "__func__", method) for method in heard.values()]
     for name, method in heard.items():
+        if is_generator(method) and not is_of_kit(method):
+            owner = next((own.owner for own in declared if own.name == name), cls)
+            raise _refuse_generator(_Method(f"{tell_class(owner)}.{name}", method))
         if not is_of_kit(method) and not _is_plainly_named(method, name):
             path = next((own.owner for own in declared if own.name == name), cls)
             known = ("signal", "sender", *ARGUMENTS[name]) if name in ARGUMENTS else None
@@ -77,6 +82,9 @@ def check_calls(receiver: Receiver, signal_names: Iterable[str]) -> None:
     for own in declared:
         if own.base is None or own.name in signal_names:
             continue
+        if own.name.startswith(_ANSWERING) and is_generator(own.value):
+            written = f"{tell_class(own.owner)}.{own.name}"
+            raise _refuse_generator(_Method(written, _bind(own.value, receiver)))
         if not _is_plainly_alike(own.value, vars(own.base)[own.name]):
             hook = _Method(f"{tell_class(own.owner)}.{own.name}", _bind(own.value, receiver))
             base = _Method(own.name, _bind(vars(own.base)[own.name], receiver))
@@ -140,6 +148,15 @@ def _refuse_async(method: _Method) -> Misconfigured:
         f"taken for its answer.",
         f"Write def {method.name}{say_parameters(method.all)}, without async. What is named after "
         f"a signal may be async, and so may flush().",
+    )
+
+
+def _refuse_generator(method: _Method) -> Misconfigured:
+    return Misconfigured(
+        "E044",
+        f"{method.path}() has a yield in it: whoever calls it gets a generator, and nothing of it "
+        f"is run.",
+        f"Write def {method.name}{say_parameters(method.all)} without yield.",
     )
 
 

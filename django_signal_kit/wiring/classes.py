@@ -40,3 +40,14 @@ def check_class(cls: type[Receiver], names: Collection[str]) -> None:
             "Name a method after the signal that it is to receive, such as 'post_save'. A signal "
             "that is neither Django's nor the kit's gets its name in SIGNAL_KIT['EXTRA_SIGNALS'].",
         )
+
+
+def check_set(receiver: Receiver) -> None:
+    """Raise Misconfigured if an ``__init__()`` of the project has left out that of its base."""
+    if not receiver._is_set:
+        raise Misconfigured(
+            "E043",
+            f"{tell_class(type(receiver))}.__init__() does not call that of its base, so no "
+            f"option is set.",
+            "Call super().__init__(**options) in it.",
+        )

@@ -18,7 +18,7 @@ from django_signal_kit.exceptions import Misconfigured, did_you_mean, tell_class
 from django_signal_kit.receiver import MODEL_RECEIVER_NAMES, ModelReceiver, Receiver
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.calls import check_calls, check_init
-from django_signal_kit.wiring.classes import check_class
+from django_signal_kit.wiring.classes import check_class, check_set
 from django_signal_kit.wiring.registry import Declaration, declarations
 from django_signal_kit.wiring.senders import Coverage
 
@@ -128,7 +128,9 @@ def read_entry(entry: object, where: str) -> Declaration:
         )
     if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
         raise Misconfigured(
-            "E003", f"{where} has OPTIONS {options!r}, which is no dict.", "Write a dict."
+            "E003",
+            f"{where} has OPTIONS {options!r}, which is no dict.",
+            'Write a dict, such as {"models": ["app_label.Model"]}.',
         )
     if not isinstance(name, str | None):
         raise Misconfigured(
@@ -207,6 +209,7 @@ def make_receiver(declaration: Declaration, name: str) -> Receiver:
     check_class(cls, names)
     check_init(cls, declaration.options)
     receiver = cls(**declaration.options)
+    check_set(receiver)
     # What is wrong with it is told by words that find its class.
     receiver._name = receiver._told = tell(declaration)
     check_calls(receiver, names)

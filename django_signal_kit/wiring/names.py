@@ -60,6 +60,11 @@ def is_method(value: object) -> bool:
     )
 
 
+def is_generator(method: Any) -> bool:
+    """Is nothing of it run when it is called?"""
+    return inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method)
+
+
 def check_names(cls: type[Receiver], signal_names: Iterable[str]) -> None:
     """Raise Misconfigured for a method that nobody would call, or a hook that cannot be called."""
     signals = set(signal_names)

@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import Model
 
 from django_signal_kit.rows.asked import read_asked
+from django_signal_kit.rows.parents import read_old_parents
 from django_signal_kit.rows.written import note_written
 from django_signal_kit.units.statements import get_tables
 from django_signal_kit.units.unit import UnitOfWork, get_unit
@@ -67,6 +68,7 @@ def _unwrap(model: type[Model]) -> None:
 def _wrap(model: type[Model], own: Any) -> Callable[..., Any]:
     concrete = model._meta.concrete_model
     tables = get_tables(model)
+    is_child = len(tables) > 1
     inherited: Any = Model._save_table  # type: ignore[attr-defined]
 
     @wraps(inherited if own is _MISSING else own)
@@ -87,6 +89,8 @@ def _wrap(model: type[Model], own: Any) -> Callable[..., Any]:
         if unit.reads_late:
             unit.reads_late = False
             read_asked(unit, model, (self,))
+            if is_child and not raw:
+                read_old_parents(unit, self)
         updated = call(raw, cls, force_insert, force_update, using, update_fields)
         if cls is concrete:
             unit.note_statement(tables[:1] if raw else tables)

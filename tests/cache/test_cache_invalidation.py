@@ -32,6 +32,7 @@ from tests.apps.testapp.models import (
     Place,
     Product,
     ProductProxy,
+    Restaurant,
     Tag,
     Token,
 )
@@ -1020,3 +1021,12 @@ def test_a_model_that_looks_at_its_key(wire: Any, make_model: Any, base: Any, ke
     cache.set("named:b", "page")
     model.objects.get().delete()
     assert cache.get("named:b") is None
+
+
+def test_the_old_values_of_a_parent_that_a_child_is_made_of(wire: Any) -> None:
+    wire((CacheInvalidation, {"models": [Place], "keys": ["place:{name}"]}))
+    place = Place.objects.create(name="plain")
+    cache.set_many({"place:plain": 1, "place:prom": 1, "place:other": 1})
+    Restaurant(place_ptr=place, name="prom").save()
+    found = cache.get_many(["place:plain", "place:prom", "place:other"])
+    assert found == {"place:other": 1}

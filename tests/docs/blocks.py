@@ -281,6 +281,11 @@ class Runner:
             raise AssertionError(f"{block.where}: pages use the models of tests/docs/shop")
         declarations[:] = [entry for entry in declarations if entry.cls.__module__ != name]
         module = sys.modules.setdefault(name, types.ModuleType(name))
+        if name.endswith(".signals"):
+            # Each block is the whole of it.
+            for key, value in list(vars(module).items()):
+                if isinstance(value, type) and value.__module__ == name:
+                    delattr(module, key)
         block.execute(vars(module))
         wire()
         if name.endswith(".tests"):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models.signals import post_save, pre_save
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
@@ -581,3 +581,18 @@ def run(verb: str, which: int, other: int) -> None:
     elif verb == "unsaved" and isinstance(a, Product):
         a.image = ""
         a.save(update_fields=["name"])
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["replaced", "kept"])
+def test_the_file_of_a_parent_that_a_child_is_made_of(
+    make_model: Any, wire: Any, keeps: bool
+) -> None:
+    image = models.FileField(upload_to="parents", blank=True)
+    parent = make_model("Project", models.Model, image=image)
+    child = make_model("Poster", parent)
+    wire((FileCleanup, {"models": ["testapp.*"], "quarantine": None}))
+    project = parent()
+    project.image.save("old.txt", ContentFile(b"old"))
+    name, storage = project.image.name, project.image.storage
+    child(project_ptr=project, image=name if keeps else "").save()
+    assert storage.exists(name) is keeps

@@ -17,6 +17,7 @@ from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.calls import check_calls, check_init
+from django_signal_kit.wiring.classes import check_set
 from tests.sources import get_modules
 
 SIGNALS = catalog.get_paths()
@@ -399,3 +400,39 @@ def test_the_kit_calls_hooks_by_position_and_those_with_kwargs_by_name() -> None
                 if is_wrong:
                     wrong.append(ast.unparse(node))
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("base", "source"),
+    [
+        (ModelReceiver, "def post_save(self, instance, **kwargs): yield 1"),
+        (ModelReceiver, "async def post_save(self, instance, **kwargs): yield 1"),
+        (
+            ModelReceiver,
+            "def post_save(self, instance, **kwargs): 1\ndef flush(self, items): yield 1",
+        ),
+        (receivers.FileCleanup, "def should_delete(self, file): yield 1"),
+        (receivers.AuditLog, "def post_delete(self, instance, **kwargs): yield 1"),
+    ],
+    ids=["signal", "async", "flush", "should", "ready-made"],
+)
+def test_a_method_of_which_nothing_would_be_run_is_told(base: Any, source: str) -> None:
+    said = refuse(make(base, source))
+    assert "() has a yield in it: whoever calls it gets a generator" in said
+    assert said.endswith(" without yield. (signal_kit.E044)")
+
+
+def test_a_hook_that_is_asked_for_many_may_yield_them() -> None:
+    source = "def get_keys(self, instance): yield 1"
+    check_calls(make(receivers.CacheInvalidation, source)(), SIGNALS)
+
+
+def test_a_class_that_forgets_the_init_of_its_base_is_told() -> None:
+    made = make(ModelReceiver, "def __init__(self, **options): self.seen = 0")
+    with pytest.raises(Misconfigured) as raised:
+        check_set(made(models=["testapp.Product"]))
+    assert str(raised.value) == (
+        "shop.signals.A.__init__() does not call that of its base, so no option is set. "
+        "Call super().__init__(**options) in it. (signal_kit.E043)"
+    )
+    check_set(receivers.AuditLog())
