@@ -99,7 +99,7 @@ LOGGERS = {
 
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 54)),
-    *(f"W{number:03}" for number in range(1, 16)),
+    *(f"W{number:03}" for number in range(1, 18)),
     "I001",
 }
 

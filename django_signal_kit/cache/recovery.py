@@ -15,6 +15,7 @@ import time
 from collections.abc import Collection, Iterable
 
 from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache.backends.base import BaseCache
 from django.core.signals import setting_changed
 from django.db import connections
 
@@ -79,7 +80,7 @@ def _settle(alias: str) -> None:
             try:
                 cache.delete_many(tried)
             finally:
-                cache.close()
+                disconnect(cache)
                 # Of a cache that is a table: one that broke is of no use, and nobody else would.
                 connections.close_all()
         except InvalidCacheBackendError:
@@ -101,6 +102,15 @@ def _settle(alias: str) -> None:
             "The cache %r answers again; all that was tagged in it has been dropped.", alias
         )
         return
+
+
+def disconnect(cache: BaseCache) -> None:
+    """Close what ``cache`` has open in this thread, which needs it no more. Django's own cache for
+    Redis keeps its connections at ``close()``."""
+    cache.close()
+    pools = getattr(getattr(cache, "_cache", None), "_pools", None)
+    for pool in pools.values() if isinstance(pools, dict) else ():
+        pool.disconnect()
 
 
 def _forget(alias: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.cache import cache, caches
+from django.core.cache import cache
 from django.db import OperationalError, connections, transaction
 from django.db.models import F
 
@@ -144,7 +144,7 @@ def run(ledger: Ledger, look: Callable[[int], int], reads: int, seconds: float =
             ledger.is_over.set()
         finally:
             connections.close_all()
-            caches.close_all()
+            recovery.disconnect(cache)
 
     acts = [lambda: write(ledger)] * WRITERS
     acts += [lambda: ledger.read(random.choice(ledger.pks), look)] * READERS
@@ -180,6 +180,7 @@ def ledger(wire: Any) -> Ledger:
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path)
     yield server
+    recovery.disconnect(cache)
     server.kill()
 
 
