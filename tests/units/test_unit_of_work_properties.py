@@ -105,6 +105,10 @@ class SumsBefore(Sums):
             )
 
 
+# What is left as a block is.
+BLOCKS = ("atomic", "committing", "batch")
+
+
 class Failing(ModelReceiver):
     """Makes a product for each tag of some names, and fails; it is only logged."""
 
@@ -358,8 +362,15 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
 
     def _enter(self, kind: str, manager: Any) -> None:
         if len(self.frames) < 4:
+            if kind == "atomic" and self.is_manual() and self.begins_by_savepoint():
+                kind = "committing"
             manager.__enter__()
             self.frames.append((kind, manager, []))
+
+    def begins_by_savepoint(self) -> bool:
+        """SQLite commits with the outermost savepoint where that has begun the transaction: so
+        does Django's own atomic() with autocommit off."""
+        return connection.vendor == "sqlite" and not connection.connection.in_transaction
 
     @precondition(lambda self: not self.frames)
     @rule()
@@ -403,7 +414,7 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
     def register_a_hook_that_raises(self, robust: bool) -> None:
         transaction.on_commit(fail_in_hook, robust=robust)
 
-    @precondition(lambda self: self.frames and self.frames[-1][0] in ("atomic", "batch"))
+    @precondition(lambda self: self.frames and self.frames[-1][0] in BLOCKS)
     @rule(how=st.sampled_from(["succeed", "succeed", "fail", "dry"]), stop=st.booleans())
     def leave(self, how: str, stop: bool) -> None:
         kind, manager, items = self.frames.pop()
@@ -411,7 +422,10 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
         if how == "succeed":
             with self.told():
                 manager.__exit__(None, None, None)
-            self._keep(items)
+            if kind == "committing":
+                self.committed.update(items)
+            else:
+                self._keep(items)
             return
         if how == "dry":
             transaction.set_rollback(True)
@@ -441,7 +455,7 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
         connection.close()
         while self.frames:
             kind, manager, _ = self.frames.pop()
-            if kind in ("atomic", "batch"):
+            if kind in BLOCKS:
                 with suppress(Error):
                     manager.__exit__(None, None, None)
         connection.close()
