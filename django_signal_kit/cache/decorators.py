@@ -13,6 +13,7 @@ from uuid import UUID
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.db.models import Model
 
+from django_signal_kit.cache.entry import refuse_text
 from django_signal_kit.cache.tagged import tagged
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,8 +76,7 @@ def cached(
 
         return get  # type: ignore[return-value]
 
-    if isinstance(tags, str):
-        raise TypeError(f"tags={tags!r} is one text. Write a list of tags: [{tags!r}].")
+    refuse_text(tags)
     return decorate
 
 

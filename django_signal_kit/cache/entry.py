@@ -22,6 +22,12 @@ MISSING: Any = object()
 _MARK = "signal_kit"
 
 
+def refuse_text(tags: Any) -> None:
+    """Raise TypeError if ``tags`` is one text, whose letters would be taken for tags."""
+    if isinstance(tags, str):
+        raise TypeError(f"tags={tags!r} is one text. Write a list of tags: [{tags!r}].")
+
+
 class Entry:
     """What is, or will be, under ``key`` in the cache ``alias``.
 
@@ -31,8 +37,7 @@ class Entry:
     __slots__ = ("key", "tags", "timeout", "version_keys", "versions")
 
     def __init__(self, alias: str, key: str, tags: Iterable[str], timeout: float | None) -> None:
-        if isinstance(tags, str):
-            raise TypeError(f"tags={tags!r} is one text. Write a list of tags: [{tags!r}].")
+        refuse_text(tags)
         self.key = get_safe_key(key)
         self.tags = tuple(tags)
         self.version_keys = get_version_keys(self.tags)

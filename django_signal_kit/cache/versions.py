@@ -1,6 +1,6 @@
 """Versions of tags: a value is as good as the versions that its tags had before it was made.
 
-A version is a name that was never used before. Whoever wants to read a tag that has none makes
+A version is a number that was never used before. Whoever wants to read a tag that has none makes
 one; whoever touches the tag takes its version away. So a value that was made before a tag was
 touched, and is stored long after it, has a version that no tag has any more, and is never served;
 and a version that the cache itself drops makes values unknown, never old. What touches tags leaves
@@ -19,8 +19,8 @@ from functools import lru_cache
 EVERYTHING = ""
 
 _PREFIX = "signal_kit:tag:"
-#: A version is made for the time of the value that needs it, and half as much again and more, so
-#: that it need not be made anew, and others' values with it, for each value that lives longer.
+#: A version is kept for twice the time of the value that needs it, so that it need not be made
+#: anew, and others' values with it, for each value that lives a little longer.
 _ROOM = 2
 _LEAST = 3600
 #: A version is a number, which Redis need not unpickle: when it ends, and as many random bits.

@@ -19,7 +19,7 @@ from django.utils.translation import get_language
 
 from django_signal_kit.cache import own_writes
 from django_signal_kit.cache.access import get_many
-from django_signal_kit.cache.entry import Entry
+from django_signal_kit.cache.entry import Entry, refuse_text
 from django_signal_kit.cache.steps import NotForOthersError, arun, run
 from django_signal_kit.cache.tagged import tagged
 
@@ -53,8 +53,7 @@ def cache_view(
     unless ``vary`` names that. Without a ``Cache-Control`` of its own a response says
     ``no-cache``: ask each time. Its ``Vary`` names what ``vary`` does.
     """
-    if isinstance(tags, str):
-        raise TypeError(f"tags={tags!r} is one text. Write a list of tags: [{tags!r}].")
+    refuse_text(tags)
     names = tuple(name.lower() for name in vary)
 
     def prepare(function: Any, request: HttpRequest, kwargs: dict[str, Any]) -> Entry | None:
