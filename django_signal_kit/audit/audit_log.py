@@ -39,7 +39,7 @@ from django_signal_kit.wiring.idle import overrides
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import bulk
-from django_signal_kit.writes.calls import read_call
+from django_signal_kit.writes.calls import tell_links_changed
 from django_signal_kit.writes.instances import (
     is_sent_by_hand,
     is_told_again,
@@ -192,20 +192,7 @@ class AuditLog(ModelReceiver):
         changes = self.get_changes(instance, old, None)
         self.record(instance, "delete", changes, using=using)
 
-    def m2m_changed(
-        self,
-        sender: type[Model],
-        instance: Model,
-        action: str,
-        reverse: bool,
-        model: type[Model],
-        pk_set: set[Any] | None,
-        using: str,
-        **kwargs: Any,
-    ) -> None:
-        change = read_call(sender, instance, action, reverse, model, pk_set, using)
-        if change is not None:
-            self.links_changed(change=change, using=using)
+    m2m_changed = tell_links_changed
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
         if change.action == "add":

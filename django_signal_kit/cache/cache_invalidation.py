@@ -30,7 +30,7 @@ from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage
-from django_signal_kit.writes.calls import read_call
+from django_signal_kit.writes.calls import tell_links_changed
 from django_signal_kit.writes.links import LinkChange
 
 #: A key to delete, or ``("tag", name)`` of a tag to touch.
@@ -152,20 +152,7 @@ class CacheInvalidation(ModelReceiver):
         if unit is not None:
             self._collect(unit.notes.pop((self, id(instance)), ()), using)
 
-    def m2m_changed(
-        self,
-        sender: type[Model],
-        instance: Model,
-        action: str,
-        reverse: bool,
-        model: type[Model],
-        pk_set: set[Any] | None,
-        using: str,
-        **kwargs: Any,
-    ) -> None:
-        change = read_call(sender, instance, action, reverse, model, pk_set, using)
-        if change is not None:
-            self.links_changed(change=change, using=using)
+    m2m_changed = tell_links_changed
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
         # What a link makes is there only then, and what it was not afterwards.

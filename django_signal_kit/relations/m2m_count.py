@@ -13,7 +13,7 @@ from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.relations.counting import LinkCount
 from django_signal_kit.relations.sides import Side, get_side, lacks_relation
 from django_signal_kit.units.unit import FlushOn
-from django_signal_kit.writes.calls import read_call
+from django_signal_kit.writes.calls import tell_links_changed
 from django_signal_kit.writes.links import LinkChange
 
 
@@ -43,20 +43,7 @@ class M2MCount(ModelReceiver):
         links: QuerySet[Any] = QuerySet(side.through, using=using)
         return links.filter(**{f"{side.far.name}__isnull": False}) if side.far.null else links
 
-    def m2m_changed(
-        self,
-        sender: type[Model],
-        instance: Model,
-        action: str,
-        reverse: bool,
-        model: type[Model],
-        pk_set: set[Any] | None,
-        using: str,
-        **kwargs: Any,
-    ) -> None:
-        change = read_call(sender, instance, action, reverse, model, pk_set, using)
-        if change is not None:
-            self.links_changed(change=change, using=using)
+    m2m_changed = tell_links_changed
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
         if change.action == "add":

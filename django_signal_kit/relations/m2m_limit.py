@@ -19,7 +19,7 @@ from django_signal_kit.relations.sides import Side, get_side, lacks_relation
 from django_signal_kit.units.unit import FlushOn
 from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.senders import Coverage
-from django_signal_kit.writes.calls import read_call
+from django_signal_kit.writes.calls import tell_links_changed
 from django_signal_kit.writes.links import LinkChange
 
 
@@ -70,20 +70,7 @@ class M2MLimit(ModelReceiver):
         """What may be linked with this row, as a condition on the other model, or None for all."""
         return Q(**self.allowed) if self.allowed else None
 
-    def m2m_changed(
-        self,
-        sender: type[Model],
-        instance: Model,
-        action: str,
-        reverse: bool,
-        model: type[Model],
-        pk_set: set[Any] | None,
-        using: str,
-        **kwargs: Any,
-    ) -> None:
-        change = read_call(sender, instance, action, reverse, model, pk_set, using)
-        if change is not None:
-            self.links_changed(change=change, using=using)
+    m2m_changed = tell_links_changed
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
         if change.action == "add":

@@ -26,7 +26,7 @@ from django_signal_kit.relations.watchlist import Watchlist
 from django_signal_kit.rows.snapshots import get_old_row
 from django_signal_kit.units.unit import FlushOn
 from django_signal_kit.wiring.senders import Coverage
-from django_signal_kit.writes.calls import read_call
+from django_signal_kit.writes.calls import tell_links_changed
 from django_signal_kit.writes.links import LinkChange, list_fields
 
 
@@ -91,20 +91,7 @@ class OrphanCleanup(ModelReceiver):
         """A last word before a row that nobody points to is deleted."""
         return True
 
-    def m2m_changed(
-        self,
-        sender: type[Model],
-        instance: Model,
-        action: str,
-        reverse: bool,
-        model: type[Model],
-        pk_set: set[Any] | None,
-        using: str,
-        **kwargs: Any,
-    ) -> None:
-        change = read_call(sender, instance, action, reverse, model, pk_set, using)
-        if change is not None:
-            self.links_changed(change=change, using=using)
+    m2m_changed = tell_links_changed
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
         for model, pointer in self._watched.get_links(change.relation.through):

@@ -23,7 +23,7 @@ from django_signal_kit.stamps.explicit import note_written
 from django_signal_kit.stamps.parents import Parents
 from django_signal_kit.stamps.touching import Touch, update_all
 from django_signal_kit.stamps.writing import Writer, keep_given, make_values, stamp_values
-from django_signal_kit.writes.calls import read_call
+from django_signal_kit.writes.calls import tell_links_changed
 from django_signal_kit.writes.links import LinkChange
 
 
@@ -107,19 +107,7 @@ class LastModified(ModelReceiver):
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         self._parents.delete(instance, using)
 
-    def m2m_changed(
-        self,
-        sender: type[Model],
-        instance: Model,
-        action: str,
-        reverse: bool,
-        model: type[Model],
-        pk_set: set[Any] | None,
-        using: str,
-        **kwargs: Any,
-    ) -> None:
-        if change := read_call(sender, instance, action, reverse, model, pk_set, using):
-            self.links_changed(change=change, using=using)
+    m2m_changed = tell_links_changed
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
         self._parents.link(change, using)

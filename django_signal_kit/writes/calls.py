@@ -161,6 +161,24 @@ def read_call(
     return call.get_change(action, pk_set, using)
 
 
+def tell_links_changed(
+    self: Any,
+    sender: type[Model],
+    instance: Model,
+    action: str,
+    reverse: bool,
+    model: type[Model],
+    pk_set: set[Any] | None,
+    using: str,
+    **kwargs: Any,
+) -> None:
+    """The ``m2m_changed()`` of a receiver to which a link is the same however it is written: its
+    ``links_changed()`` is told."""
+    change = read_call(sender, instance, action, reverse, model, pk_set, using)
+    if change is not None:
+        self.links_changed(change=change, using=using)
+
+
 def _guess(
     through: type[Model], instance: Model, reverse: bool, model: type[Model]
 ) -> Call | None:
