@@ -3,7 +3,7 @@ with the rows of a bulk write."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from traceback import walk_tb
 from types import TracebackType
@@ -73,6 +73,18 @@ def find_cause(problems: Iterable[Misconfigured]) -> BaseException | None:
 
 def _get_module(trace: TracebackType) -> str:
     return trace.tb_frame.f_globals.get("__name__") or ""
+
+
+class FlushFailedError(Exception):
+    """Raised by ``flush()`` when some of its items have failed and the others are done.
+
+    ``items`` are those that failed, as ``flush()`` got them. In a task they alone are tried again;
+    of any other exception all items are. ``__cause__`` is one of the failures.
+    """
+
+    def __init__(self, items: Sequence[Any], message: str = "") -> None:
+        self.items = list(items)
+        super().__init__(message or f"{len(self.items)} of the collected items failed.")
 
 
 class InvalidRowsError(ValidationError):
