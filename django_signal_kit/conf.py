@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
@@ -25,9 +25,22 @@ KEYS = (
     "TRUSTED_PROXIES",
     "RETENTION",
     "REQUEST_UNIT",
+    "CACHE_TAG_HEADERS",
 )
 
 _PATTERN = re.compile(r"\w+\.(\w+|\*)|__all__")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
+_HEADERS = 'a dict such as {"Cache-Tag": ",", "Surrogate-Key": {"SEPARATOR": " "}}'
+
+
+class TagHeader(NamedTuple):
+    """How one response header has tags."""
+
+    separator: str = ","
+    #: Of the whole value. Some servers refuse more than 8,192 with its name.
+    max_bytes: int = 8000
+    #: 0: as many as fit.
+    max_tags: int = 0
 
 
 class Settings:
@@ -132,6 +145,13 @@ class Settings:
         value: bool = self._get("REQUEST_UNIT", False, bool, "True or False")
         return value
 
+    @property
+    def CACHE_TAG_HEADERS(self) -> Mapping[str, TagHeader]:  # noqa: N802
+        """Name of each response header that gets tags -> the separator between them, or a dict
+        with SEPARATOR, MAX_BYTES and MAX_TAGS."""
+        value = self._get("CACHE_TAG_HEADERS", {"Cache-Tag": ","}, Mapping, _HEADERS)
+        return {name: _read_header(name, how) for name, how in value.items()}
+
     def _get(self, key: str, default: object, kind: Any, expected: str) -> Any:
         value = self.all.get(key, default)
         if not isinstance(value, kind):
@@ -164,6 +184,31 @@ class Settings:
             f"SIGNAL_KIT[{key!r}] is {value!r}, of type {type(value).__name__}.",
             f"It has to be {expected}.",
         )
+
+
+def _read_header(name: object, how: object) -> TagHeader:
+    where = f"SIGNAL_KIT['CACHE_TAG_HEADERS'] has {name!r}: {how!r}"
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        raise Misconfigured("E092", f"{where}. That is no name of a header.", f"Write {_HEADERS}.")
+    said: Mapping[Any, Any] = how if isinstance(how, Mapping) else {"SEPARATOR": how}
+    fields = {field.upper(): field for field in TagHeader._fields}
+    for key in said:
+        if key not in fields:
+            raise Misconfigured("E092", f"{where}, with {key!r}.", did_you_mean(key, fields))
+    header = TagHeader(**{fields[key]: value for key, value in said.items()})
+    if header.separator not in (",", " ", ", ", ";", "|"):
+        raise Misconfigured(
+            "E092",
+            f"{where}, where {header.separator!r} would separate tags.",
+            "Choose from ',', ' ', ', ', ';' and '|', which no tag has.",
+        )
+    if not all(type(most) is int and most >= 0 for most in header[1:]) or not header.max_bytes:
+        raise Misconfigured(
+            "E092",
+            f"{where}, with a limit that is no number of bytes or tags.",
+            "Write whole numbers; MAX_TAGS 0 is as many as fit.",
+        )
+    return header
 
 
 conf = Settings()

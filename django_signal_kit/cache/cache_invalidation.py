@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Warning
 from django.db import connections
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 
-from django_signal_kit.cache import own_writes, recovery
+from django_signal_kit.cache import counters, own_writes, purging, recovery
 from django_signal_kit.cache.guard import guard
 from django_signal_kit.cache.instances import make_instance, update
 from django_signal_kit.cache.related import NoRelationError, get_end, get_own_key, list_ends
@@ -91,6 +91,7 @@ class CacheInvalidation(ModelReceiver):
         for alias in self.caches:
             try:
                 cache = caches[alias]
+                counters.of(alias).count_dropped(len(keys), len(tags))
                 with guard(cache):
                     cache.delete_many(dropped)
             except Exception as error:
@@ -174,10 +175,11 @@ class CacheInvalidation(ModelReceiver):
         # Where the transaction was Django's own, round one deletion, it has ended already, and
         # with it all has been done that was to be done after it.
         self._invalidate(
-            item.stale if isinstance(item, _Early) else item
+            item if isinstance(item, str) else item.stale
             for item in items
             if not isinstance(item, _Early) or connections[item.using].in_atomic_block
         )
+        self._purge(item for item in items if isinstance(item, _Late))
 
     def check(self) -> None:
         for alias in self.caches:
@@ -356,6 +358,16 @@ class CacheInvalidation(ModelReceiver):
         if connections[using].in_atomic_block:
             for one in stale:
                 self._collect_one(one, using)
+        else:
+            self._purge(_Late(one, using) for one in stale if isinstance(one, tuple))
+
+    def _purge(self, fallen: Iterable[_Late]) -> None:
+        """Once they are touched in Django's caches, from which the edge is filled again."""
+        by_using: dict[str, list[str]] = {}
+        for (_, tag), using in fallen:
+            by_using.setdefault(using, []).append(tag)
+        for using, tags in by_using.items():
+            purging.tell_fallen(tags, using)
 
     def _invalidate(self, stale: Iterable[Stale]) -> None:
         keys: list[str] = []
@@ -379,7 +391,7 @@ class CacheInvalidation(ModelReceiver):
         if isinstance(one, tuple):
             # Even if keys are deleted before the commit alone: until then others read the old row.
             own_writes.touching.add(self)
-            self.collect(one, key=one, flush_on="after_commit", using=using)
+            self.collect(_Late(one, using), key=one, flush_on="after_commit", using=using)
         else:
             self.collect(one, key=one, using=using)
 
@@ -388,6 +400,13 @@ class _Early(NamedTuple):
     """What is stale when the unit of work ends, before the commit."""
 
     stale: Stale
+    using: str
+
+
+class _Late(NamedTuple):
+    """A tag to touch after the commit, and in which database that is."""
+
+    stale: tuple[Literal["tag"], str]
     using: str
 
 

@@ -6,13 +6,14 @@ import datetime as dt
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.db.models import Model
 
+from django_signal_kit.cache import recalled
 from django_signal_kit.cache.entry import refuse_text
 from django_signal_kit.cache.tagged import tagged
 
@@ -28,6 +29,7 @@ def cached(
     key: str | None = None,
     timeout: float | None = DEFAULT_TIMEOUT,
     alias: str = "default",
+    collect: bool = False,
 ) -> Callable[[F], F]:
     """Cache what a function returns, for each set of its arguments.
 
@@ -35,8 +37,9 @@ def cached(
     ``"category:{product.category_id}"``; ``tags`` may be a function of the arguments instead.
     Without ``key`` the function's own name and its arguments are the key: then those have to be
     saved rows, numbers, text, dates or the like, or lists of such, else the call raises TypeError.
-    ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`. Takes ``async def``
-    functions too.
+    ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`. ``collect``: what the
+    function uses adds its tags, as in :func:`~django_signal_kit.cache.collect_tags`; a hit is two
+    calls of the cache then, and the first result is not stored. Takes ``async def`` functions too.
     """
 
     def decorate(function: F) -> F:
@@ -61,6 +64,9 @@ def cached(
             @wraps(function)
             async def aget(*args: Any, **kwargs: Any) -> Any:
                 own_key, own_tags = prepare(*args, **kwargs)
+                if collect:
+                    make = partial(function, *args, **kwargs)
+                    return await recalled.aget_or_set(alias, own_key, make, own_tags, timeout)
                 return await tagged(alias).aget_or_set(
                     own_key, lambda: function(*args, **kwargs), tags=own_tags, timeout=timeout
                 )
@@ -70,6 +76,9 @@ def cached(
         @wraps(function)
         def get(*args: Any, **kwargs: Any) -> Any:
             own_key, own_tags = prepare(*args, **kwargs)
+            if collect:
+                make = partial(function, *args, **kwargs)
+                return recalled.get_or_set(alias, own_key, make, own_tags, timeout)
             return tagged(alias).get_or_set(
                 own_key, lambda: function(*args, **kwargs), tags=own_tags, timeout=timeout
             )

@@ -8,7 +8,8 @@ from typing import Any
 from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from django_signal_kit.cache.access import set_many
+from django_signal_kit.cache import counters, gathering
+from django_signal_kit.cache.access import get_many, set_many
 from django_signal_kit.cache.versions import (
     get_safe_key,
     get_version_keys,
@@ -34,12 +35,14 @@ class Entry:
     ``timeout``: seconds, None for ever; ``DEFAULT_TIMEOUT``: those of the cache.
     """
 
-    __slots__ = ("key", "tags", "timeout", "version_keys", "versions")
+    __slots__ = ("counters", "key", "tags", "timeout", "version_keys", "versions")
 
     def __init__(self, alias: str, key: str, tags: Iterable[str], timeout: float | None) -> None:
         refuse_text(tags)
         self.key = get_safe_key(key)
         self.tags = tuple(tags)
+        self.counters = counters.of(alias)
+        gathering.note_tags(*self.tags)
         self.version_keys = get_version_keys(self.tags)
         if timeout is DEFAULT_TIMEOUT:
             timeout = getattr(caches[alias], "default_timeout", None)
@@ -57,6 +60,7 @@ class Entry:
         if isinstance(entry, tuple) and len(entry) == 3 and entry[0] == _MARK:
             versions = tuple(found.get(key) for key in self.version_keys)
             if None not in versions and entry[1] == versions:
+                self.counters.count_hit()
                 return entry[2]
         return MISSING
 
@@ -85,3 +89,20 @@ def note_versions(alias: str, entries: Collection[Entry], found: Mapping[str, An
     for entry in entries:
         entry.versions = tuple(found[key] for key in entry.version_keys)
     return True
+
+
+def drop_late(alias: str, entries: Collection[Entry]) -> list[Entry]:
+    """Those of ``entries`` of which no tag has been touched since :func:`note_versions`. What was
+    made of the others may be old, and nobody would be served it. All, if the cache cannot be
+    asked."""
+    found = get_many(alias, {key for entry in entries for key in entry.version_keys})
+    if found is None:
+        return list(entries)
+    good: list[Entry] = []
+    for entry in entries:
+        if tuple(found.get(key) for key in entry.version_keys) == entry.versions:
+            good.append(entry)
+        else:
+            entry.counters.count_late()
+            gathering.note_late()
+    return good

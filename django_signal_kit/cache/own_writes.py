@@ -15,7 +15,7 @@ from weakref import WeakSet
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_signal_kit.cache import recovery
+from django_signal_kit.cache import counters, purging, recovery
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 from django_signal_kit.units.journal import Journal, is_in_transaction
 from django_signal_kit.units.pile import Flusher
@@ -51,20 +51,25 @@ def note_touched(alias: str, tags: Iterable[str], using: str) -> None:
     """``tags`` have been touched by hand in the cache ``alias``: if a transaction is open on the
     database ``using``, they are again after its commit, and are its own until then."""
     if connections[using].in_atomic_block:
-        again = _Again(alias, tags)
+        again = _Again(alias, tags, using)
         _by_hand.add(again)
         transaction.on_commit(again, using, robust=True)
+    else:
+        purging.tell_fallen(frozenset(tags), using)
 
 
 class _Again:
     """What waits for the commit; Django forgets it if that never comes."""
 
-    def __init__(self, alias: str, tags: Iterable[str]) -> None:
+    def __init__(self, alias: str, tags: Iterable[str], using: str) -> None:
         self.alias = alias
         self.tags = frozenset(tags)
+        self.using = using
 
     def __call__(self) -> None:
+        counters.of(self.alias).count_dropped(0, len(self.tags))
         recovery.delete_many(self.alias, [get_version_key(tag) for tag in self.tags])
+        purging.tell_fallen(self.tags, self.using)
 
 
 def may_be_old() -> bool:

@@ -11,9 +11,9 @@ from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.db import DEFAULT_DB_ALIAS
 
-from django_signal_kit.cache import own_writes, recovery
+from django_signal_kit.cache import counters, own_writes, recovery
 from django_signal_kit.cache.access import add, delete, get_many, set_many
-from django_signal_kit.cache.entry import MISSING, Entry, note_versions
+from django_signal_kit.cache.entry import MISSING, Entry, drop_late, note_versions
 from django_signal_kit.cache.steps import MAKE, NotForOthersError, Steps, arun, run
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 
@@ -106,6 +106,8 @@ class TaggedCache:
             if value is not MISSING:
                 hits[key] = value
         missing = {key: asked.get(key) for key in entries if key not in hits}
+        for key in missing:
+            entries[key].counters.count_miss()
         to_store = [entry for entry in missing.values() if entry is not None]
         if (
             found is None
@@ -118,8 +120,7 @@ class TaggedCache:
     def set_many(self, values: Mapping[str, Any], found: Found) -> None:
         """Cache ``values`` with the versions that their tags had when :meth:`get_many` returned
         ``found``. Raises KeyError for a key that is not missing there."""
-        wrapped: dict[str, Any] = {}
-        timeout: float | None = None
+        made: list[tuple[Entry, Any]] = []
         for key, value in values.items():
             if key not in found.missing:
                 raise KeyError(
@@ -128,9 +129,11 @@ class TaggedCache:
                 )
             entry = found.missing[key]
             if entry is not None:
-                wrapped[entry.key], timeout = entry.wrap(value), entry.timeout
+                made.append((entry, value))
+        good = drop_late(self.alias, [entry for entry, _ in made]) if made else []
+        wrapped = {entry.key: entry.wrap(value) for entry, value in made if entry in good}
         if wrapped:
-            set_many(self.alias, wrapped, timeout)
+            set_many(self.alias, wrapped, good[0].timeout)
 
     def touch(self, *tags: str, using: str = DEFAULT_DB_ALIAS) -> None:
         """Values with one of ``tags`` are served no more; if a transaction is open on the database
@@ -139,6 +142,7 @@ class TaggedCache:
         For what no receiver hears. A cache that raises is logged, and asked until it answers.
         """
         tags = tags or (EVERYTHING,)
+        counters.of(self.alias).count_dropped(0, len(tags))
         recovery.delete_many(self.alias, [get_version_key(tag) for tag in tags])
         own_writes.note_touched(self.alias, tags, using)
 
@@ -148,6 +152,7 @@ class TaggedCache:
         if value is not MISSING:
             return value
         if found is None or not may_store:
+            entry.counters.count_miss()
             return (yield MAKE)
         lock, start, pause = f"{_LOCK}{entry.key}", time.monotonic(), _FIRST_PAUSE
         is_ours = False
@@ -198,8 +203,10 @@ class TaggedCache:
         if value is not MISSING:
             return value, True
         is_noted = found is not None and (yield partial(note_versions, self.alias, [entry], found))
+        entry.counters.count_miss()
         value = yield MAKE
-        if not is_noted:
+        if not is_noted or not (yield partial(drop_late, self.alias, [entry])):
+            # Whoever waits makes it anew.
             return value, True
         stored = {entry.key: entry.wrap(value)}
         return value, (yield partial(set_many, self.alias, stored, entry.timeout))

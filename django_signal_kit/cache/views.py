@@ -17,9 +17,11 @@ from django.utils.http import parse_etags
 from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
 
-from django_signal_kit.cache import own_writes
+from django_signal_kit.cache import own_writes, recalled
 from django_signal_kit.cache.access import get_many
+from django_signal_kit.cache.collecting import collect_tags
 from django_signal_kit.cache.entry import Entry, refuse_text
+from django_signal_kit.cache.gathering import CollectedTags, gather
 from django_signal_kit.cache.steps import NotForOthersError, arun, run
 from django_signal_kit.cache.tagged import tagged
 
@@ -39,12 +41,15 @@ def cache_view(
     timeout: float | None = DEFAULT_TIMEOUT,
     alias: str = "default",
     vary: Sequence[str] = (),
+    collect: bool = False,
 ) -> Callable[[V], V]:
     """Cache the responses of a view to GET and HEAD, for each address, language and time zone.
 
     ``tags`` are templates over the view's keyword arguments, ``"product:{pk}"``, or a function of
     the request and these. ``vary``: names of request headers on which the response depends.
-    ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`.
+    ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`. ``collect``: what the
+    view uses adds its tags, as in :func:`~django_signal_kit.cache.collect_tags`; a hit is two
+    calls of the cache then, and the first response is not stored.
 
     A response gets an ETag of the versions of its tags: who has it already is answered with 304
     by one call of the cache, without the view. Never cached are responses with another status
@@ -67,14 +72,23 @@ def cache_view(
         else:
             own_tags = [tag.format(**kwargs) for tag in tags]
         name = f"{function.__module__}.{function.__qualname__}"
-        return Entry(alias, _get_key(name, request, names), own_tags, timeout)
+        key = _get_key(name, request, names)
+        if collect:
+            return recalled.recall(alias, key, own_tags, timeout)
+        return Entry(alias, key, own_tags, timeout)
+
+    def finish(response: Any, request: HttpRequest, entry: Entry, found: CollectedTags) -> Any:
+        is_known = not collect or recalled.knows(alias, entry, found)
+        return _finish(response, request, entry, names, is_known=is_known)
+
+    gathering = collect_tags if collect else gather
 
     def decorate(function: V) -> V:
         if iscoroutinefunction(function):
 
             @wraps(function)
             async def aview(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-                entry = prepare(function, request, kwargs)
+                entry = await sync_to_async(prepare)(function, request, kwargs)
                 if entry is None:
                     return await function(request, *args, **kwargs)
                 known = await sync_to_async(_get_not_modified)(alias, request, entry)
@@ -82,7 +96,9 @@ def cache_view(
                     return known
 
                 async def make() -> Any:
-                    return _finish(await function(request, *args, **kwargs), request, entry, names)
+                    with gathering() as found:
+                        response = _render(await function(request, *args, **kwargs))
+                    return await sync_to_async(finish)(response, request, entry, found)
 
                 try:
                     return await arun(tagged(alias).look_up(entry), make)
@@ -100,7 +116,9 @@ def cache_view(
                 return known
 
             def make() -> Any:
-                return _finish(function(request, *args, **kwargs), request, entry, names)
+                with gathering() as found:
+                    response = _render(function(request, *args, **kwargs))
+                return finish(response, request, entry, found)
 
             try:
                 return run(tagged(alias).look_up(entry), make)
@@ -135,18 +153,22 @@ def _get_not_modified(alias: str, request: HttpRequest, entry: Entry) -> HttpRes
     etag = _get_etag(entry, versions)
     if len(versions) < len(entry.version_keys) or etag not in known:
         return None
+    entry.counters.count_hit()
     response = HttpResponseNotModified(headers={"ETag": etag})
     patch_cache_control(response, no_cache=True)
     return response
 
 
+def _render(response: Any) -> Any:
+    return response.render() if callable(getattr(response, "render", None)) else response
+
+
 def _finish(
-    response: Any, request: HttpRequest, entry: Entry, vary: Sequence[str]
+    response: Any, request: HttpRequest, entry: Entry, vary: Sequence[str], *, is_known: bool
 ) -> HttpResponseBase:
-    """The response, complete. Raises _ForOneAloneError if it must not be stored."""
-    if hasattr(response, "render") and callable(response.render):
-        response = response.render()
-    is_for_others = _is_for_others(response, request, vary)
+    """The response, complete. Raises _ForOneAloneError if it must not be stored; ``is_known``: are
+    the versions of all its tags known?"""
+    is_for_others = is_known and _is_for_others(response, request, vary)
     patch_vary_headers(response, vary)
     if not is_for_others:
         raise _ForOneAloneError(response)

@@ -16,6 +16,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 
 from django_signal_kit.cache.cache_invalidation import CacheInvalidation
+from django_signal_kit.cache.purging import tell_fallen
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.management.arguments import add_using, label, typed
@@ -79,6 +80,7 @@ class Command(BaseCommand):
         if dropped:
             for alias in options["cache"] or ["default"]:
                 self._delete(alias, dropped)
+            tell_fallen(tags, options["using"])
             if options["verbosity"]:
                 what = "all that is tagged" if options["all_tags"] else f"{len(dropped)} by name"
                 self.stdout.write(f"Dropped {what}.")
@@ -124,6 +126,7 @@ class Command(BaseCommand):
                     dropped += len(keys) + len(tags)
                     for alias in options["cache"] or receiver.caches:
                         self._delete(alias, [*keys, *map(get_version_key, tags)])
+                    tell_fallen(tags, options["using"])
                 done += len(chunk)
                 progress.show(done / max(count, 1), f"{done:,} of {count:,} rows")
         if options["verbosity"]:
