@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sees to it that the servers which the tests talk to answer on 127.0.0.1: PostgreSQL, MariaDB,
 # Redis, RabbitMQ. One that answers is left alone; one that does not is installed from Debian's
-# packages if need be, and started. Needs root only where there is something to do.
+# packages if need be, and started. Varnish is installed alone: tests start one of their own. Needs
+# root only where there is something to do.
 set -euo pipefail
 
 # shellcheck source=tests/packages.sh
@@ -105,6 +106,14 @@ rabbitmq() {
     wait_until RabbitMQ answers 5672
 }
 
+varnish() {
+    # Debian's package starts one on port 6081 where there is a systemd; no test talks to it.
+    command -v varnishd >/dev/null || install_packages varnish
+    # It compiles its configuration.
+    command -v gcc >/dev/null || install_packages gcc libc6-dev
+    varnishd -V >/dev/null 2>&1 || fail "varnishd is installed and does not run."
+}
+
 step() {
     local name=$1 started=$SECONDS
     shift
@@ -116,5 +125,6 @@ step PostgreSQL postgres
 step MariaDB mariadb_server
 step Redis redis
 step RabbitMQ rabbitmq
+step Varnish varnish
 # mysqlclient comes as source and is compiled.
 install_packages default-libmysqlclient-dev gcc pkg-config

@@ -40,7 +40,10 @@ NAMES = {
         "post_queryset_update receiver_failed pre_file_delete post_file_delete "
         "audit_entries_created"
     ),
-    "django_signal_kit.cache": "cache_view cached tagged Found TaggedCache",
+    "django_signal_kit.cache": (
+        "CacheTagHeaders CollectedTags Counted Found HTTPPurge Purge TaggedCache cache_view "
+        "cached collect_tags get_counters note_tags tagged"
+    ),
     "django_signal_kit.apps": "SignalKitConfig SimpleSignalKitConfig",
     "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
     "django_signal_kit.forms": "LimitedModelForm",
@@ -78,6 +81,7 @@ COMMANDS = {
 
 SETTINGS = {
     "BULK_SIGNALS",
+    "CACHE_TAG_HEADERS",
     "DISCOVER_EXCLUDE",
     "EXTRA_SIGNALS",
     "RECEIVERS",
@@ -100,6 +104,11 @@ LOGGERS = {
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 54)),
     *(f"W{number:03}" for number in range(1, 18)),
+    "E090",
+    "E091",
+    "E092",
+    "W060",
+    "W061",
     "I001",
 }
 

@@ -55,7 +55,7 @@ def note_touched(alias: str, tags: Iterable[str], using: str) -> None:
         _by_hand.add(again)
         transaction.on_commit(again, using, robust=True)
     else:
-        purging.tell_fallen(frozenset(tags), using)
+        purging.tell_fallen(tuple(tags), using)
 
 
 class _Again:

@@ -8,17 +8,19 @@ leaves it or changes. So is one without rows. Any other is told by a template th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Model
-from django.db.models.expressions import Col
+from django.db.models.expressions import Col, ColPairs
 from django.db.models.lookups import Exact, In
 from django.db.models.sql.where import AND
 
 from django_signal_kit.cache.gathering import CollectedTags
 from django_signal_kit.cache.sources import Fixed, Source, is_plain, sources
+
+_VALUES = (int, UUID, type(None))
 
 
 def tell_query(compiler: Any, found: CollectedTags) -> None:
@@ -87,15 +89,25 @@ def _get_fixed(where: Any) -> dict[str, dict[str, list[Any]]]:
     """Alias of a table -> attname -> the values that the column has in each row that is read."""
     fixed: dict[str, dict[str, list[Any]]] = {}
     for lookup in _list_lookups(where):
-        column = lookup.lhs
-        if type(column) is Col and is_plain(column.target) and lookup.rhs_is_direct_value():
-            given = lookup.rhs if isinstance(lookup, In) else [lookup.rhs]
-            if isinstance(given, Collection) and all(
-                type(value) in (int, UUID, type(None)) for value in given
-            ):
-                values = [value for value in given if value is not None]
-                fixed.setdefault(column.alias, {}).setdefault(column.target.attname, values)
+        for alias, field, values in _list_columns(lookup):
+            if is_plain(field) and all(type(value) in _VALUES for value in values):
+                known = [value for value in values if value is not None]
+                fixed.setdefault(alias, {}).setdefault(field.attname, list(dict.fromkeys(known)))
     return fixed
+
+
+def _list_columns(lookup: Any) -> Iterator[tuple[str, Any, list[Any]]]:
+    """The columns of one condition, by alias and field, and the values that it allows to each."""
+    column: Any = lookup.lhs
+    is_many = isinstance(lookup, In)
+    if not lookup.rhs_is_direct_value() or (is_many and not isinstance(lookup.rhs, Collection)):
+        return
+    given = list(lookup.rhs) if is_many else [lookup.rhs]
+    if type(column) is Col:
+        yield column.alias, column.target, given
+    elif type(column) is ColPairs and all(isinstance(row, Sequence) for row in given):
+        for place, field in enumerate(column.targets):
+            yield column.alias, field, [row[place] for row in given]
 
 
 def _list_lookups(where: Any) -> Iterator[Any]:
