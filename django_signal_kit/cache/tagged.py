@@ -33,8 +33,9 @@ class TaggedCache:
 
     A value is stored with the versions that its tags had before it was made, and is served as long
     as they have these. A look-up is one ``get_many()`` of the cache. A value that is made takes up
-    to five calls more: the lock, a second look, versions for tags that have none, the value, the
-    lock again.
+    to six calls more: the lock, a second look, versions for tags that have none, the versions
+    again, the value, the lock again. One that is late, since a tag was touched meanwhile, is not
+    stored.
 
     A cache that raises is logged and as good as empty: values are made, and not stored.
     """
