@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
 from django.test import AsyncClient, Client, RequestFactory
 
 from django_signal_kit.cache import CacheTagHeaders, note_tags, tagged
@@ -200,6 +201,25 @@ def test_what_is_for_one_alone_is_private_unless_it_says_otherwise(query: dict[s
         response = get("/said/", **query, **{"Cache-Control": control})
         assert split(response) == ["signal_kit", "a"]
         assert response["Cache-Control"] == control
+
+
+@pytest.mark.parametrize("name", ["accessed", "modified"])
+def test_a_session_that_was_used_is_seen_without_its_middleware(name: str) -> None:
+    def view(request: Any) -> HttpResponse:
+        note_tags("a")
+        session = {"accessed": False, "modified": False, name: True}
+        request.session = type("Session", (), session)()
+        return HttpResponse()
+
+    assert CacheTagHeaders(view)(RequestFactory().get("/"))["Cache-Control"] == "private"
+
+
+def test_a_form_with_a_csrf_token_is_private() -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        note_tags("a")
+        return HttpResponse(get_token(request))
+
+    assert CacheTagHeaders(view)(RequestFactory().get("/"))["Cache-Control"] == "private"
 
 
 def test_a_stream_is_private_whatever_it_says() -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
@@ -160,8 +161,13 @@ def test_djangos_own_cache_is_touched_before_the_edge_is_purged(edge: Edge) -> N
         tagged().get_or_set("page", lambda: "old", tags=tags)
         save()
     with transaction.atomic():
-        tagged().get_or_set("page", lambda: "old", tags=tags)
         tagged().touch(*tags)
+        # Another reads the old row, and caches it before the commit.
+        thread = threading.Thread(
+            target=tagged().get_or_set, args=("page", lambda: "old"), kwargs={"tags": tags}
+        )
+        thread.start()
+        thread.join(30)
     assert found == [{}, {}, {}]
 
 
@@ -308,6 +314,12 @@ def test_the_expression_finds_each_of_its_tags_and_no_other(tags: list[str], oth
             assert re.search(said, tag)
         if encode_tag(other) not in encoded:
             assert not re.search(said, separator.join([encode_tag(other), "signal"]))
+
+
+def test_a_dot_in_a_tag_stands_for_itself() -> None:
+    said = HTTPPurge(regex=True).get_headers(["a.b"])["Cache-Tag"]
+    assert re.search(said, "x,a.b")
+    assert not re.search(said, "x,a-b")
 
 
 @given(tag=st.text())
