@@ -33,6 +33,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
     "django": (
         ".",
         "audit",
+        "cache",
         "cleaning",
         "databases",
         "extension",
