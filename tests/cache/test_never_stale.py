@@ -20,7 +20,7 @@ from django.db import OperationalError, connections, transaction
 from django.db.models import F
 
 from django_signal_kit import batch
-from django_signal_kit.cache import recovery, tagged
+from django_signal_kit.cache import cached, recovery, tagged
 from django_signal_kit.receivers import CacheInvalidation
 from tests.apps.testapp.models import Product
 from tests.cache.redis_server import RedisServer
@@ -122,6 +122,11 @@ def look_up_many(pk: int) -> int:
     return number
 
 
+@cached(tags=[], key="collected:{pk}", timeout=60, collect=True)
+def look_up_collected(pk: int) -> int:
+    return read_slowly(pk)
+
+
 def look_up_plainly(pk: int) -> int:
     """As people do by hand: any slow reader can store what he read before a commit after it."""
     return int(cache.get_or_set(f"plain:{pk}", lambda: read_slowly(pk), 60))
@@ -200,7 +205,7 @@ def redis_at(server: RedisServer) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("look", [look_up, look_up_many])
+@pytest.mark.parametrize("look", [look_up, look_up_many, look_up_collected])
 def test_nobody_reads_what_a_committed_write_has_changed(
     backend: None, ledger: Ledger, look: Any
 ) -> None:
