@@ -220,6 +220,20 @@ def test_rows_for_which_there_is_no_tag_are_named_and_logged_once(wire: Any, cap
     assert ([*tags], tags.unknown) == (["product:1"], set())
 
 
+def test_links_of_rows_for_which_there_is_no_tag_are_not_known_either(wire: Any) -> None:
+    wire(covering("Product", "slug:{slug}"))
+    with collect_tags() as tags:
+        list(TagFactory().products.through.objects.all())
+    assert ([*tags], tags.unknown) == ([], {"testapp.Product"})
+
+
+def test_a_query_whose_conditions_are_of_its_groups_alone(shop: None) -> None:
+    product = ProductFactory(category=CategoryFactory())
+    counted = Product.objects.select_related("category").annotate(n=Count("tags")).filter(n=0)
+    found = tags_of(lambda: list(counted))
+    assert found == [f"category:{product.category_id}", "products"]
+
+
 def test_raw_sql_is_not_seen(shop: None) -> None:
     with collect_tags() as tags, connection.cursor() as cursor:
         cursor.execute("SELECT name FROM testapp_product")
