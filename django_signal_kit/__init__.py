@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from django_signal_kit.current import get_context as get_context
     from django_signal_kit.receiver import ModelReceiver as ModelReceiver
     from django_signal_kit.receiver import Receiver as Receiver
+    from django_signal_kit.sight.tracing import trace as trace
     from django_signal_kit.stamps.touching import no_touching as no_touching
     from django_signal_kit.stamps.touching import touching as touching
     from django_signal_kit.units.unit import batch as batch
@@ -26,6 +27,7 @@ _ROOMS = {
     "get_context": "current",
     "muted": "wiring.registry",
     "only": "wiring.registry",
+    "trace": "sight.tracing",
     "touching": "stamps.touching",
     "no_touching": "stamps.touching",
 }

@@ -42,6 +42,7 @@ FEATURES = [
     "mail",
     "relations",
     "requests",
+    "sight",
     "stamps",
 ]
 # What knows features, in the order of the imports. The commands of the app of the audit log come

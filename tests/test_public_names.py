@@ -27,7 +27,7 @@ from tests.sources import PACKAGE
 NAMES = {
     "django_signal_kit": (
         "ModelReceiver Receiver batch context get_context muted no_touching only register "
-        "touching __version__"
+        "touching trace __version__"
     ),
     "django_signal_kit.receivers": (
         "AuditLog CacheInvalidation ConnectionSetup CreateRelated DeletionLog ExceptionAlert "
@@ -65,6 +65,7 @@ COMMANDS = {
         "invalidatecache",
         "recountm2m",
         "showreceivers",
+        "tracesignals",
     },
     "django_signal_kit.audit": {
         "backfillauditlog",
@@ -95,6 +96,7 @@ LOGGERS = {
     "django_signal_kit.instances",
     "django_signal_kit.logins",
     "django_signal_kit.requests",
+    "django_signal_kit.trace",
 }
 
 CHECKS = {
