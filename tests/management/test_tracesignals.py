@@ -85,7 +85,17 @@ def test_a_terminal_without_the_signs_gets_others(tmp_path: Path) -> None:
 
 def test_from_a_shell_its_options_come_before_the_command(tmp_path: Path) -> None:
     project = Project(tmp_path, {}, [KIT])
-    line = "manage tracesignals --format json --output t.json check --tag models".split()
+    line = [
+        "manage",
+        "tracesignals",
+        "--format",
+        "json",
+        "--output",
+        "t.json",
+        "check",
+        "--tag",
+        "models",
+    ]
     done = project.run(
         f"from django.core.management import execute_from_command_line as run; run({line!r})"
     )
