@@ -21,6 +21,7 @@ from django_signal_kit.exceptions import find_cause, is_told_by
 from django_signal_kit.extension import extending
 from django_signal_kit.extension.early import extensions
 from django_signal_kit.extension.model_extension import ModelExtension
+from django_signal_kit.sight import watching
 from django_signal_kit.units import views
 from django_signal_kit.wiring.configured import discovered, load
 from django_signal_kit.wiring.registry import registry
@@ -69,6 +70,7 @@ class SimpleSignalKitConfig(AppConfig):
     def start(self) -> None:
         """Wire what the settings say now."""
         wire()
+        (watching.start if conf.WATCH else watching.stop)()
 
 
 class SignalKitConfig(SimpleSignalKitConfig):
@@ -131,3 +133,4 @@ def rewire(*, setting: str, value: Any = _NOT_SAID, **kwargs: Any) -> None:
     extensions.disconnect()
     extending.take_back()
     registry.disconnect()
+    watching.stop()

@@ -25,6 +25,7 @@ KEYS = (
     "TRUSTED_PROXIES",
     "RETENTION",
     "REQUEST_UNIT",
+    "WATCH",
 )
 
 _PATTERN = re.compile(r"\w+\.(\w+|\*)|__all__")
@@ -130,6 +131,12 @@ class Settings:
     def REQUEST_UNIT(self) -> bool:  # noqa: N802
         """Whether each request that may change something is one unit of work."""
         value: bool = self._get("REQUEST_UNIT", False, bool, "True or False")
+        return value
+
+    @property
+    def WATCH(self) -> bool:  # noqa: N802
+        """Whether writes of covered models that no receiver hears are logged; as DEBUG is."""
+        value: bool = self._get("WATCH", settings.DEBUG, bool, "True or False")
         return value
 
     def _get(self, key: str, default: object, kind: Any, expected: str) -> Any:

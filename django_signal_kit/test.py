@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -14,6 +15,19 @@ from django.test.utils import instrumented_test_render  # type: ignore[attr-defi
 
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.sight import watching
+
+
+@contextmanager
+def assert_all_writes_heard() -> Iterator[None]:
+    """Raises AssertionError at the end of the block if a write of a covered model was heard by no
+    receiver: raw SQL, ``_raw_delete()``, an override without ``super()``. Names each with its
+    line. Sees this thread, the async tasks that the block starts, and what ``sync_to_async`` runs
+    for them. Decorates test functions, too."""
+    with watching.gathering() as found:
+        yield
+    if found:
+        raise AssertionError("\n".join(dict.fromkeys(map(str, found))))
 
 
 class Rendering(NamedTuple):
