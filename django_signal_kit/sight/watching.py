@@ -29,7 +29,6 @@ from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.writes import hooks
 from django_signal_kit.writes.bulk import covered as covered_in_bulk
-from django_signal_kit.writes.migrating import is_migrating
 
 logger = logging.getLogger("django_signal_kit.unheard")
 
@@ -40,13 +39,23 @@ _WRITE = re.compile(
 )
 _FIRST = frozenset("iIuUdDrR \n\t")
 
+_KIT = "django_signal_kit."
 #: Where a write is heard: the modules whose functions Django's own are wrapped in.
 _HEARING = "django_signal_kit.writes."
 #: Where receivers are called: what is written there is written by them, not by what they hear.
 _CALLING = ("django.dispatch.dispatcher", "django_signal_kit.units.journal")
-#: What Django does to empty tables, and in bulk: heard only if a receiver asks for bulk writes.
-_EMPTYING = ("django.db.backends.base.operations", "execute_sql_flush")
-_BULK = frozenset(("bulk_create", "bulk_update", "update"))
+#: Where nobody is told, as the documentation says: migrations, and the emptying of tables.
+_SILENT = frozenset(
+    (
+        ("django.db.migrations.executor", "migrate"),
+        ("django.core.management.sql", "emit_pre_migrate_signal"),
+        ("django.core.management.sql", "emit_post_migrate_signal"),
+        ("django.db.backends.base.operations", "execute_sql_flush"),
+    )
+)
+#: What is heard of a model only if a receiver asks for it.
+_SAVE = ("django.db.models.base", "save_base")
+_BULK = frozenset((QuerySet.__module__, name) for name in ("bulk_create", "bulk_update", "update"))
 
 
 class Unheard(NamedTuple):
@@ -136,22 +145,27 @@ def look(
 def _is_heard(model: type[Model], frame: FrameType | None) -> bool:
     """Does what runs in ``frame`` come from a write of which receivers are told, or which they
     have chosen not to hear?"""
-    if is_migrating():
-        # Nothing is heard then, which is said elsewhere.
-        return True
     unit = get_unit()
     is_write = unit is not None and not unit.is_block
-    is_heard_in_bulk = model in covered_in_bulk
+    chosen = _SILENT
+    if model not in covered_in_bulk:
+        chosen |= _BULK
+    if model not in hooks.saved:
+        chosen |= {_SAVE}
+    is_first = True
     while frame is not None:
-        module, name = frame.f_globals.get("__name__") or "", frame.f_code.co_name
+        module = frame.f_globals.get("__name__") or ""
         if is_write and module.startswith(_HEARING):
             return True
+        if is_first and not module.startswith("django."):
+            if module.startswith(_KIT):
+                # What the kit itself does, such as to lock.
+                return True
+            is_first = False
+        if (module, frame.f_code.co_name) in chosen:
+            return True
         if module in _CALLING:
-            return False
-        if not is_heard_in_bulk and name in _BULK and module == QuerySet.__module__:
-            return True
-        if (module, name) == _EMPTYING:
-            return True
+            is_write, chosen = False, _SILENT
         frame = frame.f_back
     return False
 
