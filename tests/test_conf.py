@@ -19,6 +19,7 @@ def test_without_the_setting_everything_is_empty(monkeypatch: pytest.MonkeyPatch
     defaults = {key: getattr(conf, key) for key in KEYS}
     assert defaults.pop("BULK_SIGNALS") is True
     assert defaults.pop("REQUEST_UNIT") is False
+    assert defaults.pop("WATCH") is False
     assert {key: len(value) for key, value in defaults.items()} == dict.fromkeys(defaults, 0)
 
 

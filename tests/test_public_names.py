@@ -45,7 +45,7 @@ NAMES = {
     "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
     "django_signal_kit.forms": "LimitedModelForm",
     "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
-    "django_signal_kit.test": "TemplateRecorder",
+    "django_signal_kit.test": "TemplateRecorder assert_all_writes_heard",
     "django_signal_kit.audit.admin": "AuditEntryAdmin",
     "django_signal_kit.audit.decoding": "decode",
     "django_signal_kit.audit.history": "AuditHistoryMixin",
@@ -86,6 +86,7 @@ SETTINGS = {
     "REQUEST_UNIT",
     "RETENTION",
     "TRUSTED_PROXIES",
+    "WATCH",
 }
 
 LOGGERS = {
@@ -97,6 +98,7 @@ LOGGERS = {
     "django_signal_kit.logins",
     "django_signal_kit.requests",
     "django_signal_kit.trace",
+    "django_signal_kit.unheard",
 }
 
 CHECKS = {
