@@ -16,6 +16,11 @@ from django.test.utils import instrumented_test_render  # type: ignore[attr-defi
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.sight import watching
+from django_signal_kit.wiring.muting import muted
+
+#: ``@mute_receivers("AuditLog")`` on a factory mutes one receiver, where the ``mute_signals()`` of
+#: factory-boy mutes a whole signal, for all threads.
+mute_receivers = muted
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What has been registered, what is connected to what, and what is muted."""
+"""What has been registered, and what is connected to what."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from django.db.models.utils import make_model_tuple
 from django.dispatch import Signal
 
 from django_signal_kit.conf import conf
-from django_signal_kit.current import Muting
-from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.rows import memory, snapshots, written
 from django_signal_kit.rows.canonical import Column, get_columns
@@ -456,49 +454,3 @@ def get_throughs(receiver: ModelReceiver, model: type[Model]) -> list[type[Model
 
 
 registry = Registry()
-
-
-def get_names(receivers: Iterable[str | type[Receiver]]) -> frozenset[str]:
-    """The names of the connected receivers meant by names or classes (their subclasses too).
-
-    Raises LookupError for one that is not connected, TypeError for what is neither.
-    """
-    names: set[str] = set()
-    known = [receiver.name for receiver in registry.receivers]
-    for given in receivers:
-        if isinstance(given, str):
-            if given not in known:
-                raise LookupError(
-                    f"No receiver is named {given!r}. {did_you_mean(given, known)}".rstrip()
-                )
-            names.add(given)
-        elif isinstance(given, type) and issubclass(given, Receiver):
-            found = {known.name for known in registry.receivers if isinstance(known, given)}
-            if not found:
-                raise LookupError(f"No receiver of the class {given.__qualname__} is connected.")
-            names |= found
-        else:
-            raise TypeError(
-                f"{given!r} is neither the name nor the class of a receiver of the kit. A plain "
-                f"function cannot be muted: Django calls it, not the kit."
-            )
-    return frozenset(names)
-
-
-def muted(*receivers: str | type[Receiver]) -> Muting:
-    """Inside ``with muted("AuditLog", WelcomeEmail):`` these receivers are not called.
-
-    By name or class, in this thread and this async task only; nests, decorates, and never touches
-    ``signal.receivers``. What they collected before is still flushed. Raises LookupError for an
-    unknown name and TypeError for a plain function.
-    """
-    get_names(receivers)
-    return Muting(lambda: get_names(receivers))
-
-
-def only(*receivers: str | type[Receiver]) -> Muting:
-    """Inside ``with only("AuditLog"):`` the kit's other receivers are not called."""
-    get_names(receivers)
-    return Muting(
-        lambda: frozenset(receiver.name for receiver in registry.receivers) - get_names(receivers)
-    )
