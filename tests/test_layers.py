@@ -47,7 +47,16 @@ FEATURES = [
 ]
 # What knows features, in the order of the imports. The commands of the app of the audit log come
 # after those of the kit, with which they share their helpers.
-ABOVE = ["templatetags", "forms", "management", "audit.management", "test", "checks", "apps"]
+ABOVE = [
+    "templatetags",
+    "forms",
+    "management",
+    "audit.management",
+    "test",
+    "pytest_plugin",
+    "checks",
+    "apps",
+]
 
 FLOORS = [[room] for room in CORE] + [FEATURES] + [[room] for room in ABOVE]
 

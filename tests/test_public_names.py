@@ -45,7 +45,10 @@ NAMES = {
     "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
     "django_signal_kit.forms": "LimitedModelForm",
     "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
-    "django_signal_kit.test": "TemplateRecorder assert_all_writes_heard",
+    "django_signal_kit.test": (
+        "SignalKit SignalKitMixin TemplateRecorder assert_all_writes_heard flush_after_commit "
+        "mute_receivers"
+    ),
     "django_signal_kit.audit.admin": "AuditEntryAdmin",
     "django_signal_kit.audit.decoding": "decode",
     "django_signal_kit.audit.history": "AuditHistoryMixin",

@@ -18,6 +18,7 @@ from django.db.models import Model
 from django.dispatch import Signal
 
 from django_signal_kit.current import get_muted
+from django_signal_kit.sight.captured import Collected, Flushed, Heard, captures
 from django_signal_kit.sight.names import get_label, get_name
 from django_signal_kit.sight.places import find_place
 from django_signal_kit.sight.spans import Key, Span
@@ -144,9 +145,9 @@ def _note_object(span: Span, named: dict[str, Any]) -> None:
 
 def _trace(function: Function) -> Function:
     @wraps(function)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        with running(_get_receiver_span(function)):
-            return function(*args, **kwargs)
+    def traced(**kwargs: Any) -> Any:
+        with running(_get_receiver_span(function, kwargs)):
+            return function(**kwargs)
 
     traced._signal_kit_traced = function  # type: ignore[attr-defined]
     return traced
@@ -154,19 +155,23 @@ def _trace(function: Function) -> Function:
 
 def _trace_async(function: Function) -> Function:
     @wraps(function)
-    async def traced(*args: Any, **kwargs: Any) -> Any:
-        with running(_get_receiver_span(function)):
-            return await function(*args, **kwargs)
+    async def traced(**kwargs: Any) -> Any:
+        with running(_get_receiver_span(function, kwargs)):
+            return await function(**kwargs)
 
     traced._signal_kit_traced = function  # type: ignore[attr-defined]
     return traced
+
+
+def _make_heard(name: str, *, signal: Signal, sender: Any, **arguments: Any) -> Heard:
+    return Heard(name, get_name(signal), sender, arguments)
 
 
 def _untrace(function: Function, response: Any) -> tuple[Function, Any]:
     return getattr(function, "_signal_kit_traced", function), response
 
 
-def _get_receiver_span(function: Function) -> Span:
+def _get_receiver_span(function: Function, arguments: dict[str, Any]) -> Span:
     parent = current.get()
     assert parent is not None
     receiver = getattr(function, "signal_kit_receiver", None)
@@ -175,7 +180,11 @@ def _get_receiver_span(function: Function) -> Span:
         key = Key("receiver", path)
     else:
         path = get_path(type(receiver))
-        key = Key("receiver", receiver.name, "muted" if receiver.name in get_muted() else "")
+        is_muted = receiver.name in get_muted()
+        key = Key("receiver", receiver.name, "muted" if is_muted else "")
+        if not is_muted:
+            for capture in captures.get():
+                capture.heard.append(_make_heard(receiver.name, **arguments))
     span = parent.get_child(key)
     span.path = path
     return span
@@ -186,30 +195,38 @@ def _get_receiver_span(function: Function) -> Span:
 
 def _make_collect(original: Function) -> Function:
     @wraps(original)
-    def collect(*args: Any, **kwargs: Any) -> Any:
+    def collect(receiver: Any, item: Any, *args: Any, **kwargs: Any) -> Any:
         span = current.get()
         if span is not None:
             span.collected += 1
-        return original(*args, **kwargs)
+            for capture in captures.get():
+                capture.collected.append(Collected(receiver.name, item))
+        return original(receiver, item, *args, **kwargs)
 
     return collect
 
 
-def _make_call_flush(original: Function) -> Function:
+def _make_flush(original: Function) -> Function:
     @wraps(original)
-    def call_flush(receiver: Any, items: list[Any]) -> None:
+    def flush_now(receiver: Any, items: list[Any]) -> None:
         parent = current.get()
         if parent is None:
             original(receiver, items)
             return
-        when = getattr(receiver, "flush_on", "").replace("_", " ")
+        if hasattr(receiver, "stands_for"):
+            # It flushes into a task, in which the receiver is to flush.
+            receiver_class, when = type(receiver.stands_for), "to a task"
+        else:
+            receiver_class, when = type(receiver), receiver.flush_on.replace("_", " ")
+            for capture in captures.get():
+                capture.flushed.append(Flushed(receiver.name, list(items)))
         span = parent.get_child(Key("flush", receiver.name, when))
-        span.path = get_path(type(receiver))
+        span.path = get_path(receiver_class)
         span.collected += len(items)
         with running(span):
             original(receiver, items)
 
-    return call_flush
+    return flush_now
 
 
 # Queries
@@ -235,6 +252,5 @@ _PATCHES: list[tuple[Any, str, Callable[[Function], Function]]] = [
     (CursorWrapper, "execute", _make_execute),
     (CursorWrapper, "executemany", _make_execute),
     (unit, "collect", _make_collect),
-    (unit, "call_flush", _make_call_flush),
-    (journal, "call_flush", _make_call_flush),
+    (journal, "flush_now", _make_flush),
 ]

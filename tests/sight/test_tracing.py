@@ -105,8 +105,7 @@ def originals() -> list[Any]:
         CursorWrapper.execute,
         CursorWrapper.executemany,
         unit.collect,
-        unit.call_flush,
-        journal.call_flush,
+        journal.flush_now,
     ]
 
 
