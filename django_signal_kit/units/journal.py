@@ -313,7 +313,7 @@ def flush_due(journal: Journal) -> None:
             try:
                 call_flush(receiver, some)
             except Exception as error:
-                report_failure(receiver, "flush", error)
+                report_failure(receiver, "flush", error, some)
             except BaseException as error:
                 interrupt = interrupt or error
     if interrupt is not None:

@@ -11,7 +11,8 @@ _get_order = attrgetter("order")
 
 
 class Flusher(Protocol):
-    """What a pile knows of a receiver."""
+    """What a pile knows of a receiver. What flushes in the name of another has that one as its
+    ``stands_for``."""
 
     @property
     def name(self) -> str: ...
@@ -108,7 +109,7 @@ class Pile:
             found = self.items[place]
             if found is None or found.depth != depth:
                 continue
-            if receiver is None or found.receiver is receiver:
+            if receiver is None or receiver is _get_owner(found.receiver):
                 self._forget_key(place, found)
                 self.items[place] = None
 
@@ -146,3 +147,7 @@ class Pile:
 
     def __iter__(self) -> Iterator[Any]:
         return (found.item for found in self.items if found is not None)
+
+
+def _get_owner(flusher: Flusher) -> object:
+    return getattr(flusher, "stands_for", flusher)

@@ -53,15 +53,7 @@ def get_unit() -> UnitOfWork | None:
 def collect(
     receiver: Flusher, item: Any, key: Hashable, flush_on: FlushOn, using: str | None
 ) -> Any:
-    # Through the context variable an async receiver, which runs in another thread, finds the
-    # unit that called it.
-    journal = _open.get()
-    if (
-        journal is None
-        or journal.unit is None
-        or (using is not None and using != journal.connection.alias)
-    ):
-        journal = get_journal(connections[using or DEFAULT_DB_ALIAS])
+    journal = find_journal(using)
     before = flush_on == "before_commit"
     if journal.unit is None:
         # A signal that no covered write sent, such as user_logged_in: a unit of its own.
@@ -71,6 +63,20 @@ def collect(
     if len(journal.before.items) >= CHUNK:
         relieve(journal)
     return found
+
+
+def find_journal(using: str | None) -> Journal:
+    """That of ``using``, or by default of the write in progress, else of the default database."""
+    # Through the context variable an async receiver, which runs in another thread, finds the
+    # unit that called it.
+    journal = _open.get()
+    if (
+        journal is None
+        or journal.unit is None
+        or (using is not None and using != journal.connection.alias)
+    ):
+        journal = get_journal(connections[using or DEFAULT_DB_ALIAS])
+    return journal
 
 
 def collect_if_undone(receiver: Flusher, item: Any, using: str) -> bool:
@@ -372,7 +378,7 @@ def _flush(journal: Journal, grouped: dict[Flusher, list[Any]], *, is_last: bool
     parts = [(receiver, some) for receiver, items in grouped.items() for some in split(items)]
     for number, (receiver, items) in enumerate(parts, start=1):
         if receiver.on_error == "log":
-            with Isolation(receiver, "flush", journal.connection):
+            with Isolation(receiver, "flush", journal.connection, items):
                 call_flush(receiver, items)
             continue
         # What others have collected in the meantime is flushed in a round of its own.
