@@ -35,7 +35,7 @@ class Receiver:
     #: so does ``"task"`` where a crash must lose no task.
     flush_on: FlushOn = "after_commit"
     #: Where its tasks differ from what ``SIGNAL_KIT["TASKS"]`` says: the same keys.
-    task: Mapping[str, Any] = {}
+    task_options: Mapping[str, Any] = {}
 
     _name: str = ""
     # Its class and name, as messages have them.

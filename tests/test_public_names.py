@@ -64,6 +64,8 @@ COMMANDS = {
         "createrelated",
         "invalidatecache",
         "recountm2m",
+        "relaytasks",
+        "requeuetasks",
         "showreceivers",
     },
     "django_signal_kit.audit": {
@@ -84,6 +86,7 @@ SETTINGS = {
     "REDACT",
     "REQUEST_UNIT",
     "RETENTION",
+    "TASKS",
     "TRUSTED_PROXIES",
 }
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from django_signal_kit.tasks.batches import Batch
 from django_signal_kit.tasks.options import TaskReceiver, read_options
-from django_signal_kit.tasks.outbox import get_sender, store
+from django_signal_kit.tasks.outbox import store
 from django_signal_kit.tasks.places import find_place
+from django_signal_kit.tasks.relaying import get_sender
 from django_signal_kit.tasks.travelling import check_item, pack
 from django_signal_kit.units import unit
 
@@ -27,6 +28,8 @@ class TaskFlush:
         self.using = using
         self.options = read_options(receiver)
         self.place = find_place(self.options, using)
+        #: Is it flushed just before the COMMIT, so that the transaction keeps its tasks?
+        self.for_commit = self.place != "after_commit"
 
     @property
     def name(self) -> str:
@@ -37,7 +40,7 @@ class TaskFlush:
         return self.stands_for.on_error
 
     def flush(self, items: list[Any]) -> None:
-        """Runs before the commit if a transaction keeps the tasks, else after it."""
+        """Runs just before the COMMIT if the transaction keeps the tasks, else after it."""
         parts = pack(self.stands_for, items)
         batches = [Batch.make(self.name, self.using, part) for part in parts]
         if self.place == "outbox":
@@ -54,8 +57,7 @@ def collect_for_task(receiver: TaskReceiver, item: Any, key: Hashable, using: st
     alias = unit.find_journal(using).connection.alias
     flush = get_flush(receiver, alias)
     check_item(receiver, item)
-    when: unit.FlushOn = "after_commit" if flush.place == "after_commit" else "before_commit"
-    return unit.collect(flush, item, key, when, alias)
+    return unit.collect(flush, item, key, "after_commit", alias)
 
 
 def get_flush(receiver: TaskReceiver, using: str) -> TaskFlush:

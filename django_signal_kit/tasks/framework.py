@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from functools import cache
 from importlib import import_module
@@ -35,27 +35,43 @@ def get_backend(alias: str) -> Any:
 
 
 def make_task(
-    function: Callable[..., Any], options: TaskOptions, run_after: datetime | None = None
+    functions: tuple[Callable[..., Any], Callable[..., Any]],
+    options: TaskOptions,
+    *,
+    attempts: int,
+    run_after: datetime | None = None,
 ) -> Any:
-    """A task of the class that its backend asks for. Raises what Django raises if the backend
-    takes no such task."""
-    return get_backend(options.backend).task_class(
+    """A task of the class that its backend asks for, of what it runs and what says how long it
+    waits when it has failed. Raises what Django raises if the backend takes no such task."""
+    function, back_off = functions
+    backend = get_backend(options.backend)
+    policy = {"max_attempts": attempts, "backoff": back_off} if retries(backend) else {}
+    return backend.task_class(
         func=function,
         priority=options.priority,
         backend=options.backend,
         queue_name=options.queue,
         run_after=run_after,
-        takes_context=False,
+        takes_context=True,
+        **policy,
     )
 
 
-def make_any_task(function: Callable[..., Any], options: TaskOptions) -> Any:
+def make_any_task(
+    functions: tuple[Callable[..., Any], Callable[..., Any]], options: TaskOptions
+) -> Any:
     """A task to be found by its path, of which each message says in which queue it is."""
     backend = get_backend(options.backend)
     queue = options.queue
     if backend.queues and queue not in backend.queues:
         queue = min(backend.queues)
-    return make_task(function, replace(options, queue=queue, priority=0))
+    options = replace(options, queue=queue, priority=0)
+    return make_task(functions, options, attempts=options.attempts)
+
+
+def retries(backend: Any) -> bool:
+    """Does it run a task again by itself, as often and as late as the task says?"""
+    return {"max_attempts", "backoff"} <= {field.name for field in fields(backend.task_class)}
 
 
 def is_inline(backend: Any) -> bool:

@@ -19,7 +19,10 @@ class TaskReceiver(Flusher, Protocol):
     """What tasks know of a receiver."""
 
     @property
-    def task(self) -> Mapping[str, Any]: ...
+    def flush_on(self) -> str: ...
+
+    @property
+    def task_options(self) -> Mapping[str, Any]: ...
 
     def serialize(self, item: Any) -> Any: ...
 
@@ -53,6 +56,6 @@ def read_options(receiver: TaskReceiver | None = None) -> TaskOptions:
     """Those of a receiver, or those that the settings say. Raises Misconfigured."""
     values = {key: known.default for key, known in TASK_KEYS.items()} | dict(conf.TASKS)
     if receiver is not None:
-        check_task_keys(f"The option 'task' of {receiver.name}", receiver.task)
-        values |= receiver.task
+        check_task_keys(f"The option 'task_options' of {receiver.name}", receiver.task_options)
+        values |= receiver.task_options
     return TaskOptions(**{key.lower(): value for key, value in values.items()})

@@ -47,7 +47,15 @@ def store(
     return found
 
 
-def _make_row(model: Any, batch: Batch, now: datetime, due_at: datetime) -> Any:
+def store_failed(batch: Batch, error: Exception) -> None:
+    """Keep a task that is not tried again, for ``requeuetasks``."""
+    model, now = get_outbox_model(), timezone.now()
+    row = _make_row(model, batch, now, None)
+    row.failed_at, row.error = now, f"{type(error).__name__}: {error}"[:2000]
+    model._base_manager.using(batch.using).bulk_create([row])
+
+
+def _make_row(model: Any, batch: Batch, now: datetime, due_at: datetime | None) -> Any:
     return model(
         id=make_id(),
         receiver=batch.receiver,
@@ -62,28 +70,6 @@ def unpack(row: Any, using: str) -> Batch:
     """The task of a row of this database."""
     payload = json.loads(row.payload)
     return Batch(row.receiver, using, payload["items"], payload["context"], row.attempt)
-
-
-class Sender:
-    """Sends what has been committed in the outbox of one database."""
-
-    name = "outbox"
-    on_error = "log"
-
-    def __init__(self, using: str) -> None:
-        self.using = using
-
-    def flush(self, items: list[Waiting]) -> None:
-        """Runs after the commit. What a queue does not take stays for ``relaytasks``."""
-        send(items, self.using)
-
-
-_senders: dict[str, Sender] = {}
-
-
-def get_sender(using: str) -> Sender:
-    """One for each database, so that what was collected for it is sent together."""
-    return _senders.setdefault(using, Sender(using))
 
 
 def send(items: Iterable[Waiting], using: str) -> int:

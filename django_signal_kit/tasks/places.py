@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 from django.apps import apps
@@ -22,6 +21,21 @@ QUEUES = {
     "django_tasks.backends.database.backend.DatabaseBackend": "django_tasks_database.DBTaskResult",
     "django_ox.backend.OxBackend": "django_ox.OxTask",
 }
+
+#: Apps whose tables are of queues. A receiver that heard "__all__" of them would make a task of
+#: each of its own tasks.
+QUEUE_APPS = frozenset(
+    {
+        "django_celery_results",
+        "django_dramatiq",
+        "django_ox",
+        "django_q",
+        "django_tasks_database",
+        "django_tasks_db",
+        "oxpull",
+        "procrastinate",
+    }
+)
 
 
 def find_queue_model(backend: Any) -> Any:
@@ -47,6 +61,11 @@ def has_outbox(using: str) -> bool:
     return model is not None and router.allow_migrate_model(using, model)
 
 
+def list_outboxes() -> list[str]:
+    """The databases that have one."""
+    return [using for using in connections if has_outbox(using)]
+
+
 def wants_outbox(options: TaskOptions) -> bool:
     """Do the options ask for an outbox where the queue is not in the database of the write?"""
     if options.outbox is None:
@@ -65,8 +84,4 @@ def find_place(options: TaskOptions, using: str) -> Place:
 def is_durable(receiver: TaskReceiver) -> bool:
     """Does a transaction, of some database at least, keep the tasks of this receiver?"""
     options = read_options(receiver)
-    return any(find_place(options, using) != "after_commit" for using in _get_aliases())
-
-
-def _get_aliases() -> Iterable[str]:
-    return connections
+    return any(find_place(options, using) != "after_commit" for using in connections)

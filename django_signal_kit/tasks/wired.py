@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
-from django_signal_kit.tasks.batches import get_function
+from django_signal_kit.tasks.batches import get_functions
 from django_signal_kit.tasks.framework import find_framework, get_backend, make_task
 from django_signal_kit.tasks.options import TaskOptions, TaskReceiver, read_options
 from django_signal_kit.tasks.places import get_outbox_model
@@ -45,12 +45,12 @@ def check_backend(name: str, options: TaskOptions) -> None:
             did_you_mean(options.backend, _get_aliases(), "See the setting TASKS."),
         ) from error
     try:
-        make_task(get_function(), options)
+        make_task(get_functions(), options, attempts=options.attempts)
     except Exception as error:
         raise Misconfigured(
             "E065",
             f"The backend {options.backend!r} takes no task of {name}: {error}",
-            "Set 'QUEUE' or 'PRIORITY' in SIGNAL_KIT['TASKS'], or in the option 'task'.",
+            "Set 'QUEUE' or 'PRIORITY' in SIGNAL_KIT['TASKS'], or in the option 'task_options'.",
         ) from error
     if options.outbox and get_outbox_model() is None:
         raise Misconfigured(

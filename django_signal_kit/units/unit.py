@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
@@ -337,8 +338,27 @@ def flush_before_commit(journal: Journal, start: int, *, is_last: bool) -> None:
 
     ``start``: where it begins; ``is_last``: nothing but the COMMIT comes after it.
     """
+    _flush_in_rounds(journal, partial(journal.take_before, start), is_last=is_last)
+
+
+def flush_for_commit(journal: Journal) -> None:
+    """Flush what goes into the transaction as its last, just before its COMMIT. Whoever commits
+    has to roll back if this raises."""
+    connection = journal.connection
+    # Django has left the block already when it commits.
+    is_in_block, connection.in_atomic_block = connection.in_atomic_block, True
+    try:
+        _flush_in_rounds(journal, journal.take_for_commit, is_last=False)
+        connection.validate_no_broken_transaction()
+    finally:
+        connection.in_atomic_block = is_in_block
+
+
+def _flush_in_rounds(
+    journal: Journal, take: Callable[[], dict[Flusher, list[Any]]], *, is_last: bool
+) -> None:
     for _ in range(_MAX_ROUNDS):
-        grouped = journal.take_before(start)
+        grouped = take()
         if not grouped:
             return
         _flush(journal, grouped, is_last=is_last)
@@ -383,6 +403,7 @@ def _flush(journal: Journal, grouped: dict[Flusher, list[Any]], *, is_last: bool
             continue
         # What others have collected in the meantime is flushed in a round of its own.
         is_end = is_last and number == len(parts) and not journal.before.items
+        is_end = is_end and not journal.has_for_commit
         journal.is_last = is_end and not journal.connection.needs_rollback
         try:
             call_flush(receiver, items)

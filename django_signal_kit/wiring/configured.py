@@ -226,7 +226,7 @@ def make_receiver(declaration: Declaration, name: str) -> Receiver:
 def settle_flush(receiver: Receiver, *, is_asked: bool) -> None:
     """Raise Misconfigured if ``receiver`` is to flush in a task and cannot. A ready-made one of
     which nobody has asked it flushes after the commit then."""
-    if receiver.task:
+    if receiver.task_options:
         read_options(receiver)
     if receiver.flush_on != "task" or type(receiver).flush is Receiver.flush:
         return

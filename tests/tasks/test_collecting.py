@@ -40,7 +40,7 @@ from tests.tasks.queues import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(params=["dummy", "broker"])
+@pytest.fixture(params=["dummy", "broker", "outbox"])
 def queue(request: Any, settings: Any) -> Any:
     """A queue that nobody works off; returns what gives the arguments of its tasks. That of a
     broker is filled after the commit, without an outbox and with one."""
@@ -65,7 +65,7 @@ def test_a_unit_of_work_makes_one_task_of_a_receiver(wire: Any, queue: Any) -> N
             "receiver": "Names",
             "using": "default",
             "items": ["a", "b", "c"],
-            "context": {},
+            "carried": {},
             "attempt": 1,
         }
     ]
@@ -233,7 +233,7 @@ def test_a_task_for_a_receiver_that_is_not_wired_fails_by_name(wire: Any, settin
     settings.TASKS = BROKER
     wire(Names)
     Tag.objects.create(name="a")
-    wire(Counts)
+    wire(Counts, TASKS={"ATTEMPTS": 1})
     (error,) = work()
     assert str(error) == (
         "No receiver is named 'Names' here, so its task cannot be flushed. Choose from 'Counts'."
