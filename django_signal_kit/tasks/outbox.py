@@ -95,5 +95,6 @@ def send(items: Iterable[Waiting], using: str) -> int:
         else:
             sent.append(waiting.row.pk)
     if sent:
-        get_outbox_model()._base_manager.using(using).filter(pk__in=sent).delete()
+        # Without a transaction of its own, which would be two round trips more.
+        get_outbox_model()._base_manager.using(using).filter(pk__in=sent)._raw_delete(using)
     return len(sent)

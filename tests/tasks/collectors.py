@@ -8,6 +8,7 @@ from django.db import connections
 
 from django_signal_kit import ModelReceiver
 from django_signal_kit.exceptions import FlushFailedError
+from tests.apps.testapp.models import Category
 
 #: What has been flushed: (name of the receiver, items).
 FLUSHED: list[tuple[str, list[Any]]] = []
@@ -74,3 +75,29 @@ class FailsInPart(Names):
 class Awaits(Names):
     async def flush(self, items: list[Any]) -> None:
         FLUSHED.append((self.name, items))
+
+
+class Rows(Names):
+    """Its flush writes what it flushes."""
+
+    def flush(self, items: list[Any]) -> None:
+        super().flush(items)
+        Category.objects.bulk_create([Category(name=item) for item in items])
+
+
+class Everything(Names):
+    """Hears all models there are."""
+
+    models = ["__all__"]
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        self.collect(f"{instance._meta.label}")
+
+
+class Logged(Names):
+    on_error = "log"
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        self.collect(instance.name)
+        if instance.name == "bad":
+            raise ValueError("no more of this")
