@@ -24,6 +24,7 @@ CORE = [
     "units",
     "rows",
     "options",
+    "tasks",
     "receiver",
     "exchange",
     "middleware",

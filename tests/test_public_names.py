@@ -67,6 +67,8 @@ COMMANDS = {
         "createrelated",
         "invalidatecache",
         "recountm2m",
+        "relaytasks",
+        "requeuetasks",
         "showreceivers",
         "tracesignals",
     },
@@ -88,6 +90,7 @@ SETTINGS = {
     "REDACT",
     "REQUEST_UNIT",
     "RETENTION",
+    "TASKS",
     "TRUSTED_PROXIES",
     "WATCH",
 }

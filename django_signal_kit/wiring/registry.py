@@ -20,6 +20,8 @@ from django_signal_kit.rows import memory, snapshots, written
 from django_signal_kit.rows.canonical import Column, get_columns
 from django_signal_kit.rows.database import forget_statements
 from django_signal_kit.rows.many_to_many import get_many_to_many
+from django_signal_kit.tasks import known
+from django_signal_kit.tasks.places import is_durable
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.dispatch import make_function
 from django_signal_kit.wiring.senders import Coverage
@@ -102,6 +104,8 @@ class Registry:
         self.connections: list[Connection] = []
         self._connected: set[tuple[str, Any]] = set()
         self._coverages = coverages
+        # Those for which a covered write in autocommit opens a transaction.
+        self._atomic = {receiver for receiver in coverages if _is_atomic(receiver)}
         self._functions = functions
         self._signals = {
             name: catalog.get_signal(name) for found in functions.values() for name in found
@@ -139,6 +143,7 @@ class Registry:
             vars(self).update(before)
             raise
         self._disconnect(before["connections"])
+        known.settle(receivers)
         late.waiting.clear()
         connect_all(self.connections)
         snapshots.old_columns.update(columns)
@@ -151,6 +156,7 @@ class Registry:
         """Disconnect everything that the kit has connected."""
         class_prepared.disconnect(dispatch_uid="signal_kit:registry")
         self._disconnect(self.connections)
+        known.settle([])
         self._start([], {}, {})
         late.waiting.clear()
         memory.keep({})
@@ -347,7 +353,7 @@ class Registry:
             if isinstance(receiver, ModelReceiver) and (
                 name in _ROW_SIGNALS or name == "m2m_changed"
             ):
-                is_atomic = receiver.atomic and receiver.flush_on == "before_commit"
+                is_atomic = receiver in self._atomic
                 is_read = name.endswith("queryset_update") and receiver.bulk == "all"
                 hooks.cover(name, model, is_atomic, is_read)
                 if receiver._guards_updates:
@@ -359,6 +365,14 @@ class Registry:
             ahead.cover(model, None)
         ahead.settle()
         hooks.settle(is_heard=bool(self.connections))
+
+
+def _is_atomic(receiver: ModelReceiver) -> bool:
+    """Does it flush into the transaction of the write, and want that there is one?"""
+    when = receiver.flush_on
+    return receiver.atomic and (
+        when == "before_commit" or (when == "task" and is_durable(receiver))
+    )
 
 
 # Those by which a receiver is told of rows of the sender that are written.

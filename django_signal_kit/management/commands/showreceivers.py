@@ -20,6 +20,13 @@ from django_signal_kit.wiring.listing import Listing, collapse, get_listings
 
 HEADER = ("NAME", "ACTS", "SENDER", "RECEIVER")
 
+#: How a task gets into its queue.
+_QUEUED = {
+    "in_transaction": "in the transaction",
+    "outbox": "outbox",
+    "after_commit": "after commit",
+}
+
 # Columns that the senders of one receiver may take, if more than one is to be named.
 SENDERS_WIDTH = 40
 
@@ -83,6 +90,8 @@ def find_model(label: str) -> type[Model]:
 
 def get_cells(listing: Listing, senders: Sequence[str]) -> tuple[str, str, str, str]:
     acts = [listing.acts.replace("_", " ")]
+    if listing.queued is not None:
+        acts[0] += f" ({_QUEUED[listing.queued]})"
     acts += ["async"] * listing.is_async + ["muted"] * listing.is_muted
     return listing.name or "-", ", ".join(acts), shorten(senders), listing.receiver
 
