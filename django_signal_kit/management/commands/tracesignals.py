@@ -12,6 +12,7 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
 
 from django_signal_kit.exceptions import did_you_mean
+from django_signal_kit.management.arguments import typed
 from django_signal_kit.sight.tracing import trace
 
 WIDTH = 100
@@ -29,13 +30,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--output", metavar="FILE", help="Write it there. Needed for json and svg."
         )
-        parser.add_argument("command", metavar="COMMAND", help="The command to run.")
+        parser.add_argument("command", nargs="?", metavar="COMMAND", help="The command to run.")
         parser.add_argument(
             "arguments", nargs=argparse.REMAINDER, metavar="...", help="Its arguments."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         name, kind, output = options["command"], options["format"], options["output"]
+        if name is None:
+            raise CommandError("Name the command to run: tracesignals COMMAND [its arguments]")
         if name not in get_commands():
             raise CommandError(
                 f"There is no command {name!r}. {did_you_mean(name, get_commands())}"
