@@ -12,7 +12,9 @@ from django_signal_kit.wiring.listing import Listing
 Arrows = dict[tuple[str, str], list[str]]
 
 _ROW = 26
-_LEFT, _RIGHT, _WIDTH = 330, 620, 1100
+_GAP = 290
+#: Columns of a letter, roughly.
+_LETTER = 7.4
 
 _STYLE = """
 svg { font: 12px system-ui, sans-serif; background: #fff }
@@ -65,30 +67,36 @@ def draw_svg(arrows: Arrows) -> str:
     senders = list(dict.fromkeys(sender for sender, _ in arrows))
     receivers = list(dict.fromkeys(receiver for _, receiver in arrows))
     height = _ROW * (1 + max(len(senders), len(receivers), 1))
+    start = int(16 + _LETTER * max(map(len, senders), default=0))
+    end = start + _GAP
+    width = int(end + 16 + _LETTER * max(map(len, receivers), default=0))
     left = {sender: _ROW * (number + 1) for number, sender in enumerate(senders)}
     right = {receiver: _ROW * (number + 1) for number, receiver in enumerate(receivers)}
-    shapes = [_draw_arrow(left[s], right[r], s, r, names) for (s, r), names in arrows.items()]
+    shapes = [
+        _draw_arrow((start, left[s]), (end, right[r]), f"{s} → {r}: {', '.join(names)}")
+        for (s, r), names in arrows.items()
+    ]
     shapes += [
-        f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{escape(text)}</text>'
+        f'<text x="{start - 8}" y="{y + 4}" text-anchor="end">{escape(text)}</text>'
         for text, y in left.items()
     ]
     shapes += [
-        f'<text class="kit" x="{_RIGHT + 8}" y="{y + 4}">{escape(text)}</text>'
+        f'<text class="kit" x="{end + 8}" y="{y + 4}">{escape(text)}</text>'
         for text, y in right.items()
     ]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        f'width="{_WIDTH}" height="{height}" role="img" aria-label="Who listens to whom">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" role="img" aria-label="Who listens to whom">\n'
         f"<style>{_STYLE}</style>\n" + "\n".join(shapes) + "\n</svg>"
     )
 
 
-def _draw_arrow(y1: int, y2: int, sender: str, receiver: str, signals: list[str]) -> str:
-    middle = (_LEFT + _RIGHT) // 2
-    title = escape(f"{sender} → {receiver}: {', '.join(signals)}")
+def _draw_arrow(begin: tuple[int, int], end: tuple[int, int], title: str) -> str:
+    (x1, y1), (x2, y2) = begin, end
+    middle = (x1 + x2) // 2
     return (
-        f'<g><title>{title}</title><path d="M{_LEFT} {y1} C{middle} {y1} {middle} {y2} '
-        f'{_RIGHT} {y2}"/></g>'
+        f"<g><title>{escape(title)}</title>"
+        f'<path d="M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}"/></g>'
     )
 
 

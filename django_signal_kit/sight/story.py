@@ -1,8 +1,10 @@
-"""What happens when a row is written: a tree, in the order in which it happens."""
+"""What happens when a row is written: a tree, in the order in which it happens, and who acts in
+it."""
 
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,8 +39,8 @@ _WHEN: dict[Any, str] = {
 }
 
 
-def tell_story(model: type[Model]) -> Iterator[str]:
-    """Lines of text."""
+def tell_story(model: type[Model], width: int) -> Iterator[str]:
+    """Lines of text, of at most ``width`` columns where that can be."""
     yield model._meta.label
     chapters = [(write, list(_list_signals(model, names))) for write, names in WRITES.items()]
     chapters = [(write, signals) for write, signals in chapters if signals]
@@ -46,6 +48,10 @@ def tell_story(model: type[Model]) -> Iterator[str]:
         is_last = number == len(chapters)
         yield f"{'└' if is_last else '├'}─ {write}"
         yield from _draw(_branch(signals), "   " if is_last else "│  ")
+    functions = [f for _, signals in chapters for _, found in signals for f in found]
+    for thing in dict.fromkeys(getattr(f, "signal_kit_receiver", f) for f in functions):
+        yield ""
+        yield from _introduce(thing, width)
 
 
 def _list_signals(model: type[Model], names: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
@@ -65,7 +71,7 @@ def _branch(signals: list[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]]
     branches: list[tuple[str, list[Any]]] = []
     later: dict[str, dict[str, None]] = {}
     for name, functions in signals:
-        branches.append((name, [(line, []) for f in functions for line in _tell(f)]))
+        branches.append((name, [(_tell(f), []) for f in functions]))
         for function in functions:
             receiver: Receiver | None = getattr(function, "signal_kit_receiver", None)
             acts = None if receiver is None else get_acts(receiver)
@@ -84,18 +90,24 @@ def _draw(branches: list[tuple[str, list[Any]]], stem: str) -> Iterator[str]:
         yield from _draw(inner, stem + ("   " if is_last else "│  "))
 
 
-def _tell(function: Any) -> Iterator[str]:
+def _tell(function: Any) -> str:
     receiver: Receiver | None = getattr(function, "signal_kit_receiver", None)
-    thing = function if receiver is None else type(receiver)
-    parts = [get_path(thing) if receiver is None else receiver.name]
-    if receiver is not None:
-        parts += [f"{name}={value!r}" for name, value in get_changed_options(receiver).items()]
-    if iscoroutinefunction(function):
-        parts.append("(async)")
-    line = " ".join(parts)
-    if doc := get_summary(thing):
-        line += f": {doc}"
-    yield line
+    name = get_path(function) if receiver is None else receiver.name
+    return f"{name} (async)" if iscoroutinefunction(function) else name
+
+
+def _introduce(thing: Any, width: int) -> Iterator[str]:
+    """Its name, the first sentence of its docstring, and its options that are not the defaults."""
+    if isinstance(thing, Receiver):
+        path, options = get_path(type(thing)), get_changed_options(thing)
+        yield thing.name if path.endswith(f".{thing.name}") else f"{thing.name} ({path})"
+        doc = get_summary(type(thing))
+    else:
+        options = {}
+        yield get_path(thing)
+        doc = get_summary(thing)
+    for text in (doc, *(f"{name} = {value!r}" for name, value in options.items())):
+        yield from textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="      ")
 
 
 def get_changed_options(receiver: Receiver) -> dict[str, Any]:
@@ -113,4 +125,6 @@ def get_changed_options(receiver: Receiver) -> dict[str, Any]:
 def get_summary(thing: Any) -> str:
     """The first sentence of its own docstring, on one line."""
     doc = inspect.cleandoc(getattr(thing, "__doc__", None) or "")
-    return " ".join(doc.partition("\n\n")[0].split())
+    text = " ".join(doc.partition("\n\n")[0].split())
+    first, stop, _ = text.partition(". ")
+    return first + stop.strip()

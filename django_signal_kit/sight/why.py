@@ -46,13 +46,14 @@ def _find_reason(receiver: Receiver, model: type[Model], signal_name: str) -> st
     mine = [c for c in registry.connections if c.receiver is receiver]
     if any(c.signal_name == signal_name and id(c.sender) in senders for c in mine):
         return None
-    heard = sorted({c.signal_name for c in mine})
+    heard = {c.signal_name for c in mine}
     if isinstance(receiver, ModelReceiver) and not registry.covers(receiver, model):
         return _tell_uncovered(receiver, model)
     if signal_name not in heard:
         if signal_name in catalog.BULK_SIGNALS and not getattr(receiver, "bulk", True):
             return "Its option bulk is False: it hears no bulk write."
-        has = f"It has methods for {join(heard)}" if heard else "It has a method for no signal"
+        methods = sorted(receiver.get_methods(catalog.get_paths()))
+        has = f"It has methods for {join(methods)}" if methods else "It has a method for no signal"
         return f"It has no method {signal_name}(). {has}."
     others = {c.sender._meta.label for c in mine if c.signal_name == signal_name and c.sender}
     return f"It covers the model, and hears that signal of {join(sorted(others), most=5)} alone."

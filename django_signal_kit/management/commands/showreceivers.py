@@ -98,7 +98,8 @@ class Command(BaseCommand):
         elif options["format"] == "tree":
             if model is None:
                 raise CommandError("--format tree is about one model: showreceivers app.Model")
-            self.stdout.write("\n".join(tell_story(model)))
+            columns = shutil.get_terminal_size((100, 24)).columns
+            self.stdout.write("\n".join(tell_story(model, columns)))
         else:
             self.show(list(self.select(model, options)), options)
 
