@@ -12,16 +12,23 @@ _LEAST = 30
 
 def render(root: Span, width: int) -> str:
     """Lines of at most ``width`` columns where that can be: a tree, milliseconds, queries."""
-    rows = [("", root), *_list(root, "")]
-    labels = [f"{branch}{tell(span)}" for branch, span in rows]
-    room = max(_LEAST, min(max(map(len, labels)), width - 24))
+    rows = list(list_lines(root))
+    longest = max(len(branch) + len(label) for branch, label, _ in rows)
+    room = max(_LEAST, min(longest, width - 24))
     lines = [f"{'':{room}}  {'ms':>9}  {'queries':>7}"]
-    for (branch, span), label in zip(rows, labels, strict=True):
+    for branch, label, span in rows:
         queries = str(span.all_queries) if span.all_queries else ""
-        lines.append(f"{_cut(label, room):{room}}  {span.seconds * 1000:9.2f}  {queries:>7}")
+        text = _cut(branch + label, room)
+        lines.append(f"{text:{room}}  {span.seconds * 1000:9.2f}  {queries:>7}")
         stem = branch.replace("├─ ", "│  ").replace("└─ ", "   ")
         lines += [f"{stem}   ! {_cut(text, width - len(stem) - 5)}" for text in span.errors]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def list_lines(root: Span) -> Iterator[tuple[str, str, Span]]:
+    """The branches of the tree that lead to each span, what to call it, and the span."""
+    for branch, span in [("", root), *_list(root, "")]:
+        yield branch, tell(span), span
 
 
 def _list(span: Span, stem: str) -> Iterator[tuple[str, Span]]:
