@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from itertools import chain
 from types import FrameType
 from typing import Any, NamedTuple
@@ -37,6 +38,8 @@ _WRITE = re.compile(
     r"\s+((?:[\"`\[]?[\w$]+[\"`\]]?\s*\.\s*)?[\"`\[]?[\w$]+)",
     re.IGNORECASE,
 )
+#: So much of a statement says which table it writes.
+_BEGINNING = 200
 _FIRST = frozenset("iIuUdDrR \n\t")
 
 _KIT = "django_signal_kit."
@@ -133,13 +136,22 @@ def look(
 ) -> Any:
     """Run a statement, as ``execute_wrappers`` are called; then look whether it was heard."""
     result = execute(sql, params, many, context)
-    if isinstance(sql, str) and sql[:1] in _FIRST and (match := _WRITE.match(sql)):
-        verb, table = match[1].upper(), match[2].rpartition(".")[2].strip('"`[')
+    if isinstance(sql, str) and sql[:1] in _FIRST and (target := _parse(sql[:_BEGINNING])):
+        verb, table = target
         model = _get_tables(verb).get(table)
         if model is not None and not _is_heard(model, sys._getframe(1)):
             using = getattr(context.get("connection"), "alias", DEFAULT_DB_ALIAS)
             _tell(Unheard(find_place(), verb, model, using))
     return result
+
+
+@lru_cache(maxsize=1000)
+def _parse(beginning: str) -> tuple[str, str] | None:
+    """The verb of a statement and the table that it writes; None if it writes none."""
+    match = _WRITE.match(beginning)
+    if match is None:
+        return None
+    return match[1].upper(), match[2].rpartition(".")[2].strip(' "`[')
 
 
 def _is_heard(model: type[Model], frame: FrameType | None) -> bool:
