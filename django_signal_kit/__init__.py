@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from django_signal_kit.current import get_context as get_context
     from django_signal_kit.receiver import ModelReceiver as ModelReceiver
     from django_signal_kit.receiver import Receiver as Receiver
+    from django_signal_kit.sight.tracing import trace as trace
     from django_signal_kit.stamps.touching import no_touching as no_touching
     from django_signal_kit.stamps.touching import touching as touching
     from django_signal_kit.units.unit import batch as batch
-    from django_signal_kit.wiring.registry import muted as muted
-    from django_signal_kit.wiring.registry import only as only
+    from django_signal_kit.wiring.muting import muted as muted
+    from django_signal_kit.wiring.muting import only as only
     from django_signal_kit.wiring.registry import register as register
 
 _ROOMS = {
@@ -24,8 +25,9 @@ _ROOMS = {
     "batch": "units.unit",
     "context": "current",
     "get_context": "current",
-    "muted": "wiring.registry",
-    "only": "wiring.registry",
+    "muted": "wiring.muting",
+    "only": "wiring.muting",
+    "trace": "sight.tracing",
     "touching": "stamps.touching",
     "no_touching": "stamps.touching",
 }

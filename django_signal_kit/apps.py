@@ -21,6 +21,8 @@ from django_signal_kit.exceptions import find_cause, is_told_by
 from django_signal_kit.extension import extending
 from django_signal_kit.extension.early import extensions
 from django_signal_kit.extension.model_extension import ModelExtension
+from django_signal_kit.sight import watching
+from django_signal_kit.tasks.framework import forget_backends
 from django_signal_kit.units import views
 from django_signal_kit.wiring.configured import discovered, load
 from django_signal_kit.wiring.registry import registry
@@ -29,7 +31,7 @@ from django_signal_kit.writes import hooks
 #: The settings that say which models stand in the place of others.
 SWAPPING = ("SIGNAL_KIT_AUDIT_ENTRY_MODEL", "AUTH_USER_MODEL")
 #: All that say what is wired.
-WIRING = ("SIGNAL_KIT", "INSTALLED_APPS", *SWAPPING)
+WIRING = ("SIGNAL_KIT", "INSTALLED_APPS", "TASKS", *SWAPPING)
 
 _NOT_SAID: Any = object()
 
@@ -69,6 +71,7 @@ class SimpleSignalKitConfig(AppConfig):
     def start(self) -> None:
         """Wire what the settings say now."""
         wire()
+        (watching.start if conf.WATCH else watching.stop)()
 
 
 class SignalKitConfig(SimpleSignalKitConfig):
@@ -120,6 +123,8 @@ def rewire(*, setting: str, value: Any = _NOT_SAID, **kwargs: Any) -> None:
     is_setting = setting != "INSTALLED_APPS" or value in (_NOT_SAID, settings.INSTALLED_APPS)
     if setting not in WIRING or not is_setting:
         return
+    if setting == "TASKS":
+        forget_backends()
     if setting in SWAPPING:
         # Django remembers which models are swapped.
         apps.clear_cache()
@@ -131,3 +136,4 @@ def rewire(*, setting: str, value: Any = _NOT_SAID, **kwargs: Any) -> None:
     extensions.disconnect()
     extending.take_back()
     registry.disconnect()
+    watching.stop()

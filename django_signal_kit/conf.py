@@ -6,8 +6,9 @@ Nothing is cached, so ``override_settings`` works. What is not of the right type
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ KEYS = (
     "RETENTION",
     "REQUEST_UNIT",
     "CACHE_TAG_HEADERS",
+    "WATCH",
+    "TASKS",
 )
 
 _PATTERN = re.compile(r"\w+\.(\w+|\*)|__all__")
@@ -41,6 +44,63 @@ class TagHeader(NamedTuple):
     max_bytes: int = 8000
     #: 0: as many as fit.
     max_tags: int = 0
+
+
+class TaskKey(NamedTuple):
+    """A key of ``SIGNAL_KIT["TASKS"]``, and of the option ``task`` of a receiver."""
+
+    default: Any
+    is_right: Callable[[Any], bool]
+    expected: str
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+TASK_KEYS = {
+    "BACKEND": TaskKey("default", _is_text, 'an alias of the setting TASKS, such as "default"'),
+    "QUEUE": TaskKey("default", _is_text, 'the name of a queue, such as "default"'),
+    "PRIORITY": TaskKey(
+        0,
+        lambda value: type(value) is int and -100 <= value <= 100,
+        "a whole number from -100 to 100",
+    ),
+    "ATTEMPTS": TaskKey(
+        5,
+        lambda value: type(value) is int and 1 <= value <= 1000,
+        "a whole number from 1 to 1000",
+    ),
+    "BACKOFF": TaskKey(
+        10.0,
+        lambda value: _is_number(value) and 0 < value < math.inf,
+        "a number of seconds above 0",
+    ),
+    "OUTBOX": TaskKey(
+        None,
+        lambda value: value is None or isinstance(value, bool),
+        "True, False, or None for what the backend needs",
+    ),
+}
+
+
+def check_task_keys(where: str, values: Mapping[str, Any]) -> None:
+    """Raise Misconfigured for what is wrong in ``values``, which stand ``where``."""
+    for key, value in values.items():
+        if key not in TASK_KEYS:
+            raise Misconfigured(
+                "E060", f"{where} has an unknown key {key!r}.", did_you_mean(key, TASK_KEYS)
+            )
+        if not TASK_KEYS[key].is_right(value):
+            raise Misconfigured(
+                "E061",
+                f"{where} has {key!r}: {value!r}, of type {type(value).__name__}.",
+                f"It has to be {TASK_KEYS[key].expected}.",
+            )
 
 
 class Settings:
@@ -151,6 +211,20 @@ class Settings:
         with SEPARATOR, MAX_BYTES and MAX_TAGS."""
         value = self._get("CACHE_TAG_HEADERS", {"Cache-Tag": ","}, Mapping, _HEADERS)
         return {name: _read_header(name, how) for name, how in value.items()}
+
+    @property
+    def WATCH(self) -> bool:  # noqa: N802
+        """Whether writes of covered models that no receiver hears are logged; as DEBUG is."""
+        value: bool = self._get("WATCH", settings.DEBUG, bool, "True or False")
+        return value
+
+    @property
+    def TASKS(self) -> Mapping[str, Any]:  # noqa: N802
+        """How the tasks go of receivers with ``flush_on="task"``: see ``TASK_KEYS``."""
+        expected = 'a dict such as {"QUEUE": "default", "ATTEMPTS": 5}'
+        values: Mapping[str, Any] = self._get("TASKS", {}, Mapping, expected)
+        check_task_keys("SIGNAL_KIT['TASKS']", values)
+        return values
 
     def _get(self, key: str, default: object, kind: Any, expected: str) -> Any:
         value = self.all.get(key, default)

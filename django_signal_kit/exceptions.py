@@ -87,6 +87,11 @@ class FlushFailedError(Exception):
         super().__init__(message or f"{len(self.items)} of the collected items failed.")
 
 
+class NotJSONError(TypeError):
+    """What was collected for a task is not JSON, so that no queue could keep it. Raised by
+    ``collect()``, before anything is flushed."""
+
+
 class InvalidRowsError(ValidationError):
     """Rows of one bulk write are not valid, and none of its rows has been written.
 

@@ -13,6 +13,7 @@ from django.db.models.fields.reverse_related import ManyToManyRel
 from django_signal_kit.exceptions import tell_class
 from django_signal_kit.options import check_options
 from django_signal_kit.rows.many_to_many import get_many_to_many
+from django_signal_kit.tasks.collecting import collect_for_task
 from django_signal_kit.units import unit
 from django_signal_kit.units.unit import FlushOn
 
@@ -30,8 +31,11 @@ class Receiver:
     #: ``"raise"``: an exception reaches whoever caused the signal. ``"log"``: it is logged and
     #: ``receiver_failed`` is sent; costs a savepoint a signal inside transactions.
     on_error: Literal["raise", "log"] = "raise"
-    #: When collected items are flushed. ``"before_commit"`` opens a transaction in autocommit.
+    #: When collected items are flushed. ``"before_commit"`` opens a transaction in autocommit, and
+    #: so does ``"task"`` where a crash must lose no task.
     flush_on: FlushOn = "after_commit"
+    #: Where its tasks differ from what ``SIGNAL_KIT["TASKS"]`` says: the same keys.
+    task_options: Mapping[str, Any] = {}
 
     _name: str = ""
     # Its class and name, as messages have them.
@@ -40,6 +44,8 @@ class Receiver:
     _savepoint: bool = True
     # Whether __init__() has been called, which a class of the project may forget.
     _is_set: bool = False
+    # Whether what it collects is JSON, if serialize() is not overridden.
+    _is_json: bool = True
 
     def __init__(self, **options: Any) -> None:
         """Set options. Raises ``ImproperlyConfigured`` for one that the class does not declare."""
@@ -87,17 +93,34 @@ class Receiver:
         returned and ``item`` is dropped. A rollback, of a savepoint too, takes back what was
         collected since, and what was changed since in an item that waits under a key.
         ``flush_on`` (default: the option) and ``using`` (default: the database of the write in
-        progress, else ``"default"``) say when and with which transaction.
+        progress, else ``"default"``) say when and with which transaction. For a task the item has
+        to be JSON, as :meth:`serialize` makes it: raises
+        :class:`~django_signal_kit.exceptions.NotJSONError` if it is not.
         """
-        return unit.collect(self, item, key, flush_on or self.flush_on, using)
+        when = flush_on or self.flush_on
+        if when == "task":
+            return collect_for_task(self, item, key, using)
+        return unit.collect(self, item, key, when, using)
 
     def flush(self, items: list[Any]) -> Any:
         """Act on all that a unit of work collected, once; ``items`` is in order, never empty.
 
         Called before the commit in the same transaction, where an exception rolls the write back,
-        or after it, where an exception is logged and sent as ``receiver_failed``. May be async.
+        or after it, where an exception is logged and sent as ``receiver_failed``; or in a worker,
+        where it is tried again, so that it has to be harmless to run twice. May be async.
         """
         raise NotImplementedError(f"{tell_class(type(self))} collects, but has no flush().")
+
+    def serialize(self, item: Any) -> Any:
+        """What is kept of ``item`` until a task flushes it: None, True, False, an int, a finite
+        float, a str, a list or tuple of such, or a dict of such with strings as keys. By default
+        the item itself. Called at ``collect()`` and again when the unit of work ends."""
+        return item
+
+    def deserialize(self, data: Any) -> Any:
+        """The item that :meth:`serialize` has made ``data`` of, for ``flush()``; by default
+        ``data``, which has lists where tuples were. Runs in the worker."""
+        return data
 
 
 class ModelReceiver(Receiver):

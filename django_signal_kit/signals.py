@@ -22,7 +22,8 @@ pre_queryset_update = Signal(use_caching=True)
 post_queryset_update = Signal(use_caching=True)
 
 # Sent by the kit when a receiver with on_error="log", a receiver of a request signal or a flush
-# after the commit failed. Arguments: receiver, signal_name (str, "flush" for a flush), exception.
+# after the commit or in a task failed for good. Arguments: receiver, signal_name (str, "flush" for
+# a flush), exception, items (a list, what was not flushed because of it).
 receiver_failed = Signal()
 
 # Sent by FileCleanup round the removal of one file, after the commit. Arguments: storage, name

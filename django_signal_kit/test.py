@@ -3,17 +3,66 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from django.db import DEFAULT_DB_ALIAS
 from django.template import Template
+from django.test import TestCase
 from django.test.signals import template_rendered
 from django.test.utils import instrumented_test_render  # type: ignore[attr-defined]
 
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.sight import watching
+from django_signal_kit.sight.capturing import Capture
+from django_signal_kit.sight.tracing import trace
+from django_signal_kit.wiring.muting import muted, only
+
+#: ``@mute_receivers("AuditLog")`` on a factory mutes one receiver, where the ``mute_signals()`` of
+#: factory-boy mutes a whole signal, for all threads.
+mute_receivers = muted
+
+
+@contextmanager
+def assert_all_writes_heard() -> Iterator[None]:
+    """Raises AssertionError at the end of the block if a write of a covered model was heard by no
+    receiver: raw SQL, ``_raw_delete()``, an override without ``super()``. Names each with its
+    line. Sees this thread, the async tasks that the block starts, and what ``sync_to_async`` runs
+    for them. Decorates test functions, too."""
+    with watching.gathering() as found:
+        yield
+    if found:
+        raise AssertionError("\n".join(dict.fromkeys(map(str, found))))
+
+
+@contextmanager
+def flush_after_commit(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """In a ``TestCase``, which never commits: what would be done after the commit is done at the
+    end of the block, the ``on_commit()`` callbacks of others among it, as by Django's
+    ``captureOnCommitCallbacks(execute=True)``. Where commits are real there is nothing to do."""
+    with TestCase.captureOnCommitCallbacks(using=using, execute=True):
+        yield
+
+
+class SignalKit:
+    """What the fixture ``signal_kit`` of pytest is, and the attribute of ``SignalKitMixin``."""
+
+    muted = staticmethod(muted)
+    only = staticmethod(only)
+    trace = trace
+    capture = Capture
+    assert_all_writes_heard = staticmethod(assert_all_writes_heard)
+    flush_after_commit = staticmethod(flush_after_commit)
+
+
+class SignalKitMixin:
+    """Gives a test class of ``unittest`` or Django the attribute ``signal_kit``."""
+
+    signal_kit = SignalKit()
 
 
 class Rendering(NamedTuple):

@@ -24,6 +24,7 @@ CORE = [
     "units",
     "rows",
     "options",
+    "tasks",
     "receiver",
     "exchange",
     "middleware",
@@ -42,11 +43,22 @@ FEATURES = [
     "mail",
     "relations",
     "requests",
+    "sight",
     "stamps",
 ]
 # What knows features, in the order of the imports. The commands of the app of the audit log come
 # after those of the kit, with which they share their helpers.
-ABOVE = ["templatetags", "forms", "management", "audit.management", "test", "checks", "apps"]
+ABOVE = [
+    "templatetags",
+    "forms",
+    "management",
+    "audit.management",
+    "contrib",
+    "test",
+    "pytest_plugin",
+    "checks",
+    "apps",
+]
 
 FLOORS = [[room] for room in CORE] + [FEATURES] + [[room] for room in ABOVE]
 
@@ -91,7 +103,7 @@ def test_the_tests_and_the_pages_of_features_stand_in_folders_of_the_same_names(
     assert rooms - tests == set()
     assert tests - rooms == {"benchmarks", "docs", "e2e", "example", "faults", "management"}
     pages = {path.parent.name for path in PAGES.glob("*/*.md")}
-    assert pages == set(FEATURES)
+    assert pages == {*FEATURES, "contrib"}
 
 
 def test_nothing_imports_the_package_itself() -> None:

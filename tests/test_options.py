@@ -204,6 +204,7 @@ def test_options_are_the_public_attributes_that_are_not_callable() -> None:
     assert list(get_options(Own)) == [
         "on_error",
         "flush_on",
+        "task_options",
         "models",
         "exclude",
         "raw",

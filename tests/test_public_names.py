@@ -27,7 +27,7 @@ from tests.sources import PACKAGE
 NAMES = {
     "django_signal_kit": (
         "ModelReceiver Receiver batch context get_context muted no_touching only register "
-        "touching __version__"
+        "touching trace __version__"
     ),
     "django_signal_kit.receivers": (
         "AuditLog CacheInvalidation ConnectionSetup CreateRelated DeletionLog ExceptionAlert "
@@ -48,7 +48,10 @@ NAMES = {
     "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
     "django_signal_kit.forms": "LimitedModelForm",
     "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
-    "django_signal_kit.test": "TemplateRecorder",
+    "django_signal_kit.test": (
+        "SignalKit SignalKitMixin TemplateRecorder assert_all_writes_heard flush_after_commit "
+        "mute_receivers"
+    ),
     "django_signal_kit.audit.admin": "AuditEntryAdmin",
     "django_signal_kit.audit.decoding": "decode",
     "django_signal_kit.audit.history": "AuditHistoryMixin",
@@ -67,7 +70,10 @@ COMMANDS = {
         "createrelated",
         "invalidatecache",
         "recountm2m",
+        "relaytasks",
+        "requeuetasks",
         "showreceivers",
+        "tracesignals",
     },
     "django_signal_kit.audit": {
         "backfillauditlog",
@@ -88,7 +94,9 @@ SETTINGS = {
     "REDACT",
     "REQUEST_UNIT",
     "RETENTION",
+    "TASKS",
     "TRUSTED_PROXIES",
+    "WATCH",
 }
 
 LOGGERS = {
@@ -99,6 +107,8 @@ LOGGERS = {
     "django_signal_kit.instances",
     "django_signal_kit.logins",
     "django_signal_kit.requests",
+    "django_signal_kit.trace",
+    "django_signal_kit.unheard",
 }
 
 CHECKS = {

@@ -83,6 +83,8 @@ class AuditLog(ModelReceiver):
     #: kept; an entry that cannot be written is logged and sent as ``receiver_failed``.
     contract: Literal["strict", "best_effort"] = "strict"
 
+    _is_json = False
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if self.contract == "best_effort":

@@ -70,6 +70,8 @@ class LoginLog(Receiver):
     #: replaced whole.
     redact: Sequence[str] = ()
 
+    _is_json = False
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._recorder = Recorder(self, lambda model: (), is_plain=False) if has_log() else None

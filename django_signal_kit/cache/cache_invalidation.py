@@ -73,6 +73,8 @@ class CacheInvalidation(ModelReceiver):
     #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
     bulk: bool | Literal["all"] = "all"
 
+    _is_json = False
+
     def get_keys(self, instance: Any) -> Iterable[str]:
         """The keys that hold something of ``instance``, an instance of the model. Called with
         the new values and, for an update or a deletion, with the old ones; for a deletion while

@@ -63,6 +63,8 @@ class FileCleanup(ModelReceiver):
     #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
     bulk: bool | Literal["all"] = "all"
 
+    _is_json = False
+
     def get_file_fields(self, model: type[Model]) -> list[FileField]:
         """The fields of a covered model whose files are cleaned up."""
         return [

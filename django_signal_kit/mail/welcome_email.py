@@ -43,6 +43,8 @@ class WelcomeEmail(ModelReceiver):
     #: Where links lead, such as ``"https://shop.example"``; never taken from a request.
     site_url: str = ""
 
+    _is_json = False
+
     def should_send(self, user: Any) -> bool:
         """Whether this user is welcomed. By default those who are active."""
         return bool(getattr(user, "is_active", True))

@@ -85,7 +85,8 @@ def _convert(action: Action, value: Any) -> Any:
             raise CommandError(f"{_get_option(action)} is {value!r}. Give True or False.")
         return bool(value)
     # An option that may be given several times, or has several values.
-    if isinstance(action.default, list) or action.nargs in ("*", "+"):
+    is_plural = action.nargs in ("*", "+", "...") or isinstance(action.nargs, int)
+    if isinstance(action.default, list) or is_plural:
         values = [value] if isinstance(value, str | type) else value
         if not isinstance(values, Iterable):
             raise CommandError(f"{_get_option(action)} is {value!r}. Give a list of texts.")

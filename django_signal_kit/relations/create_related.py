@@ -45,6 +45,8 @@ class CreateRelated(ModelReceiver):
     #: writes such a field costs a query more, and an UPDATE if a value differs.
     sync: Mapping[str, str] = {}
 
+    _is_json = False
+
     def get_defaults(self, instance: Model) -> Mapping[str, Any]:
         """The values that each row related to ``instance`` begins with. Called in the transaction,
         when the unit of work ends; so are the next two."""

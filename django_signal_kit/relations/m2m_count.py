@@ -34,6 +34,8 @@ class M2MCount(ModelReceiver):
     #: When the rows are counted. Before the commit nobody ever sees a wrong count.
     flush_on: FlushOn = "before_commit"
 
+    _is_json = False
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._counts: list[LinkCount] = []

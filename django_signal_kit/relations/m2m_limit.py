@@ -54,6 +54,8 @@ class M2MLimit(ModelReceiver):
     #: When rows that have lost links are looked at; nothing else keeps a minimum.
     flush_on: FlushOn = "before_commit"
 
+    _is_json = False
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._sides: dict[type[Model], list[Side]] = {}

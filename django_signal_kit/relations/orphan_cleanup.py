@@ -73,6 +73,8 @@ class OrphanCleanup(ModelReceiver):
     #: When orphans are looked for. Before the commit they go with what made them orphans.
     flush_on: FlushOn = "before_commit"
 
+    _is_json = False
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._pointers: dict[type[Model], list[Pointer]] = {}

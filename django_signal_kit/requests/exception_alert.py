@@ -93,6 +93,7 @@ class ExceptionAlert(Receiver):
     cache: str = ""
 
     _savepoint = False
+    _is_json = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

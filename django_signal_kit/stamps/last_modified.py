@@ -56,6 +56,7 @@ class LastModified(ModelReceiver):
     keep_explicit: bool = False
 
     _guards_updates = True
+    _is_json = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from traceback import walk_tb
+from typing import Any
 
+from django_signal_kit.exceptions import FlushFailedError
 from django_signal_kit.signals import receiver_failed
 
 #: Where hooks have failed that stop nothing: class, file and line.
@@ -16,8 +19,13 @@ _KIT = f"{__name__.partition('.')[0]}."
 logger = logging.getLogger("django_signal_kit")
 
 
-def report_failure(receiver: object, signal_name: str, exception: Exception) -> None:
-    """Log ``exception`` with its traceback and send ``receiver_failed``. Never raises."""
+def report_failure(
+    receiver: object, signal_name: str, exception: Exception, items: Iterable[Any] = ()
+) -> None:
+    """Log ``exception`` with its traceback and send ``receiver_failed``, with those of ``items``
+    that were not flushed because of it. Never raises."""
+    receiver = getattr(receiver, "stands_for", receiver)
+    lost = exception.items if isinstance(exception, FlushFailedError) else list(items)
     name = getattr(receiver, "name", type(receiver).__qualname__)
     with suppress(Exception):
         # What failed may have been a handler of this very logger.
@@ -31,6 +39,7 @@ def report_failure(receiver: object, signal_name: str, exception: Exception) -> 
             receiver=receiver,
             signal_name=signal_name,
             exception=exception,
+            items=lost,
         )
     except Exception:
         # send_robust() itself raises if a failing receiver has no __qualname__.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -17,9 +19,15 @@ class Isolation:
     """A savepoint, where there is a transaction, round what may fail without harming anyone."""
 
     def __init__(
-        self, receiver: Flusher, signal_name: str, connection: BaseDatabaseWrapper
+        self,
+        receiver: Flusher,
+        signal_name: str,
+        connection: BaseDatabaseWrapper,
+        items: Sequence[Any] = (),
     ) -> None:
+        """``items``: what is lost if it fails."""
         self.receiver = receiver
+        self.items = items
         self.signal_name = signal_name
         self.connection = connection
 
@@ -51,5 +59,5 @@ class Isolation:
             self.journal.drop(self.mark, self.depth, self.receiver)
         if not isinstance(exc, Exception):
             return False
-        report_failure(self.receiver, self.signal_name, exc)
+        report_failure(self.receiver, self.signal_name, exc, self.items)
         return True

@@ -19,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from django_signal_kit.units.failures import report_failure
-from django_signal_kit.units.pile import Collected, Flusher, Pile
+from django_signal_kit.units.pile import Collected, Flusher, Pile, is_for_commit
 from django_signal_kit.units.statements import Statements
 from django_signal_kit.units.undo import PLAIN, Undo, copy_item
 
@@ -42,6 +42,7 @@ class Journal:
         "commits",
         "connection",
         "due",
+        "has_for_commit",
         "is_last",
         "is_locked",
         "is_manual",
@@ -70,6 +71,8 @@ class Journal:
         self.commits = 0
         self.undo = Undo()
         self.is_locked = False
+        #: May something wait that is to be flushed as the last of the transaction?
+        self.has_for_commit = False
         self.marks: dict[str, Mark] = {}
         #: What tells the user's open transaction from others, and the id of its first unit.
         self.shared: tuple[Any, Any] | None = None
@@ -110,7 +113,7 @@ class Journal:
         self.marks.clear()
         self.shared = None
         self.undo.clear()
-        self.is_locked = False
+        self.is_locked = self.has_for_commit = False
         self.is_open = self.is_manual
         self.base = self.mark() if self.is_manual else _START
 
@@ -197,6 +200,7 @@ class Journal:
     def collect(self, receiver: Flusher, key: Hashable, item: Any, *, before: bool) -> Any:
         """Add ``item``, or return the one that waits under the same ``key``."""
         pile = self.before if before else self.after
+        self.has_for_commit = self.has_for_commit or is_for_commit(receiver)
         if key is not None and (position := pile.find(receiver, key)) is not None:
             found = pile.get(position)
             if self.is_open and not isinstance(found, PLAIN):
@@ -219,6 +223,10 @@ class Journal:
                 thing, first = ("flushed", self.undo.end), min(found.origin for found in older)
                 self.undo.add(thing, partial(self._wait_again, older), 0, first)
         return self.before.take(start)
+
+    def take_for_commit(self) -> dict[Flusher, list[Any]]:
+        """What is to be flushed as the last of the transaction, which is about to be committed."""
+        return self.after.pick(is_for_commit) if self.has_for_commit else {}
 
     def _wait_again(self, items: list[Collected], mark: Mark) -> None:
         for found in items:
@@ -313,7 +321,7 @@ def flush_due(journal: Journal) -> None:
             try:
                 call_flush(receiver, some)
             except Exception as error:
-                report_failure(receiver, "flush", error)
+                report_failure(receiver, "flush", error, some)
             except BaseException as error:
                 interrupt = interrupt or error
     if interrupt is not None:
@@ -326,6 +334,11 @@ def split(items: list[Any]) -> Iterator[list[Any]]:
 
 
 def call_flush(receiver: Flusher, items: list[Any]) -> None:
+    flush_now(receiver, items)
+
+
+def flush_now(receiver: Flusher, items: list[Any]) -> None:
+    """Looked up at each flush: a trace stands in its place."""
     if iscoroutinefunction(receiver.flush):
         async_to_sync(receiver.flush)(items)
     else:

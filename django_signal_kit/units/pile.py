@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -11,7 +11,8 @@ _get_order = attrgetter("order")
 
 
 class Flusher(Protocol):
-    """What a pile knows of a receiver."""
+    """What a pile knows of a receiver. What flushes in the name of another has that one as its
+    ``stands_for``."""
 
     @property
     def name(self) -> str: ...
@@ -108,7 +109,7 @@ class Pile:
             found = self.items[place]
             if found is None or found.depth != depth:
                 continue
-            if receiver is None or found.receiver is receiver:
+            if receiver is None or receiver is _get_owner(found.receiver):
                 self._forget_key(place, found)
                 self.items[place] = None
 
@@ -127,11 +128,19 @@ class Pile:
             self.items = []
             self._is_mixed = False
             self._positions.clear()
-        grouped: dict[Flusher, list[Any]] = {}
-        for found in taken:
-            if found is not None:
-                grouped.setdefault(found.receiver, []).append(found.item)
-        return grouped
+        return _group(taken)
+
+    def pick(self, is_wanted: Callable[[Flusher], bool]) -> dict[Flusher, list[Any]]:
+        """Remove what waits for the flushers that are wanted and return it, as :meth:`take`."""
+        picked = []
+        for place, found in enumerate(self.items):
+            if found is not None and is_wanted(found.receiver):
+                self._forget_key(place, found)
+                self.items[place] = None
+                picked.append(found)
+        if self._is_mixed:
+            picked.sort(key=_get_order)
+        return _group(picked)
 
     def _forget_keys(self, start: int) -> None:
         for place in range(start, len(self.items)):
@@ -146,3 +155,21 @@ class Pile:
 
     def __iter__(self) -> Iterator[Any]:
         return (found.item for found in self.items if found is not None)
+
+
+def _group(taken: Iterable[Collected | None]) -> dict[Flusher, list[Any]]:
+    grouped: dict[Flusher, list[Any]] = {}
+    for found in taken:
+        if found is not None:
+            grouped.setdefault(found.receiver, []).append(found.item)
+    return grouped
+
+
+def is_for_commit(flusher: Flusher) -> bool:
+    """Does it flush what is to be done after the commit into the transaction itself, as its last
+    statements? It has ``for_commit = True`` then."""
+    return getattr(flusher, "for_commit", False)
+
+
+def _get_owner(flusher: Flusher) -> object:
+    return getattr(flusher, "stands_for", flusher)

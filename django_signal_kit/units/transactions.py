@@ -14,7 +14,7 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.units.journal import Journal, flush_due, get_journal
-from django_signal_kit.units.unit import flush_left_over, relieve
+from django_signal_kit.units.unit import flush_for_commit, flush_left_over, relieve
 
 
 def forget_journals() -> None:
@@ -40,6 +40,8 @@ def wrap_set_autocommit(original: Callable[..., None]) -> Callable[..., None]:
         if journal is None:
             return original(self, autocommit, force_begin_transaction_with_broken_autocommit)
         is_open = journal.is_open and not self.autocommit
+        if autocommit and is_open and journal.has_for_commit:
+            flush_for_commit(journal)
         try:
             original(self, autocommit, force_begin_transaction_with_broken_autocommit)
         finally:
@@ -63,6 +65,8 @@ def wrap_commit(original: Callable[..., None]) -> Callable[..., None]:
         journal = _find_journal(self)
         if journal is None or not journal.is_open:
             return original(self)
+        if journal.has_for_commit and not self.in_atomic_block:
+            _flush_or_roll_back(self, journal)
         try:
             original(self)
         except Error:
@@ -74,6 +78,15 @@ def wrap_commit(original: Callable[..., None]) -> Callable[..., None]:
             _flush_in_autocommit(self, journal)
 
     return commit
+
+
+def _flush_or_roll_back(connection: BaseDatabaseWrapper, journal: Journal) -> None:
+    try:
+        flush_for_commit(journal)
+    except BaseException:
+        # Django rolls back by itself only if it is an error of the database.
+        connection.rollback()
+        raise
 
 
 def _is_still_open(connection: BaseDatabaseWrapper) -> bool:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
@@ -53,15 +54,7 @@ def get_unit() -> UnitOfWork | None:
 def collect(
     receiver: Flusher, item: Any, key: Hashable, flush_on: FlushOn, using: str | None
 ) -> Any:
-    # Through the context variable an async receiver, which runs in another thread, finds the
-    # unit that called it.
-    journal = _open.get()
-    if (
-        journal is None
-        or journal.unit is None
-        or (using is not None and using != journal.connection.alias)
-    ):
-        journal = get_journal(connections[using or DEFAULT_DB_ALIAS])
+    journal = find_journal(using)
     before = flush_on == "before_commit"
     if journal.unit is None:
         # A signal that no covered write sent, such as user_logged_in: a unit of its own.
@@ -71,6 +64,20 @@ def collect(
     if len(journal.before.items) >= CHUNK:
         relieve(journal)
     return found
+
+
+def find_journal(using: str | None) -> Journal:
+    """That of ``using``, or by default of the write in progress, else of the default database."""
+    # Through the context variable an async receiver, which runs in another thread, finds the
+    # unit that called it.
+    journal = _open.get()
+    if (
+        journal is None
+        or journal.unit is None
+        or (using is not None and using != journal.connection.alias)
+    ):
+        journal = get_journal(connections[using or DEFAULT_DB_ALIAS])
+    return journal
 
 
 def collect_if_undone(receiver: Flusher, item: Any, using: str) -> bool:
@@ -331,8 +338,27 @@ def flush_before_commit(journal: Journal, start: int, *, is_last: bool) -> None:
 
     ``start``: where it begins; ``is_last``: nothing but the COMMIT comes after it.
     """
+    _flush_in_rounds(journal, partial(journal.take_before, start), is_last=is_last)
+
+
+def flush_for_commit(journal: Journal) -> None:
+    """Flush what goes into the transaction as its last, just before its COMMIT. Whoever commits
+    has to roll back if this raises."""
+    connection = journal.connection
+    # Django has left the block already when it commits.
+    is_in_block, connection.in_atomic_block = connection.in_atomic_block, True
+    try:
+        _flush_in_rounds(journal, journal.take_for_commit, is_last=False)
+        connection.validate_no_broken_transaction()
+    finally:
+        connection.in_atomic_block = is_in_block
+
+
+def _flush_in_rounds(
+    journal: Journal, take: Callable[[], dict[Flusher, list[Any]]], *, is_last: bool
+) -> None:
     for _ in range(_MAX_ROUNDS):
-        grouped = journal.take_before(start)
+        grouped = take()
         if not grouped:
             return
         _flush(journal, grouped, is_last=is_last)
@@ -372,11 +398,12 @@ def _flush(journal: Journal, grouped: dict[Flusher, list[Any]], *, is_last: bool
     parts = [(receiver, some) for receiver, items in grouped.items() for some in split(items)]
     for number, (receiver, items) in enumerate(parts, start=1):
         if receiver.on_error == "log":
-            with Isolation(receiver, "flush", journal.connection):
+            with Isolation(receiver, "flush", journal.connection, items):
                 call_flush(receiver, items)
             continue
         # What others have collected in the meantime is flushed in a round of its own.
         is_end = is_last and number == len(parts) and not journal.before.items
+        is_end = is_end and not journal.has_for_commit
         journal.is_last = is_end and not journal.connection.needs_rollback
         try:
             call_flush(receiver, items)

@@ -104,7 +104,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "post_bulk_update": (*_BULK_UPDATE, "count"),
     "pre_queryset_update": _QUERYSET_UPDATE,
     "post_queryset_update": (*_QUERYSET_UPDATE, "count"),
-    "receiver_failed": ("receiver", "signal_name", "exception"),
+    "receiver_failed": ("receiver", "signal_name", "exception", "items"),
     "pre_file_delete": _FILE_DELETE,
     "post_file_delete": (*_FILE_DELETE, "success", "exception"),
     "audit_entries_created": ("entries", "using"),

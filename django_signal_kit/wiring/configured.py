@@ -14,8 +14,10 @@ from django.utils.module_loading import import_string
 
 from django_signal_kit import receivers
 from django_signal_kit.conf import conf
-from django_signal_kit.exceptions import Misconfigured, did_you_mean, tell_class
+from django_signal_kit.exceptions import Misconfigured, did_you_mean, is_of_kit, tell_class
 from django_signal_kit.receiver import MODEL_RECEIVER_NAMES, ModelReceiver, Receiver
+from django_signal_kit.tasks.options import read_options
+from django_signal_kit.tasks.wired import check_task
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.calls import check_calls, check_init
 from django_signal_kit.wiring.classes import check_class, check_set
@@ -214,10 +216,28 @@ def make_receiver(declaration: Declaration, name: str) -> Receiver:
     receiver._name = receiver._told = tell(declaration)
     check_calls(receiver, names)
     receiver.check()
+    settle_flush(receiver, is_asked="flush_on" in declaration.options)
     if isinstance(receiver, ModelReceiver):
         Coverage(receiver)
     receiver._name = name
     return receiver
+
+
+def settle_flush(receiver: Receiver, *, is_asked: bool) -> None:
+    """Raise Misconfigured if ``receiver`` is to flush in a task and cannot. A ready-made one of
+    which nobody has asked it flushes after the commit then."""
+    if receiver.task_options:
+        read_options(receiver)
+    if receiver.flush_on != "task" or type(receiver).flush is Receiver.flush:
+        return
+    owner = next(cls for cls in type(receiver).__mro__ if "flush_on" in vars(cls))
+    is_json = receiver._is_json or type(receiver).serialize is not Receiver.serialize
+    try:
+        check_task(receiver, is_json=is_json)
+    except Misconfigured:
+        if is_asked or not is_of_kit(owner):
+            raise
+        receiver.flush_on = "after_commit"
 
 
 def tell(declaration: Declaration) -> str:

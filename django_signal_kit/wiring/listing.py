@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from asgiref.sync import iscoroutinefunction
 from django.apps import apps
+from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models import Model
 from django.dispatch import Signal
 
@@ -20,6 +21,8 @@ from django_signal_kit import receivers
 from django_signal_kit.current import get_muted
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.rows.many_to_many import get_many_to_many, get_reverse_many_to_many
+from django_signal_kit.tasks.options import read_options
+from django_signal_kit.tasks.places import Place, find_place
 from django_signal_kit.wiring import catalog
 
 Acts: TypeAlias = Literal["at_once", "before_commit", "after_commit", "task"]
@@ -43,6 +46,9 @@ class Listing:
     acts: Acts
     is_async: bool
     is_muted: bool
+    #: Where its tasks wait of what it hears there: ``"in_transaction"``, ``"outbox"`` or
+    #: ``"after_commit"``. None if it does not act in a task.
+    queued: Place | None = None
 
 
 def get_listings(
@@ -54,6 +60,7 @@ def get_listings(
     relations, and to all models. Raises KeyError for an unknown signal.
     """
     senders = get_senders()
+    models = {id(known): known for known in apps.get_models(include_auto_created=True)}
     heard = None if model is None else {id(sender) for sender in get_own_senders(model)}
     for name in catalog.get_paths() if signal_names is None else signal_names:
         signal = get_loaded_signal(name)
@@ -64,7 +71,8 @@ def get_listings(
         called = [(item, function) for item in items if (function := get_function(item))]
         # Django calls the synchronous ones first. The sort is stable.
         for item, function in sorted(called, key=lambda pair: iscoroutinefunction(pair[1])):
-            yield make_listing(name, get_sender(item, senders), function)
+            model = models.get(item[0][1])
+            yield make_listing(name, get_sender(item, senders), function, model)
 
 
 def collapse(listings: Iterable[Listing]) -> Iterator[tuple[Listing, list[str]]]:
@@ -81,6 +89,7 @@ def collapse(listings: Iterable[Listing]) -> Iterator[tuple[Listing, list[str]]]
             listing.acts,
             listing.is_async,
             listing.is_muted,
+            listing.queued,
         )
 
     for _, group in groupby(listings, without_sender):
@@ -145,22 +154,32 @@ def find_object(id_: Any) -> Any:
     return None
 
 
-def make_listing(signal_name: str, sender: str, function: Callable[..., Any]) -> Listing:
+def make_listing(
+    signal_name: str, sender: str, function: Callable[..., Any], model: type[Model] | None
+) -> Listing:
     receiver: Receiver | None = getattr(function, "signal_kit_receiver", None)
+    acts: Acts = "at_once" if receiver is None else get_acts(receiver)
     return Listing(
         signal=signal_name,
         sender=sender,
         receiver=get_path(function if receiver is None else type(receiver)),
         name=None if receiver is None else receiver.name,
-        acts="at_once" if receiver is None else get_acts(receiver),
+        acts=acts,
         is_async=iscoroutinefunction(function),
         is_muted=receiver is not None and receiver.name in get_muted(),
+        queued=None if receiver is None or acts != "task" else get_queued(receiver, model),
     )
 
 
 def get_acts(receiver: Receiver) -> Acts:
     """When a receiver of the kit acts; one without ``flush()`` acts when it is called."""
     return "at_once" if type(receiver).flush is Receiver.flush else receiver.flush_on
+
+
+def get_queued(receiver: Receiver, model: type[Model] | None) -> Place:
+    """Where its tasks wait of what is written to the database of ``model``, or to the default."""
+    using = DEFAULT_DB_ALIAS if model is None else router.db_for_write(model)
+    return find_place(read_options(receiver), using)
 
 
 def get_path(thing: Any) -> str:

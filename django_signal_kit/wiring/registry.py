@@ -1,4 +1,4 @@
-"""What has been registered, what is connected to what, and what is muted."""
+"""What has been registered, and what is connected to what."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from django.db.models.utils import make_model_tuple
 from django.dispatch import Signal
 
 from django_signal_kit.conf import conf
-from django_signal_kit.current import Muting
-from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.rows import memory, snapshots, written
 from django_signal_kit.rows.canonical import Column, get_columns
 from django_signal_kit.rows.database import forget_statements
 from django_signal_kit.rows.many_to_many import get_many_to_many
+from django_signal_kit.tasks import known
+from django_signal_kit.tasks.places import is_durable
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.dispatch import make_function
 from django_signal_kit.wiring.senders import Coverage
@@ -104,6 +104,8 @@ class Registry:
         self.connections: list[Connection] = []
         self._connected: set[tuple[str, Any]] = set()
         self._coverages = coverages
+        # Those for which a covered write in autocommit opens a transaction.
+        self._atomic = {receiver for receiver in coverages if _is_atomic(receiver)}
         self._functions = functions
         self._signals = {
             name: catalog.get_signal(name) for found in functions.values() for name in found
@@ -141,6 +143,7 @@ class Registry:
             vars(self).update(before)
             raise
         self._disconnect(before["connections"])
+        known.settle(receivers)
         late.waiting.clear()
         connect_all(self.connections)
         snapshots.old_columns.update(columns)
@@ -153,6 +156,7 @@ class Registry:
         """Disconnect everything that the kit has connected."""
         class_prepared.disconnect(dispatch_uid="signal_kit:registry")
         self._disconnect(self.connections)
+        known.settle([])
         self._start([], {}, {})
         late.waiting.clear()
         memory.keep({})
@@ -349,7 +353,7 @@ class Registry:
             if isinstance(receiver, ModelReceiver) and (
                 name in _ROW_SIGNALS or name == "m2m_changed"
             ):
-                is_atomic = receiver.atomic and receiver.flush_on == "before_commit"
+                is_atomic = receiver in self._atomic
                 is_read = name.endswith("queryset_update") and receiver.bulk == "all"
                 hooks.cover(name, model, is_atomic, is_read)
                 if receiver._guards_updates:
@@ -361,6 +365,14 @@ class Registry:
             ahead.cover(model, None)
         ahead.settle()
         hooks.settle(is_heard=bool(self.connections))
+
+
+def _is_atomic(receiver: ModelReceiver) -> bool:
+    """Does it flush into the transaction of the write, and want that there is one?"""
+    when = receiver.flush_on
+    return receiver.atomic and (
+        when == "before_commit" or (when == "task" and is_durable(receiver))
+    )
 
 
 # Those by which a receiver is told of rows of the sender that are written.
@@ -456,49 +468,3 @@ def get_throughs(receiver: ModelReceiver, model: type[Model]) -> list[type[Model
 
 
 registry = Registry()
-
-
-def get_names(receivers: Iterable[str | type[Receiver]]) -> frozenset[str]:
-    """The names of the connected receivers meant by names or classes (their subclasses too).
-
-    Raises LookupError for one that is not connected, TypeError for what is neither.
-    """
-    names: set[str] = set()
-    known = [receiver.name for receiver in registry.receivers]
-    for given in receivers:
-        if isinstance(given, str):
-            if given not in known:
-                raise LookupError(
-                    f"No receiver is named {given!r}. {did_you_mean(given, known)}".rstrip()
-                )
-            names.add(given)
-        elif isinstance(given, type) and issubclass(given, Receiver):
-            found = {known.name for known in registry.receivers if isinstance(known, given)}
-            if not found:
-                raise LookupError(f"No receiver of the class {given.__qualname__} is connected.")
-            names |= found
-        else:
-            raise TypeError(
-                f"{given!r} is neither the name nor the class of a receiver of the kit. A plain "
-                f"function cannot be muted: Django calls it, not the kit."
-            )
-    return frozenset(names)
-
-
-def muted(*receivers: str | type[Receiver]) -> Muting:
-    """Inside ``with muted("AuditLog", WelcomeEmail):`` these receivers are not called.
-
-    By name or class, in this thread and this async task only; nests, decorates, and never touches
-    ``signal.receivers``. What they collected before is still flushed. Raises LookupError for an
-    unknown name and TypeError for a plain function.
-    """
-    get_names(receivers)
-    return Muting(lambda: get_names(receivers))
-
-
-def only(*receivers: str | type[Receiver]) -> Muting:
-    """Inside ``with only("AuditLog"):`` the kit's other receivers are not called."""
-    get_names(receivers)
-    return Muting(
-        lambda: frozenset(receiver.name for receiver in registry.receivers) - get_names(receivers)
-    )

@@ -9,6 +9,7 @@ from django.db.models import Model
 
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.receiver import ModelReceiver, ModelSpec
+from django_signal_kit.tasks.places import QUEUE_APPS
 from django_signal_kit.wiring.specs import get_specs, parse
 
 # The kit's own apps, and what a project puts in the place of their models.
@@ -67,6 +68,8 @@ class Coverage:
         )
 
     def _leaves_out(self, model: type[Model]) -> bool:
+        if model._meta.app_label in QUEUE_APPS:
+            return True
         try:
             return self._left_out[model]
         except KeyError:

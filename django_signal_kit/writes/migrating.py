@@ -35,6 +35,11 @@ def watch(get_names: Callable[[], frozenset[str]]) -> None:
     _get_names[:] = [get_names]
 
 
+def is_migrating() -> bool:
+    """Is nobody told of any write here, because of migrations?"""
+    return _silence.get() is not None
+
+
 def is_silent(models: Iterable[type[Model]]) -> bool:
     """Is nobody to be told of a write to these covered models? Then say so, once a run."""
     sentences = _silence.get()

@@ -135,7 +135,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         (name, {"using": value}, f"{value}")
         for value in ("archive", 5)
         for name in OWN
-        if name not in ("showreceivers", "cleanfiles")
+        if name not in ("showreceivers", "cleanfiles", "tracesignals")
     ),
     *((name, {"verbosity": 7}, "--verbosity is 7.") for name in OWN),
     *((name, {"verbosity": "loud"}, "--verbosity is 'loud'") for name in OWN),
@@ -145,6 +145,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("exportauditlog", {"format": "xml"}, r"^--format is 'xml'\. .*csv"),
     ("showreceivers", {"format": "xml"}, r"^--format is 'xml'\. .*json"),
+    ("tracesignals", {}, "Name the command to run"),
     ("exportauditlog", {"since": "someday"}, "--since: 'someday' is no moment"),
     ("exportauditlog", {"until": 5.5}, "--until: 5.5 is no text"),
     ("exportauditlog", {"until": 2026}, "--until: 2026 is no moment"),
@@ -173,7 +174,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("name", "options", "match"),
     WRONG,
-    ids=[f"{name}-{next(iter(options))}-{n}" for n, (name, options, _) in enumerate(WRONG)],
+    ids=[f"{name}-{next(iter(options), None)}-{n}" for n, (name, options, _) in enumerate(WRONG)],
 )
 def test_what_is_wrong_is_told(name: str, options: dict[str, Any], match: str) -> None:
     with pytest.raises(CommandError, match=match):

@@ -101,6 +101,7 @@ def test_a_receiver_of_the_kit_is_shown_with_all_that_there_is_to_say(wire: Any)
             "acts": "before_commit",
             "is_async": False,
             "is_muted": False,
+            "queued": None,
         }
     ]
 

@@ -541,6 +541,7 @@ def test_the_arguments_of_a_failure(wire: Any) -> None:
         "sender": Failing,
         "receiver": receiver,
         "signal_name": "post_save",
+        "items": [],
     }
 
 

@@ -42,6 +42,7 @@ from django_signal_kit.conf import KEYS
 from django_signal_kit.middleware import get_ip
 from django_signal_kit.receivers import AuditLog, LastModified, LoginLog, WelcomeEmail
 from django_signal_kit.rows import memory, snapshots
+from django_signal_kit.tasks.options import read_options
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.registry import Declaration, declarations, registry
@@ -236,6 +237,13 @@ CASES: dict[str, tuple[Any, Any, Callable[[], Any], Any, Any]] = {
         see_request_unit,
         False,
         True,
+    ),
+    "TASKS": (
+        make(TASKS={"ATTEMPTS": 3}),
+        make(TASKS={"ATTEMPTS": 7}),
+        lambda: read_options().attempts,
+        3,
+        7,
     ),
 }
 

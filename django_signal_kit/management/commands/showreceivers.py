@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import sysconfig
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from django.apps import apps
@@ -15,10 +19,28 @@ from django.db.models import Model
 
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.management.arguments import label, typed
+from django_signal_kit.sight.baseline import compare, read_baseline
+from django_signal_kit.sight.lint import find_flaws
+from django_signal_kit.sight.maps import draw_dot, draw_mermaid, draw_svg, get_arrows
+from django_signal_kit.sight.story import tell_story
+from django_signal_kit.sight.why import explain
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.listing import Listing, collapse, get_listings
 
 HEADER = ("NAME", "ACTS", "SENDER", "RECEIVER")
+
+#: How a task gets into its queue.
+_QUEUED = {
+    "in_transaction": "in the transaction",
+    "outbox": "outbox",
+    "after_commit": "after commit",
+}
+
+FORMATS = ["table", "tree", "json", "mermaid", "dot", "svg"]
+DRAWERS = {"mermaid": draw_mermaid, "dot": draw_dot, "svg": draw_svg}
+
+# The least that a path is given, however narrow the terminal.
+LEAST = 20
 
 # Columns that the senders of one receiver may take, if more than one is to be named.
 SENDERS_WIDTH = 40
@@ -29,6 +51,9 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "only", nargs="?", type=label, metavar="app.Model", help="The same as --model."
+        )
         parser.add_argument("--signal", metavar="NAME", help="Only this signal.")
         parser.add_argument(
             "--model",
@@ -36,21 +61,93 @@ class Command(BaseCommand):
             metavar="app.Model",
             help="Only what a write of this model calls.",
         )
-        parser.add_argument("--format", choices=["table", "json"], default="table")
+        parser.add_argument(
+            "--name", metavar="NAME", help="Only the receiver of this name or dotted path."
+        )
+        parser.add_argument(
+            "--mine",
+            action="store_true",
+            help="Only receivers that the project has written, not those of packages.",
+        )
+        parser.add_argument("--format", choices=FORMATS, default="table")
+        parser.add_argument(
+            "--why",
+            nargs=3,
+            metavar=("app.Model", "SIGNAL", "RECEIVER"),
+            help="Say why this receiver does or does not hear that signal of that model.",
+        )
+        parser.add_argument(
+            "--lint",
+            action="store_true",
+            help="Say what is wired in a way that bites later; fail if there is anything.",
+        )
+        parser.add_argument(
+            "--check",
+            metavar="FILE",
+            help="Fail if what is wired is not what --format json has written into FILE.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         options = typed(self, options)
-        signal_name, name = options["signal"], options["model"]
+        name = options["only"] or options["model"]
+        model = None if name is None else find_model(name)
+        if options["why"]:
+            self.explain(*options["why"])
+        elif options["lint"]:
+            self.fail_for(list(find_flaws()), "is wired in a way that bites later")
+        elif options["format"] == "tree":
+            if model is None:
+                raise CommandError("--format tree is about one model: showreceivers app.Model")
+            columns = shutil.get_terminal_size((100, 24)).columns
+            self.stdout.write("\n".join(tell_story(model, columns)))
+        else:
+            self.show(list(self.select(model, options)), options)
+
+    def select(self, model: type[Model] | None, options: dict[str, Any]) -> Iterator[Listing]:
+        signal_name, name = options["signal"], options["name"]
         if signal_name is not None:
             check_signal(signal_name)
-        model = None if name is None else find_model(name)
         listings = list(get_listings(None if signal_name is None else [signal_name], model))
-        if options["format"] == "json":
+        if name is not None:
+            check_name(name, listings)
+        for listing in listings:
+            if name not in (None, listing.name, listing.receiver):
+                continue
+            if not options["mine"] or is_mine(listing.receiver):
+                yield listing
+
+    def show(self, listings: list[Listing], options: dict[str, Any]) -> None:
+        if options["check"] is not None:
+            self.check_baseline(Path(options["check"]), listings)
+        elif options["format"] == "json":
             self.stdout.write(json.dumps([asdict(listing) for listing in listings], indent=2))
+        elif options["format"] in DRAWERS:
+            self.stdout.write(DRAWERS[options["format"]](get_arrows(listings)))
         elif listings:
             self.write_table(listings)
         else:
             self.stdout.write("No receivers.")
+
+    def explain(self, label: str, signal_name: str, name: str) -> None:
+        check_signal(signal_name)
+        self.stdout.write("\n".join(explain(find_model(label), signal_name, name)))
+
+    def check_baseline(self, path: Path, listings: list[Listing]) -> None:
+        try:
+            baseline = read_baseline(path)
+        except (OSError, ValueError) as error:
+            raise CommandError(
+                f"--check {str(path)!r} cannot be read: {error}. Write it by: showreceivers "
+                f"--format json > {path}"
+            ) from error
+        self.fail_for(compare(baseline, listings), "has changed")
+
+    def fail_for(self, lines: list[str], what: str) -> None:
+        if not lines:
+            self.stdout.write(f"Nothing {what}.")
+            return
+        self.stdout.write("\n".join(lines))
+        raise CommandError(f"{len(lines)} {'thing' if len(lines) == 1 else 'things'} {what}.")
 
     def write_table(self, listings: Sequence[Listing]) -> None:
         rows = [
@@ -59,17 +156,53 @@ class Command(BaseCommand):
         ]
         table = [HEADER, *(cells for _, cells in rows)]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        room = get_room(self.stdout, widths)
         self.stdout.write(align(HEADER, widths))
         for name, group in groupby(rows, lambda row: row[0]):
             self.stdout.write(self.style.MIGRATE_HEADING(name))
             for _, cells in group:
-                self.stdout.write(align(cells, widths))
+                self.stdout.write(align((*cells[:-1], cut(cells[-1], room)), widths))
+
+
+def get_room(out: Any, widths: Sequence[int]) -> int | None:
+    """How many columns a terminal has left for the last column; None if it is no terminal."""
+    if not out.isatty():
+        return None
+    columns = shutil.get_terminal_size().columns
+    return max(LEAST, columns - sum(widths[:-1]) - 2 * len(widths))
+
+
+def cut(path: str, room: int | None) -> str:
+    """The end of a dotted path says more than its beginning."""
+    return path if room is None or len(path) <= room else f"…{path[1 - room :]}"
+
+
+def is_mine(path: str) -> bool:
+    """Is what has this dotted path in a file of the project, not of an installed package?"""
+    module = next((m for m in _get_modules(path) if m in sys.modules), None)
+    file = getattr(sys.modules.get(module or ""), "__file__", None)
+    if file is None or module is None or module.split(".")[0] in ("django", "django_signal_kit"):
+        return False
+    packages = {sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")}
+    return not any(Path(file).is_relative_to(folder) for folder in packages)
+
+
+def _get_modules(path: str) -> Iterator[str]:
+    parts = path.removeprefix("partial(").split(".")
+    return (".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
 
 
 def check_signal(name: str) -> None:
     names = catalog.get_paths()
     if name not in names:
         raise CommandError(f"No signal is named {name!r}. {did_you_mean(name, names)}")
+
+
+def check_name(name: str, listings: Iterable[Listing]) -> None:
+    known = {text for listing in listings for text in (listing.name, listing.receiver) if text}
+    if name not in known:
+        guess = did_you_mean(name, known, " ").strip()
+        raise CommandError(f"No receiver is named {name!r}. {guess}".rstrip())
 
 
 def find_model(label: str) -> type[Model]:
@@ -83,6 +216,8 @@ def find_model(label: str) -> type[Model]:
 
 def get_cells(listing: Listing, senders: Sequence[str]) -> tuple[str, str, str, str]:
     acts = [listing.acts.replace("_", " ")]
+    if listing.queued is not None:
+        acts[0] += f" ({_QUEUED[listing.queued]})"
     acts += ["async"] * listing.is_async + ["muted"] * listing.is_muted
     return listing.name or "-", ", ".join(acts), shorten(senders), listing.receiver
 

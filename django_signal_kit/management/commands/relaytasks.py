@@ -1,0 +1,60 @@
+"""Send the tasks that still wait in the outbox, and free those of killed workers."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from django_signal_kit.durations import Duration
+from django_signal_kit.management.arguments import duration, typed
+from django_signal_kit.tasks import stuck
+from django_signal_kit.tasks.places import list_outboxes
+from django_signal_kit.tasks.relaying import relay
+
+_STUCK_AFTER = Duration(hours=1)
+
+
+class Command(BaseCommand):
+    help = (
+        "Send the tasks of receivers that are still in the outbox, because a process died after "
+        "the commit, the queue was down, or they are to be tried again; and have those run again "
+        "whose worker was killed. Run it every minute."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--stuck-after",
+            type=duration,
+            default=_STUCK_AFTER,
+            metavar="TIME",
+            help=(
+                'A task of django-tasks-db that has been running so long, such as "6h", has lost '
+                "its worker. Default: 1h."
+            ),
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
+        left = sum(self.send(using, options) for using in list_outboxes())
+        self.free(options["stuck_after"].before(timezone.now()), options)
+        if left:
+            raise CommandError(f"No queue takes {left} of the tasks. They wait in the outbox.")
+
+    def send(self, using: str, options: dict[str, Any]) -> int:
+        relayed = relay(using)
+        if options["verbosity"] and (relayed.sent or options["verbosity"] > 1):
+            self.stdout.write(f"{using}: {relayed.sent} tasks sent.")
+        return relayed.left
+
+    def free(self, before: datetime, options: dict[str, Any]) -> None:
+        for model, using in stuck.get_queues():
+            freed = stuck.free(model, using, before)
+            if options["verbosity"] and (any(freed) or options["verbosity"] > 1):
+                self.stdout.write(
+                    f"{using}: {freed.requeued} tasks of killed workers are run again, "
+                    f"{freed.given_up} were run too often."
+                )

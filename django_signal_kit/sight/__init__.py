@@ -1,0 +1,1 @@
+"""What ran: traces of signals, receivers and flushes."""

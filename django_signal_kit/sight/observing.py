@@ -1,0 +1,256 @@
+"""What a trace puts in the place of Django's functions, and of the kit's, while one is open.
+
+Without a trace they are the very functions that they are without this module.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from time import perf_counter
+from typing import Any, TypeAlias
+
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Model
+from django.dispatch import Signal
+
+from django_signal_kit.current import get_muted
+from django_signal_kit.sight.captured import Collected, Flushed, Heard, captures
+from django_signal_kit.sight.names import get_label, get_name
+from django_signal_kit.sight.places import find_place
+from django_signal_kit.sight.spans import Key, Span
+from django_signal_kit.units import journal, unit
+from django_signal_kit.wiring.listing import get_path
+
+Function: TypeAlias = Callable[..., Any]
+
+#: The innermost span of the trace that is open here.
+current: ContextVar[Span | None] = ContextVar("signal_kit_span", default=None)
+#: The signal whose receivers are asked for.
+_sent: ContextVar[Signal | None] = ContextVar("signal_kit_sent", default=None)
+
+_lock = threading.Lock()
+_open = 0
+_originals: list[tuple[Any, str, Any]] = []
+
+
+def start() -> None:
+    """A trace is opened. The first one, in whichever thread, puts the functions in place."""
+    global _open
+    with _lock:
+        _open += 1
+        if _open == 1:
+            for owner, name, make in _PATCHES:
+                original = vars(owner)[name]
+                _originals.append((owner, name, original))
+                setattr(owner, name, make(original))
+
+
+def stop() -> None:
+    """A trace is closed. The last one puts back what was there."""
+    global _open
+    with _lock:
+        _open -= 1
+        if _open == 0:
+            while _originals:
+                owner, name, original = _originals.pop()
+                setattr(owner, name, original)
+
+
+@contextmanager
+def running(span: Span) -> Iterator[Span]:
+    """``span`` runs once more: what is sent and collected meanwhile is its own."""
+    token = current.set(span)
+    started = perf_counter()
+    span.count += 1
+    try:
+        yield span
+    except BaseException as error:
+        span.note_error(error)
+        raise
+    finally:
+        span.seconds += perf_counter() - started
+        current.reset(token)
+
+
+# Signals
+
+
+def _make_send(original: Function) -> Function:
+    @wraps(original)
+    def send(self: Signal, sender: Any, **named: Any) -> Any:
+        parent = current.get()
+        if parent is None or not self.receivers or not self.has_listeners(sender):
+            return original(self, sender, **named)
+        with running(_get_signal_span(parent, self, sender)) as span, _asking(self):
+            try:
+                responses = original(self, sender, **named)
+            finally:
+                _note_object(span, named)
+        return [_untrace(*pair) for pair in responses]
+
+    return send
+
+
+def _make_asend(original: Function) -> Function:
+    @wraps(original)
+    async def asend(self: Signal, sender: Any, **named: Any) -> Any:
+        parent = current.get()
+        if parent is None or not self.receivers or not self.has_listeners(sender):
+            return await original(self, sender, **named)
+        with running(_get_signal_span(parent, self, sender)) as span, _asking(self):
+            try:
+                responses = await original(self, sender, **named)
+            finally:
+                _note_object(span, named)
+        return [_untrace(*pair) for pair in responses]
+
+    return asend
+
+
+def _make_live_receivers(original: Function) -> Function:
+    @wraps(original)
+    def live_receivers(self: Signal, sender: Any) -> Any:
+        synchronous, asynchronous = original(self, sender)
+        if _sent.get() is not self:
+            return synchronous, asynchronous
+        _sent.set(None)
+        return [_trace(f) for f in synchronous], [_trace_async(f) for f in asynchronous]
+
+    return live_receivers
+
+
+@contextmanager
+def _asking(signal: Signal) -> Iterator[None]:
+    token = _sent.set(signal)
+    try:
+        yield
+    finally:
+        _sent.reset(token)
+
+
+def _get_signal_span(parent: Span, signal: Signal, sender: Any) -> Span:
+    return parent.get_child(Key("signal", get_name(signal), get_label(sender), find_place()))
+
+
+def _note_object(span: Span, named: dict[str, Any]) -> None:
+    """Which row it was about, if there was but one. Its key may be set by a receiver."""
+    instance = named.get("instance")
+    pk = instance.pk if isinstance(instance, Model) and span.count == 1 else None
+    span.object = "" if pk is None else str(pk)
+
+
+def _trace(function: Function) -> Function:
+    @wraps(function)
+    def traced(**kwargs: Any) -> Any:
+        with running(_get_receiver_span(function, kwargs)):
+            return function(**kwargs)
+
+    traced._signal_kit_traced = function  # type: ignore[attr-defined]
+    return traced
+
+
+def _trace_async(function: Function) -> Function:
+    @wraps(function)
+    async def traced(**kwargs: Any) -> Any:
+        with running(_get_receiver_span(function, kwargs)):
+            return await function(**kwargs)
+
+    traced._signal_kit_traced = function  # type: ignore[attr-defined]
+    return traced
+
+
+def _make_heard(name: str, *, signal: Signal, sender: Any, **arguments: Any) -> Heard:
+    return Heard(name, get_name(signal), sender, arguments)
+
+
+def _untrace(function: Function, response: Any) -> tuple[Function, Any]:
+    return getattr(function, "_signal_kit_traced", function), response
+
+
+def _get_receiver_span(function: Function, arguments: dict[str, Any]) -> Span:
+    parent = current.get()
+    assert parent is not None
+    receiver = getattr(function, "signal_kit_receiver", None)
+    if receiver is None:
+        path = get_path(function)
+        key = Key("receiver", path)
+    else:
+        path = get_path(type(receiver))
+        is_muted = receiver.name in get_muted()
+        key = Key("receiver", receiver.name, "muted" if is_muted else "")
+        if not is_muted:
+            for capture in captures.get():
+                capture.heard.append(_make_heard(receiver.name, **arguments))
+    span = parent.get_child(key)
+    span.path = path
+    return span
+
+
+# Flushes
+
+
+def _make_collect(original: Function) -> Function:
+    @wraps(original)
+    def collect(receiver: Any, item: Any, *args: Any, **kwargs: Any) -> Any:
+        span = current.get()
+        if span is not None:
+            span.collected += 1
+            for capture in captures.get():
+                capture.collected.append(Collected(receiver.name, item))
+        return original(receiver, item, *args, **kwargs)
+
+    return collect
+
+
+def _make_flush(original: Function) -> Function:
+    @wraps(original)
+    def flush_now(receiver: Any, items: list[Any]) -> None:
+        parent = current.get()
+        if parent is None:
+            original(receiver, items)
+            return
+        if hasattr(receiver, "stands_for"):
+            # It flushes into a task, in which the receiver is to flush.
+            receiver_class, when = type(receiver.stands_for), "to a task"
+        else:
+            receiver_class, when = type(receiver), receiver.flush_on.replace("_", " ")
+            for capture in captures.get():
+                capture.flushed.append(Flushed(receiver.name, list(items)))
+        span = parent.get_child(Key("flush", receiver.name, when))
+        span.path = get_path(receiver_class)
+        span.collected += len(items)
+        with running(span):
+            original(receiver, items)
+
+    return flush_now
+
+
+# Queries
+
+
+def _make_execute(original: Function) -> Function:
+    @wraps(original)
+    def execute(self: CursorWrapper, *args: Any, **kwargs: Any) -> Any:
+        span = current.get()
+        if span is not None:
+            span.queries += 1
+        return original(self, *args, **kwargs)
+
+    return execute
+
+
+_PATCHES: list[tuple[Any, str, Callable[[Function], Function]]] = [
+    (Signal, "_live_receivers", _make_live_receivers),
+    (Signal, "send", _make_send),
+    (Signal, "send_robust", _make_send),
+    (Signal, "asend", _make_asend),
+    (Signal, "asend_robust", _make_asend),
+    (CursorWrapper, "execute", _make_execute),
+    (CursorWrapper, "executemany", _make_execute),
+    (unit, "collect", _make_collect),
+    (journal, "flush_now", _make_flush),
+]

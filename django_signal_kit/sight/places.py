@@ -1,0 +1,42 @@
+"""Where in the project's code something was caused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import FrameType
+
+#: Modules on the way from the code that writes to the signal, and from one thread to another.
+_ON_THE_WAY = (
+    "django.",
+    "django_signal_kit.",
+    "asgiref.",
+    "asyncio.",
+    "concurrent.",
+    "contextlib",
+    "contextvars",
+    "functools",
+    "threading",
+)
+
+
+def find_place() -> str:
+    """The nearest caller that is neither Django's nor the kit's, as ``"shop/views.py:42"``;
+    empty if there is none, as in a management command of Django's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__") or ""
+        if not f"{module}.".startswith(_ON_THE_WAY):
+            return f"{_shorten(frame.f_code.co_filename, module)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def _shorten(filename: str, module: str) -> str:
+    """As one would open it from here; of what is installed elsewhere, from its package on."""
+    path = Path(filename)
+    try:
+        return path.relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        depth = module.count(".") + 1 + (path.name == "__init__.py")
+        return "/".join(path.parts[-depth:])

@@ -1,0 +1,130 @@
+"""What happens when a row is written: a tree, in the order in which it happens, and who acts in
+it."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+from django.db.models import Model
+
+from django_signal_kit.exceptions import is_of_kit
+from django_signal_kit.options import get_options
+from django_signal_kit.receiver import Receiver
+from django_signal_kit.wiring.listing import (
+    get_acts,
+    get_function,
+    get_loaded_signal,
+    get_own_senders,
+    get_path,
+)
+
+#: What a program does, and the signals of it in their order.
+WRITES = {
+    "a row is loaded or made": ("pre_init", "post_init"),
+    "save()": ("pre_save", "post_save"),
+    "delete()": ("pre_delete", "post_delete"),
+    "links change": ("m2m_changed",),
+    "bulk_create()": ("pre_bulk_create", "post_bulk_create"),
+    "bulk_update()": ("pre_bulk_update", "post_bulk_update"),
+    "QuerySet.update()": ("pre_queryset_update", "post_queryset_update"),
+}
+_WHEN: dict[Any, str] = {
+    "before_commit": "then, before the commit",
+    "after_commit": "after the commit",
+    "task": "in a task",
+}
+
+
+def tell_story(model: type[Model], width: int) -> Iterator[str]:
+    """Lines of text, of at most ``width`` columns where that can be."""
+    yield model._meta.label
+    chapters = [(write, list(_list_signals(model, names))) for write, names in WRITES.items()]
+    chapters = [(write, signals) for write, signals in chapters if signals]
+    for number, (write, signals) in enumerate(chapters, start=1):
+        is_last = number == len(chapters)
+        yield f"{'└' if is_last else '├'}─ {write}"
+        yield from _draw(_branch(signals), "   " if is_last else "│  ")
+    functions = [f for _, signals in chapters for _, found in signals for f in found]
+    for thing in dict.fromkeys(getattr(f, "signal_kit_receiver", f) for f in functions):
+        yield ""
+        yield from _introduce(thing, width)
+
+
+def _list_signals(model: type[Model], names: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
+    senders = {id(None), *map(id, get_own_senders(model))}
+    for name in names:
+        signal = get_loaded_signal(name)
+        items = [] if signal is None else [i for i in signal.receivers if i[0][1] in senders]
+        functions = [function for item in items if (function := get_function(item)) is not None]
+        # A through model that the row has two relations to is one sender each.
+        functions = list(dict.fromkeys(functions))
+        if functions:
+            yield name, sorted(functions, key=iscoroutinefunction)
+
+
+def _branch(signals: list[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]]:
+    """Text and branches: each signal with its receivers, then what they do later."""
+    branches: list[tuple[str, list[Any]]] = []
+    later: dict[str, dict[str, None]] = {}
+    for name, functions in signals:
+        branches.append((name, [(_tell(f), []) for f in functions]))
+        for function in functions:
+            receiver: Receiver | None = getattr(function, "signal_kit_receiver", None)
+            acts = None if receiver is None else get_acts(receiver)
+            if receiver is not None and acts in _WHEN:
+                later.setdefault(str(acts), {})[receiver.name] = None
+    for acts, when in _WHEN.items():
+        if acts in later:
+            branches.append((f"{when}: {', '.join(later[acts])}", []))
+    return branches
+
+
+def _draw(branches: list[tuple[str, list[Any]]], stem: str) -> Iterator[str]:
+    for number, (text, inner) in enumerate(branches, start=1):
+        is_last = number == len(branches)
+        yield f"{stem}{'└' if is_last else '├'}─ {text}"
+        yield from _draw(inner, stem + ("   " if is_last else "│  "))
+
+
+def _tell(function: Any) -> str:
+    receiver: Receiver | None = getattr(function, "signal_kit_receiver", None)
+    name = get_path(function) if receiver is None else receiver.name
+    return f"{name} (async)" if iscoroutinefunction(function) else name
+
+
+def _introduce(thing: Any, width: int) -> Iterator[str]:
+    """Its name, the first sentence of its docstring, and its options that are not the defaults."""
+    if isinstance(thing, Receiver):
+        path, options = get_path(type(thing)), get_changed_options(thing)
+        yield thing.name if path.endswith(f".{thing.name}") else f"{thing.name} ({path})"
+        doc = get_summary(type(thing))
+    else:
+        options = {}
+        yield get_path(thing)
+        doc = get_summary(thing)
+    for text in (doc, *(f"{name} = {value!r}" for name, value in options.items())):
+        yield from textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="      ")
+
+
+def get_changed_options(receiver: Receiver) -> dict[str, Any]:
+    """The options that are not as in the kit's own class, or as in its own if it is none."""
+    base = next((cls for cls in type(receiver).__mro__ if is_of_kit(cls)), type(receiver))
+    own, defaults = get_options(type(receiver)), get_options(base)
+    values = {name: getattr(receiver, name) for name in own}
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in defaults or value != defaults[name]
+    }
+
+
+def get_summary(thing: Any) -> str:
+    """The first sentence of its own docstring, on one line."""
+    doc = inspect.cleandoc(getattr(thing, "__doc__", None) or "")
+    text = " ".join(doc.partition("\n\n")[0].split())
+    first, stop, _ = text.partition(". ")
+    return first + stop.strip()

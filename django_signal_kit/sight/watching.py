@@ -1,0 +1,211 @@
+"""Names the writes of covered tables that no receiver hears.
+
+Raw SQL, ``_raw_delete()`` and overrides without ``super()`` change rows behind the back of every
+receiver. Each connection looks at its statements by a wrapper of Django's own kind
+(``connection.execute_wrappers``); one that writes a table whose model is covered has to come from
+a write that is heard.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from itertools import chain
+from types import FrameType
+from typing import Any, NamedTuple
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.db.models import Model, QuerySet
+
+from django_signal_kit.exceptions import join
+from django_signal_kit.sight.places import find_place
+from django_signal_kit.units.unit import get_unit
+from django_signal_kit.wiring.registry import registry
+from django_signal_kit.writes import hooks
+from django_signal_kit.writes.bulk import covered as covered_in_bulk
+
+logger = logging.getLogger("django_signal_kit.unheard")
+
+_WRITE = re.compile(
+    r"\s*(INSERT|REPLACE|UPDATE|DELETE)(?:\s+(?:OR\s+\w+|IGNORE|LOW_PRIORITY|INTO|FROM|ONLY))*"
+    r"\s+((?:[\"`\[]?[\w$]+[\"`\]]?\s*\.\s*)?[\"`\[]?[\w$]+)",
+    re.IGNORECASE,
+)
+#: So much of a statement says which table it writes.
+_BEGINNING = 200
+_FIRST = frozenset("iIuUdDrR \n\t")
+
+_KIT = "django_signal_kit."
+#: Where a write is heard: the modules whose functions Django's own are wrapped in.
+_HEARING = "django_signal_kit.writes."
+#: Where receivers are called: what is written there is written by them, not by what they hear.
+_CALLING = ("django.dispatch.dispatcher", "django_signal_kit.units.journal")
+#: Where nobody is told, as the documentation says: migrations, and the emptying of tables.
+_SILENT = frozenset(
+    (
+        ("django.db.migrations.executor", "migrate"),
+        ("django.core.management.sql", "emit_pre_migrate_signal"),
+        ("django.core.management.sql", "emit_post_migrate_signal"),
+        ("django.db.backends.base.operations", "execute_sql_flush"),
+    )
+)
+#: What is heard of a model only if a receiver asks for it.
+_SAVE = ("django.db.models.base", "save_base")
+_BULK = frozenset((QuerySet.__module__, name) for name in ("bulk_create", "bulk_update", "update"))
+
+
+class Unheard(NamedTuple):
+    """A statement that wrote a covered table, and no receiver was told."""
+
+    #: ``"shop/importer.py:42"``.
+    place: str
+    #: ``"INSERT"``, ``"UPDATE"``, ``"DELETE"`` or ``"REPLACE"``.
+    verb: str
+    model: type[Model]
+    using: str
+
+    def __str__(self) -> str:
+        names = {c.receiver.name for c in registry.connections if c.sender is self.model}
+        return (
+            f"{self.place or 'Django itself'} writes {self.model._meta.label} on {self.using!r} "
+            f"by {self.verb}, and no receiver hears it ({join(sorted(names), most=3)} would). Raw "
+            f"SQL, _raw_delete() and overrides without super() send no signals: use save(), "
+            f"delete() or the methods of a QuerySet, or do by hand what the receivers do."
+        )
+
+
+#: What is told instead of logged, inside of ``assert_all_writes_heard()``.
+_found: ContextVar[list[Unheard] | None] = ContextVar("signal_kit_unheard", default=None)
+_told: set[tuple[str, str, str]] = set()
+# The connections of the registry for which _tables was made, and how many they were.
+_made_for: tuple[Any, int] = (None, 0)
+# Table -> its model, for what is inserted or updated, and for what is deleted.
+_written: dict[str, type[Model]] = {}
+_deleted: dict[str, type[Model]] = {}
+
+
+def start() -> None:
+    """Watch the connections of this thread, and each that is opened from now on."""
+    connection_created.connect(_watch, dispatch_uid="signal_kit:watching")
+    for connection in connections.all(initialized_only=True):
+        _watch(connection=connection)
+
+
+def stop() -> None:
+    """Watch no connection of this thread, nor new ones; those of other threads until they end."""
+    connection_created.disconnect(dispatch_uid="signal_kit:watching")
+    for connection in connections.all(initialized_only=True):
+        if look in connection.execute_wrappers:
+            connection.execute_wrappers.remove(look)
+
+
+def _watch(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    if look not in connection.execute_wrappers:
+        # In front: execute_wrapper() takes away whichever is the last at the end of its block.
+        connection.execute_wrappers.insert(0, look)
+
+
+@contextmanager
+def gathering() -> Iterator[list[Unheard]]:
+    """Gather, instead of logging it, what is unheard in this block: in this thread, in the async
+    tasks that it starts, and in what ``sync_to_async`` runs for them."""
+    found: list[Unheard] = []
+    new = [c for c in connections.all() if look not in c.execute_wrappers]
+    for connection in new:
+        _watch(connection)
+    connection_created.connect(_watch, dispatch_uid="signal_kit:gathering")
+    token = _found.set(found)
+    try:
+        yield found
+    finally:
+        _found.reset(token)
+        connection_created.disconnect(dispatch_uid="signal_kit:gathering")
+        for connection in new:
+            connection.execute_wrappers.remove(look)
+
+
+def look(
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Run a statement, as ``execute_wrappers`` are called; then look whether it was heard."""
+    result = execute(sql, params, many, context)
+    if isinstance(sql, str) and sql[:1] in _FIRST and (target := _parse(sql[:_BEGINNING])):
+        verb, table = target
+        model = _get_tables(verb).get(table)
+        if model is not None and not _is_heard(model, sys._getframe(1)):
+            using = getattr(context.get("connection"), "alias", DEFAULT_DB_ALIAS)
+            _tell(Unheard(find_place(), verb, model, using))
+    return result
+
+
+@lru_cache(maxsize=1000)
+def _parse(beginning: str) -> tuple[str, str] | None:
+    """The verb of a statement and the table that it writes; None if it writes none."""
+    match = _WRITE.match(beginning)
+    if match is None:
+        return None
+    return match[1].upper(), match[2].rpartition(".")[2].strip(' "`[')
+
+
+def _is_heard(model: type[Model], frame: FrameType | None) -> bool:
+    """Does what runs in ``frame`` come from a write of which receivers are told, or which they
+    have chosen not to hear?"""
+    unit = get_unit()
+    is_write = unit is not None and not unit.is_block
+    chosen = _SILENT
+    if model not in covered_in_bulk:
+        chosen |= _BULK
+    if model not in hooks.saved:
+        chosen |= {_SAVE}
+    is_first = True
+    while frame is not None:
+        module = frame.f_globals.get("__name__") or ""
+        if is_write and module.startswith(_HEARING):
+            return True
+        if is_first and not module.startswith("django."):
+            if module.startswith(_KIT):
+                # What the kit itself does, such as to lock.
+                return True
+            is_first = False
+        if (module, frame.f_code.co_name) in chosen:
+            return True
+        if module in _CALLING:
+            is_write, chosen = False, _SILENT
+        frame = frame.f_back
+    return False
+
+
+def _tell(unheard: Unheard) -> None:
+    found = _found.get()
+    if found is not None:
+        found.append(unheard)
+        return
+    key = (unheard.place, unheard.verb, unheard.model._meta.label)
+    if key not in _told:
+        _told.add(key)
+        logger.warning(
+            "%s", unheard, extra={"place": unheard.place, "model": unheard.model._meta.label}
+        )
+
+
+def _get_tables(verb: str) -> dict[str, type[Model]]:
+    """Table -> the model whose rows are in it, if receivers hear what writes it so."""
+    global _made_for, _written, _deleted
+    connected = registry.connections
+    if _made_for[0] is not connected or _made_for[1] != len(connected):
+        _written = _by_table(hooks.saved, covered_in_bulk, hooks.linked)
+        _deleted = _by_table(hooks.deleted, hooks.linked)
+        _made_for = connected, len(connected)
+    return _deleted if verb == "DELETE" else _written
+
+
+def _by_table(*covered: Iterable[type[Model]]) -> dict[str, type[Model]]:
+    found = chain.from_iterable(covered)
+    return {model._meta.db_table: model for model in found if not model._meta.proxy}

@@ -1,0 +1,1 @@
+"""Flushing in a background task. As an app of its own it has the table of the outbox."""

@@ -1,0 +1,83 @@
+"""A task that has failed: tried again later, or given up and told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from django.utils import timezone
+
+from django_signal_kit.tasks.batches import Batch
+from django_signal_kit.tasks.framework import get_backend, retries
+from django_signal_kit.tasks.known import find_options, find_receiver
+from django_signal_kit.tasks.options import TaskOptions
+from django_signal_kit.tasks.outbox import store, store_failed
+from django_signal_kit.tasks.places import has_outbox, wants_outbox
+from django_signal_kit.units.failures import report_failure
+
+logger = logging.getLogger("django_signal_kit")
+
+
+#: ``"put_off"``: it is in a queue or the outbox again. ``"left"``: the backend runs it again if it
+#: raises. ``"lost"``: nobody does.
+Verdict: TypeAlias = Literal["put_off", "left", "lost"]
+
+
+def try_again(batch: Batch, places: Sequence[int], error: Exception, *, runs: int) -> Verdict:
+    """Have the items at these places tried again later, if there are attempts left.
+
+    ``runs``: how often the backend has run this very task.
+    """
+    options = find_options(batch.receiver)
+    by_itself = retries(get_backend(options.backend))
+    attempt = batch.attempt - 1 + (runs if by_itself else 1)
+    if attempt >= options.attempts:
+        return "lost"
+    if by_itself and len(places) == len(batch.items):
+        return "left"
+    delay = options.get_delay(attempt)
+    again = replace(batch, items=[batch.items[place] for place in places], attempt=attempt + 1)
+    if not _put_off(again, options, timezone.now() + delay):
+        return "lost"
+    logger.warning(
+        "%s failed in a task, in attempt %d of %d; %d of %d items are tried again in %d s: %r",
+        batch.receiver,
+        attempt,
+        options.attempts,
+        len(places),
+        len(batch.items),
+        delay.total_seconds(),
+        error,
+        exc_info=error,
+    )
+    return "put_off"
+
+
+def _put_off(batch: Batch, options: TaskOptions, due_at: datetime) -> bool:
+    """Into the queue if it knows of times, else into the outbox."""
+    can_wait = get_backend(options.backend).supports_defer
+    if can_wait:
+        try:
+            batch.enqueue(options, due_at)
+        except Exception:
+            logger.exception("A task of %s could not be enqueued again", batch.receiver)
+        else:
+            return True
+    if (can_wait or wants_outbox(options)) and has_outbox(batch.using):
+        store([batch], options, batch.using, due_at)
+        return True
+    return False
+
+
+def give_up(batch: Batch, error: Exception, items: Sequence[Any], data: Sequence[Any]) -> None:
+    """Tell that these ``items`` are lost, and keep the ``data`` that they were made of for
+    ``requeuetasks``, if there is an outbox. Never raises."""
+    report_failure(find_receiver(batch.receiver), "flush", error, items)
+    try:
+        if has_outbox(batch.using):
+            store_failed(replace(batch, items=list(data)), error)
+    except Exception:
+        logger.exception("A failed task of %s could not be kept", batch.receiver)

@@ -1,0 +1,87 @@
+"""Tasks of killed workers, in a queue that leaves them RUNNING for ever; and failed ones there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.db import router
+from django.utils import timezone
+
+from django_signal_kit.tasks.batches import TASK_PATH, Batch
+from django_signal_kit.tasks.known import find_options, restore_items
+from django_signal_kit.tasks.retrying import give_up
+
+#: Models of queues that do so, all with the same columns.
+LABELS = ("django_tasks_db.DBTaskResult", "django_tasks_database.DBTaskResult")
+
+
+class Freed(NamedTuple):
+    """How many tasks are run again, and how many were run too often."""
+
+    requeued: int
+    given_up: int
+
+
+class WorkerKilledError(Exception):
+    """A task has been begun as often as it may be, and has never come to an end."""
+
+
+def get_queues() -> Iterator[tuple[Any, str]]:
+    """(model, database) of each queue that is installed and leaves tasks RUNNING."""
+    for label in LABELS:
+        if label.partition(".")[0] in apps.app_configs:
+            model = apps.get_model(label)
+            yield model, router.db_for_write(model)
+
+
+def free(model: Any, using: str, before: datetime) -> Freed:
+    """Have the tasks run again that were begun before that moment and have not ended: their worker
+    is taken for dead. One that has been begun as often as its receiver may try is given up."""
+    rows = model._base_manager.using(using).filter(task_path=TASK_PATH)
+    requeued = given_up = 0
+    for row in list(rows.filter(status="RUNNING", started_at__lt=before)):
+        # Somebody else may have freed it, and a worker begun it again.
+        same = rows.filter(pk=row.pk, status="RUNNING", started_at=row.started_at)
+        batch = Batch.from_arguments(**row.args_kwargs["kwargs"])
+        attempt = batch.attempt - 1 + len(row.worker_ids)
+        if attempt < find_options(batch.receiver).attempts:
+            requeued += same.update(status="READY", started_at=None)
+            continue
+        error = WorkerKilledError(f"Its worker was killed, {attempt} times in all.")
+        path = f"{WorkerKilledError.__module__}.{WorkerKilledError.__qualname__}"
+        ended = {"finished_at": timezone.now(), "exception_class_path": path}
+        if same.update(status="FAILED", traceback=str(error), **ended):
+            given_up += 1
+            give_up(batch, error, restore_items(batch.receiver, batch.items), batch.items)
+    return Freed(requeued, given_up)
+
+
+def requeue(model: Any, using: str, names: frozenset[str] | None) -> int:
+    """Have the failed tasks run again, with all their attempts: those of the receivers of these
+    names, or all. Returns how many there are."""
+    rows = model._base_manager.using(using).filter(task_path=TASK_PATH, status="FAILED")
+    requeued = 0
+    for row in list(rows):
+        batch = Batch.from_arguments(**row.args_kwargs["kwargs"])
+        if names is None or batch.receiver in names:
+            arguments = replace(batch, attempt=1).get_arguments()
+            requeued += rows.filter(pk=row.pk).update(
+                status="READY",
+                started_at=None,
+                finished_at=None,
+                worker_ids=[],
+                args_kwargs={"args": [], "kwargs": arguments},
+            )
+    return requeued
+
+
+def count_failed(model: Any, using: str) -> Counter[str]:
+    """Name of a receiver -> how many of its tasks have failed."""
+    rows = model._base_manager.using(using).filter(task_path=TASK_PATH, status="FAILED")
+    found = rows.values_list("args_kwargs", flat=True)
+    return Counter(arguments["kwargs"]["receiver"] for arguments in found)

@@ -1,0 +1,66 @@
+"""Can this receiver flush in a task? Asked when it is wired."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.tasks.batches import get_functions
+from django_signal_kit.tasks.framework import find_framework, get_backend, make_task
+from django_signal_kit.tasks.options import TaskOptions, TaskReceiver, read_options
+from django_signal_kit.tasks.places import get_outbox_model
+
+_INSTALL = 'pip install "django-signal-kit[tasks]"'
+
+
+def check_task(receiver: TaskReceiver, *, is_json: bool) -> None:
+    """Raise Misconfigured if what ``receiver`` collects cannot go into tasks. ``is_json``: are its
+    items JSON, or made JSON?"""
+    name = receiver.name
+    if find_framework() is None:
+        raise Misconfigured(
+            "E062",
+            f"{name} has flush_on='task', but this Django has no tasks, and django-tasks is not "
+            f"installed.",
+            f"{_INSTALL}, or leave 'flush_on' out.",
+        )
+    if not is_json:
+        raise Misconfigured(
+            "E063",
+            f"{name} has flush_on='task', but what it collects cannot travel: it is not JSON.",
+            "Leave 'flush_on' out, or override serialize() and deserialize().",
+        )
+    check_backend(name, read_options(receiver))
+
+
+def check_backend(name: str, options: TaskOptions) -> None:
+    """Raise Misconfigured if the backend is not there, or takes no task of these options."""
+    try:
+        get_backend(options.backend)
+    except Exception as error:
+        raise Misconfigured(
+            "E064",
+            f"The tasks of {name} have the backend {options.backend!r}, which cannot be made: "
+            f"{error}.",
+            did_you_mean(options.backend, _get_aliases(), "See the setting TASKS."),
+        ) from error
+    try:
+        make_task(get_functions(), options, attempts=options.attempts)
+    except Exception as error:
+        raise Misconfigured(
+            "E065",
+            f"The backend {options.backend!r} takes no task of {name}: {error}",
+            "Set 'QUEUE' or 'PRIORITY' in SIGNAL_KIT['TASKS'], or in the option 'task_options'.",
+        ) from error
+    if options.outbox and get_outbox_model() is None:
+        raise Misconfigured(
+            "E066",
+            f"The tasks of {name} have 'OUTBOX': True, but the app that has its table is not "
+            f"installed.",
+            "Add 'django_signal_kit.tasks' to INSTALLED_APPS, and migrate.",
+        )
+
+
+def _get_aliases() -> list[str]:
+    known: Any = find_framework().task_backends
+    return list(known.settings)

@@ -1,0 +1,487 @@
+"""A trace has what ran: signals, receivers of everybody, flushes, with place, time and queries."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection, connections, transaction
+from django.db.backends.utils import CursorWrapper
+from django.dispatch import Signal
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_signal_kit import ModelReceiver, Receiver, batch, muted, trace
+from django_signal_kit.sight import observing
+from django_signal_kit.sight.spans import Key, Span
+from django_signal_kit.units import journal, unit
+from tests.apps.testapp.models import Product, Tag
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+order_paid = Signal()
+
+HERE = "tests/sight/test_tracing.py"
+
+
+def line() -> int:
+    """The line of the caller."""
+    frame = inspect.currentframe()
+    assert frame is not None
+    assert frame.f_back is not None
+    return frame.f_back.f_lineno
+
+
+class Index(ModelReceiver):
+    models = ["testapp.Tag"]
+    done: list[Any] = []
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        self.collect(instance.pk)
+
+    def flush(self, items: list[Any]) -> None:
+        Tag.objects.filter(pk__in=items).count()
+
+
+class Chain(ModelReceiver):
+    """Each product has a tag of its name."""
+
+    models = ["testapp.Product"]
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        Tag.objects.create(name=instance.name)
+
+
+class Fails(ModelReceiver):
+    models = ["testapp.Tag"]
+
+    def pre_save(self, instance: Any, **kwargs: Any) -> None:
+        if instance.name == "bad":
+            raise ValueError("no such name")
+
+
+class Slow(ModelReceiver):
+    models = ["testapp.Tag"]
+
+    async def post_save(self, instance: Any, **kwargs: Any) -> None:
+        await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def _connected() -> None:
+    # What a backend asks of a new connection would be counted, too.
+    connection.ensure_connection()
+
+
+def run(coroutine: Any) -> Any:
+    """Its result, with no connection left open in the thread of its synchronous parts."""
+
+    async def work() -> Any:
+        try:
+            return await coroutine
+        finally:
+            await sync_to_async(connections.close_all)()
+
+    return asyncio.run(work())
+
+
+def shape(span: Span) -> Any:
+    """Names and counts, without places and times."""
+    return [(child.key.kind, child.key.name, child.count, shape(child)) for child in span.children]
+
+
+def originals() -> list[Any]:
+    names = ["_live_receivers", "send", "send_robust", "asend", "asend_robust"]
+    return [
+        *(vars(Signal)[name] for name in names),
+        CursorWrapper.execute,
+        CursorWrapper.executemany,
+        unit.collect,
+        journal.flush_now,
+    ]
+
+
+def test_a_receiver_that_saves_shows_what_that_set_off(wire: Any) -> None:
+    wire(Chain, Index)
+    with trace() as found:
+        Product.objects.create(name="tea"), line()
+        here = line() - 1
+    product = next(found.find("post_save"))
+    assert product.key == Key("signal", "post_save", "testapp.Product", f"{HERE}:{here}")
+    assert shape(product) == [
+        (
+            "receiver",
+            "Chain",
+            1,
+            [("signal", "post_save", 1, [("receiver", "Index", 1, [])])],
+        )
+    ]
+    # When the write is committed that began it all.
+    assert shape(found.root)[-1] == ("flush", "Index", 1, [])
+
+
+def test_a_flush_is_where_it_ran_with_its_queries_and_items(wire: Any) -> None:
+    wire(Index)
+    with trace() as found, transaction.atomic():
+        for name in ("tea", "oil", "salt"):
+            Tag.objects.create(name=name)
+    saves, flush = found.root.children
+    assert saves.count == 3
+    (index,) = saves.children
+    assert (index.count, index.collected) == (3, 3)
+    assert index.path == "tests.sight.test_tracing.Index"
+    assert flush.key == Key("flush", "Index", "after commit")
+    assert (flush.count, flush.collected, flush.queries) == (1, 3, 1)
+    # On SQLite BEGIN is a statement like others.
+    inserts = 3 + (connection.vendor == "sqlite")
+    assert (found.root.queries, found.root.all_queries) == (inserts, inserts + 1)
+
+
+def test_what_a_receiver_sends_is_its_own_and_not_its_parents(wire: Any) -> None:
+    wire(Chain)
+    with trace() as found:
+        Product.objects.create(name="tea")
+    (receiver,) = found.find("Chain")
+    assert receiver.queries == 1
+    assert next(found.find("post_save")).queries == 0
+
+
+def test_plain_functions_and_foreign_signals_are_there(wire: Any) -> None:
+    wire()
+
+    def on_paid(**kwargs: Any) -> str:
+        return "heard"
+
+    order_paid.connect(on_paid)
+    with trace() as found:
+        answers = order_paid.send(sender=Tag)
+    assert answers == [(on_paid, "heard")]
+    (signal,) = found.root.children
+    assert signal.key[:3] == ("signal", f"{__name__}.order_paid", "testapp.Tag")
+    (receiver,) = signal.children
+    assert receiver.key.name.endswith(
+        "test_plain_functions_and_foreign_signals_are_there.<locals>.on_paid"
+    )
+    order_paid.disconnect(on_paid)
+
+
+def test_answers_of_all_four_ways_to_send_name_the_receivers_themselves(wire: Any) -> None:
+    wire()
+    signal = Signal()
+
+    def first(**kwargs: Any) -> int:
+        return 1
+
+    async def second(**kwargs: Any) -> int:
+        return 2
+
+    signal.connect(first)
+    signal.connect(second)
+
+    async def send_all() -> list[Any]:
+        return [await signal.asend(None), await signal.asend_robust(None)]
+
+    with trace() as found:
+        answers = [signal.send(None), signal.send_robust(None), *asyncio.run(send_all())]
+    assert answers == [[(first, 1), (second, 2)]] * 4
+    assert sum(span.count for span in found.find(f"{__name__}.{first.__qualname__}")) == 4
+    assert sum(span.count for span in found.find(f"{__name__}.{second.__qualname__}")) == 4
+
+
+def test_a_robust_failure_is_noted_and_stays_what_it_is(wire: Any) -> None:
+    wire()
+    signal = Signal()
+
+    def breaks(**kwargs: Any) -> None:
+        raise KeyError("x")
+
+    signal.connect(breaks)
+    with trace() as found:
+        ((receiver, error),) = signal.send_robust(None)
+    assert receiver is breaks
+    assert isinstance(error, KeyError)
+    (span,) = found.find(f"{__name__}.{breaks.__qualname__}")
+    assert (span.failed, span.errors) == (1, ["KeyError: 'x'"])
+    assert span.parent is not None
+    assert span.parent.failed == 0
+
+
+def test_an_error_gets_out_and_stands_in_the_tree(wire: Any) -> None:
+    wire(Fails)
+    found = trace()
+    with pytest.raises(ValueError, match="no such name"), found:
+        Tag(name="bad").save()
+    (span,) = found.find("Fails")
+    assert span.errors == ["ValueError: no such name"]
+    assert "! ValueError: no such name" in str(found)
+    assert "failed" in str(found)
+
+
+def test_a_muted_receiver_is_shown_as_muted(wire: Any) -> None:
+    wire(Index)
+    with trace() as found, muted("Index"):
+        Tag.objects.create(name="tea")
+    (span,) = found.find("Index")
+    assert (span.key.about, span.collected) == ("muted", 0)
+
+
+def test_async_receivers_are_there(wire: Any) -> None:
+    wire(Slow)
+    with trace() as found:
+        Tag.objects.create(name="tea")
+    assert [span.count for span in found.find("Slow")] == [1]
+
+
+def test_a_trace_in_a_coroutine_has_what_its_threads_and_tasks_do(wire: Any) -> None:
+    wire(Index)
+
+    @sync_to_async
+    def save(name: str) -> None:
+        Tag.objects.create(name=name)
+
+    async def work() -> trace:
+        with trace() as found:
+            await asyncio.gather(save("tea"), save("oil"))
+            await Tag.objects.acreate(name="salt")
+        return found
+
+    found = run(work())
+    assert sum(span.count for span in found.find("Index") if span.key.kind == "receiver") == 3
+    flushes = [span for span in found.find("Index") if span.key.kind == "flush"]
+    assert sum(span.queries for span in flushes) == 3
+
+
+def test_seven_hundred_saves_are_a_line(wire: Any) -> None:
+    wire(Index)
+    with trace() as found, batch():
+        for number in range(700):
+            Tag.objects.create(name=str(number))
+    assert sum(1 for _ in found.root.walk()) == 4
+    text = str(found)
+    assert "post_save testapp.Tag x700" in text
+    assert "Index x700: collected 700 items" in text
+
+
+def test_traces_nest_and_the_outer_one_has_the_inner_one(wire: Any) -> None:
+    wire(Index)
+    inner = []
+    with trace() as outer:
+        for name in ("tea", "oil"):
+            with trace() as found:
+                Tag.objects.create(name=name)
+            inner.append(found)
+    assert [found.root.all_queries for found in inner] == [2, 2]
+    (span,) = outer.root.children
+    assert (span.key.kind, span.count, span.all_queries) == ("trace", 2, 4)
+    assert [s.count for s in outer.find("Index")] == [2, 2]
+
+
+def test_other_threads_are_not_seen(wire: Any) -> None:
+    wire(Index)
+
+    def save() -> None:
+        Tag.objects.create(name="tea")
+        connection.close()
+
+    with trace() as found:
+        thread = threading.Thread(target=save)
+        thread.start()
+        thread.join()
+    assert Tag.objects.count() == 1
+    assert found.root.children == []
+    assert found.root.all_queries == 0
+
+
+def test_without_a_trace_the_functions_are_the_very_same(wire: Any) -> None:
+    wire(Index)
+    before = originals()
+    with trace():
+        with trace():
+            during = originals()
+        still = originals()
+    assert all(one is not other for one, other in zip(before, during, strict=True))
+    assert still == during
+    assert all(one is other for one, other in zip(before, originals(), strict=True))
+    with pytest.raises(KeyError), trace():
+        raise KeyError
+    assert all(one is other for one, other in zip(before, originals(), strict=True))
+    assert observing._open == 0
+
+
+def test_traces_of_several_threads_end_in_any_order(wire: Any) -> None:
+    wire()
+    before = originals()
+    first, second = threading.Event(), threading.Event()
+
+    def long() -> None:
+        with trace():
+            first.set()
+            second.wait(30)
+
+    thread = threading.Thread(target=long)
+    with trace():
+        thread.start()
+        assert first.wait(30)
+    assert originals() != before
+    second.set()
+    thread.join()
+    assert originals() == before
+
+
+def test_a_decorated_function_logs_each_call(wire: Any, caplog: Any) -> None:
+    wire(Index)
+    caplog.set_level(logging.INFO, "django_signal_kit.trace")
+
+    @trace()
+    def work(name: str, *, again: bool = False) -> str:
+        Tag.objects.create(name=name)
+        return name.upper()
+
+    @trace()
+    async def awork() -> int:
+        await Tag.objects.acreate(name="salt")
+        return 7
+
+    assert work("tea") == "TEA"
+    assert work("oil", again=True) == "OIL"
+    assert run(awork()) == 7
+    records = [r for r in caplog.records if r.name == "django_signal_kit.trace"]
+    assert [r.trace["children"][0]["count"] for r in records] == [1, 1, 1]
+    assert all("post_save testapp.Tag" in r.getMessage() for r in records)
+
+
+def test_what_is_no_function_is_refused() -> None:
+    def generate() -> Any:
+        yield 1
+
+    for thing in (generate, Index, 5):
+        with pytest.raises(TypeError, match="trace\\(\\) decorates functions"):
+            trace()(thing)  # type: ignore[type-var]
+
+
+def test_a_report_comes_after_an_error_too_and_not_of_what_was_fast(wire: Any) -> None:
+    wire()
+    told: list[trace] = []
+    with pytest.raises(KeyError), trace(report=told.append):
+        raise KeyError
+    with trace(report=told.append, slower_than=3_600_000):
+        pass
+    assert [found.root.errors for found in told] == [["KeyError: "]]
+
+
+def test_a_share_is_traced(wire: Any) -> None:
+    wire(Index)
+    told: list[trace] = []
+    before = originals()
+    with trace(sample=0, report=told.append) as none:
+        assert originals() == before
+        Tag.objects.create(name="tea")
+    assert none.root.children == []
+    assert told == []
+    for _ in range(200):
+        with trace(sample=0.5, report=told.append):
+            pass
+    assert 40 < len(told) < 160
+    for share in (-0.1, 1.1):
+        with pytest.raises(ValueError, match=r"from 0\.0 to 1\.0"):
+            trace(sample=share)
+
+
+def test_one_trace_is_one_block() -> None:
+    found = trace()
+    with found, pytest.raises(RuntimeError, match="open already"):
+        found.__enter__()
+    assert observing._open == 0
+
+
+def test_json_has_the_tree(wire: Any) -> None:
+    wire(Chain, Index)
+    with trace() as found:
+        product = Product.objects.create(name="tea")
+    data = json.loads(found.as_json())
+    assert data["kind"] == "trace"
+    signal = next(child for child in data["children"] if child["name"] == "post_save")
+    assert signal["about"] == "testapp.Product"
+    assert signal["object"] == str(product.pk)
+    assert signal["ms"] > 0
+    assert signal["children"][0]["path"] == "tests.sight.test_tracing.Chain"
+
+
+def test_a_flame_graph_is_whole_and_escaped(wire: Any) -> None:
+    wire(Fails)
+    found = trace()
+    with pytest.raises(ValueError, match="no such name"), found:
+        Tag(name="bad").save()
+    found.root.children[0].children[0].errors[:] = ["ValueError: <script>alert(1)</script> & more"]
+    tree = ElementTree.fromstring(found.as_svg())
+    titles = [node.text or "" for node in tree.iter("{http://www.w3.org/2000/svg}title")]
+    assert any("<script>alert(1)</script> & more" in title for title in titles)
+    assert "<script" not in found.as_svg()
+    boxes = [node.attrib for node in tree.iter("{http://www.w3.org/2000/svg}rect")]
+    assert all(0 <= float(b["x"]) <= 1200 and float(b["width"]) <= 1200.1 for b in boxes)
+
+
+def test_lines_keep_to_the_width(wire: Any) -> None:
+    wire(Chain, Index)
+    with trace() as found:
+        Product.objects.create(name="tea")
+    for width in (60, 80, 200):
+        assert max(map(len, found.as_text(width).splitlines())) <= width
+
+
+keys = st.builds(
+    Key, st.sampled_from(["signal", "receiver", "flush"]), st.sampled_from("abc"), st.just("")
+)
+
+
+@given(st.lists(st.tuples(keys, st.integers(0, 3), st.booleans()), max_size=20))
+def test_adding_a_tree_adds_its_figures(runs: list[tuple[Key, int, bool]]) -> None:
+    def build() -> Span:
+        root = Span(Key("trace", "trace"))
+        at = root
+        for key, queries, goes_down in runs:
+            span = at.get_child(key)
+            span.count += 1
+            span.queries += queries
+            at = span if goes_down else root
+        return root
+
+    total, one = Span(Key("trace", "trace")), build()
+    for _ in range(3):
+        total.add(build())
+    assert total.all_queries == 3 * one.all_queries
+    assert [(s.key, s.count) for s in total.walk()] == [(s.key, 3 * s.count) for s in one.walk()]
+
+
+def test_a_place_is_a_path_that_opens_from_here(wire: Any) -> None:
+    wire(Index)
+    with trace() as found:
+        Tag.objects.create(name="tea")
+    place, _, number = found.root.children[0].key.place.rpartition(":")
+    assert Path(place).is_file()
+    text = Path(place).read_text(encoding="utf-8").splitlines()[int(number) - 1]
+    assert text.strip() == 'Tag.objects.create(name="tea")'
+
+
+class Greets(Receiver):
+    def user_logged_in(self, **kwargs: Any) -> None: ...
+
+
+def test_signals_of_classes_and_of_nobody_are_named(wire: Any) -> None:
+    from django.contrib.auth.models import User
+    from django.contrib.auth.signals import user_logged_in
+
+    wire(Greets)
+    with trace() as found:
+        user_logged_in.send(sender=User, request=None, user=User.objects.create_user("ann"))
+        order_paid.send(sender=None)
+    assert next(found.find("user_logged_in")).key.about == "auth.User"
+    assert list(found.find(f"{__name__}.order_paid")) == []

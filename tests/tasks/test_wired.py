@@ -1,0 +1,268 @@
+"""What cannot flush in a task is told at start-up, in one sentence; and where tasks wait."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+
+from django_signal_kit import receivers
+from django_signal_kit.checks import check_signal_kit
+from django_signal_kit.receiver import Receiver
+from django_signal_kit.receivers import AuditLog, CacheInvalidation, ExceptionAlert
+from django_signal_kit.tasks import framework, wired
+from django_signal_kit.wiring.registry import registry
+from tests.tasks.collectors import Names
+from tests.tasks.queues import BROKER, DUMMY, IMMEDIATE
+
+ALL = {"models": ["testapp.Tag"]}
+
+
+def get_error(wire: Any, *entries: Any, **keys: Any) -> str:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        wire(*entries, **keys)
+    return str(caught.value)
+
+
+def own(**options: Any) -> Any:
+    return (Names, {"task_options": options})
+
+
+NAMES = "tests.tasks.collectors.Names"
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("QUEU", "mail", "an unknown key 'QUEU'. Did you mean 'QUEUE'? (signal_kit.E060)"),
+        ("attempts", 3, "an unknown key 'attempts'. Did you mean 'ATTEMPTS'? (signal_kit.E060)"),
+        (
+            "ATTEMPTS",
+            0,
+            "'ATTEMPTS': 0, of type int. It has to be a whole number from 1 to 1000. "
+            "(signal_kit.E061)",
+        ),
+        (
+            "ATTEMPTS",
+            True,
+            "'ATTEMPTS': True, of type bool. It has to be a whole number from 1 to 1000. "
+            "(signal_kit.E061)",
+        ),
+        (
+            "BACKOFF",
+            "10s",
+            "'BACKOFF': '10s', of type str. It has to be a number of seconds above 0. "
+            "(signal_kit.E061)",
+        ),
+        (
+            "PRIORITY",
+            101,
+            "'PRIORITY': 101, of type int. It has to be a whole number from -100 to 100. "
+            "(signal_kit.E061)",
+        ),
+        (
+            "QUEUE",
+            None,
+            "'QUEUE': None, of type NoneType. It has to be the name of a queue, such as "
+            '"default". (signal_kit.E061)',
+        ),
+        (
+            "OUTBOX",
+            "yes",
+            "'OUTBOX': 'yes', of type str. It has to be True, False, or None for what the "
+            "backend needs. (signal_kit.E061)",
+        ),
+    ],
+)
+def test_a_wrong_key_is_told_by_name(
+    wire: Any, is_own: bool, key: str, value: Any, sentence: str
+) -> None:
+    if is_own:
+        where = f"The option 'task_options' of {NAMES}"
+        assert get_error(wire, own(**{key: value})) == f"{where} has {sentence}"
+    else:
+        assert get_error(wire, TASKS={key: value}) == f"SIGNAL_KIT['TASKS'] has {sentence}"
+
+
+def test_the_setting_is_a_dict(wire: Any) -> None:
+    assert get_error(wire, TASKS=["default"]) == (
+        "SIGNAL_KIT['TASKS'] is ['default'], of type list. It has to be a dict such as "
+        '{"QUEUE": "default", "ATTEMPTS": 5}. (signal_kit.E002)'
+    )
+
+
+def test_a_backend_that_is_not_there(wire: Any, settings: Any) -> None:
+    settings.TASKS = {**DUMMY, "mails": DUMMY["default"]}
+    told = get_error(wire, own(BACKEND="mail"))
+    assert told.startswith(f"The tasks of {NAMES} have the backend 'mail', which cannot be made: ")
+    assert told.endswith(" Did you mean 'mails'? (signal_kit.E064)")
+
+
+def test_a_backend_that_cannot_be_imported(wire: Any, settings: Any) -> None:
+    settings.TASKS = {"default": {"BACKEND": "nowhere.Backend"}}
+    told = get_error(wire, Names)
+    assert "which cannot be made: Could not find backend 'nowhere.Backend'" in told
+
+
+def test_a_queue_that_the_backend_does_not_know(wire: Any, settings: Any) -> None:
+    settings.TASKS = {"default": {**DUMMY["default"], "QUEUES": ["mail"]}}
+    assert get_error(wire, Names) == (
+        f"The backend 'default' takes no task of {NAMES}: Queue 'default' is not valid for "
+        f"backend. Set 'QUEUE' or 'PRIORITY' in SIGNAL_KIT['TASKS'], or in the option "
+        f"'task_options'. (signal_kit.E065)"
+    )
+    wire(own(QUEUE="mail"))
+    wire(Names, TASKS={"QUEUE": "mail"})
+
+
+def test_a_priority_that_the_backend_does_not_know(wire: Any, settings: Any) -> None:
+    settings.TASKS = BROKER
+    told = get_error(wire, own(PRIORITY=5))
+    assert "Backend does not support setting priority of tasks." in told
+
+
+def test_a_receiver_that_flushes_otherwise_needs_no_backend(wire: Any, settings: Any) -> None:
+    settings.TASKS = {"default": {"BACKEND": "nowhere.Backend"}}
+    wire((Names, {"flush_on": "after_commit"}))
+
+
+def test_an_outbox_that_is_not_installed(wire: Any, settings: Any) -> None:
+    settings.INSTALLED_APPS = without_outbox(settings)
+    settings.TASKS = BROKER
+    assert get_error(wire, Names, TASKS={"OUTBOX": True}) == (
+        f"The tasks of {NAMES} have 'OUTBOX': True, but the app that has its table is not "
+        f"installed. Add 'django_signal_kit.tasks' to INSTALLED_APPS, and migrate. "
+        f"(signal_kit.E066)"
+    )
+
+
+def without_outbox(settings: Any) -> list[str]:
+    return [name for name in settings.INSTALLED_APPS if name != "django_signal_kit.tasks"]
+
+
+@pytest.fixture
+def _no_framework(monkeypatch: Any) -> None:
+    """As on Django 5.2 without django-tasks."""
+    monkeypatch.setattr(framework, "_NAMES", ("nowhere_tasks",))
+    framework.find_framework.cache_clear()
+    yield
+    framework.find_framework.cache_clear()
+
+
+@pytest.mark.usefixtures("_no_framework")
+def test_without_a_framework_the_remedy_is_told(wire: Any) -> None:
+    assert get_error(wire, Names) == (
+        f"{NAMES} has flush_on='task', but this Django has no tasks, and django-tasks is not "
+        f"installed. pip install \"django-signal-kit[tasks]\", or leave 'flush_on' out. "
+        f"(signal_kit.E062)"
+    )
+    assert wire(ExceptionAlert).flush_on == "after_commit"
+
+
+@pytest.mark.parametrize("name", receivers.__all__)
+def test_what_a_ready_made_receiver_collects_is_json_or_said_not_to_be(name: str) -> None:
+    cls = getattr(receivers, name)
+    if cls.flush is not Receiver.flush and cls.serialize is Receiver.serialize:
+        # What is JSON by itself is collected in a test of that receiver.
+        assert cls._is_json is (name in JSON_BY_ITSELF)
+
+
+#: Ready-made receivers whose items are JSON without serialize().
+JSON_BY_ITSELF: set[str] = set()
+
+
+def test_a_ready_made_receiver_whose_items_cannot_travel_says_so(wire: Any) -> None:
+    assert get_error(wire, (AuditLog, {"models": ["testapp.Tag"], "flush_on": "task"})) == (
+        "AuditLog has flush_on='task', but what it collects cannot travel: it is not JSON. Leave "
+        "'flush_on' out, or override serialize() and deserialize(). (signal_kit.E063)"
+    )
+
+
+def test_items_that_cannot_travel(wire: Any) -> None:
+    told = get_error(wire, (Odd, {"models": ["testapp.Tag"]}))
+    assert told == (
+        f"{__name__}.Odd has flush_on='task', but what it collects cannot travel: it is not JSON. "
+        f"Leave 'flush_on' out, or override serialize() and deserialize(). (signal_kit.E063)"
+    )
+    wire((Travels, {"models": ["testapp.Tag"]}))
+
+
+class Odd(Names):
+    _is_json = False
+
+
+class Travels(Odd):
+    def serialize(self, item: Any) -> Any:
+        return str(item)
+
+
+def test_where_tasks_wait_is_shown(wire: Any, settings: Any) -> None:
+    shown = []
+    for tasks, keys in ((BROKER, {}), (BROKER, {"OUTBOX": False}), (IMMEDIATE, {})):
+        settings.TASKS = tasks
+        wire(Names, TASKS=keys)
+        out = io.StringIO()
+        call_command("showreceivers", stdout=out)
+        assert registry.receivers[0].name == "Names"
+        shown.append(next(line for line in out.getvalue().splitlines() if "Names" in line))
+    assert ["task (outbox)" in line for line in shown] == [True, False, False]
+    assert ["task (after commit)" in line for line in shown] == [False, True, True]
+    out = io.StringIO()
+    call_command("showreceivers", format="json", signal="post_save", stdout=out)
+    assert [entry["queued"] for entry in json.loads(out.getvalue())] == ["after_commit"]
+
+
+def get_warnings() -> list[str]:
+    found = check_signal_kit()
+    return [f"{each.msg} {each.hint} ({each.id})" for each in found if each.id[-4:-1] == "W03"]
+
+
+def test_a_gap_is_told_with_its_remedy(wire: Any, settings: Any) -> None:
+    settings.TASKS = BROKER
+    wire(Names, ("tests.tasks.collectors.Counts"))
+    assert get_warnings() == []
+    settings.INSTALLED_APPS = without_outbox(settings)
+    assert get_warnings() == [
+        "A crash right after a commit loses what Names and Counts would have flushed in a task: "
+        "the queue of the backend 'default' is not in the database that is written to. Add "
+        "'django_signal_kit.tasks' to INSTALLED_APPS and migrate: its outbox keeps the tasks. Or "
+        "accept it by 'OUTBOX': False in SIGNAL_KIT['TASKS']. (signal_kit.W030)"
+    ]
+    wire(Names, TASKS={"OUTBOX": False})
+    assert get_warnings() == []
+    settings.TASKS = IMMEDIATE
+    wire(Names)
+    assert get_warnings() == []
+
+
+class Nowhere:
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if (db, app_label) == ("other", "signal_kit_tasks") else None
+
+
+def test_a_database_without_an_outbox_is_told(wire: Any, settings: Any) -> None:
+    settings.TASKS = BROKER
+    settings.DATABASE_ROUTERS = [f"{__name__}.Nowhere"]
+    wire(Names)
+    assert get_warnings() == [
+        "A crash right after a commit of the database 'other' loses what Names would have flushed "
+        "in a task: its routers allow no table of the outbox there. Have allow_migrate() allow "
+        "'signal_kit_tasks' for 'other', and migrate it; or add 'signal_kit.W031' to "
+        "SILENCED_SYSTEM_CHECKS, if nothing they hear is written there. (signal_kit.W031)"
+    ]
+
+
+def test_a_ready_made_default_that_cannot_be_flushes_after_the_commit(wire: Any) -> None:
+    assert wire((CacheInvalidation, {"models": ["testapp.Tag"], "keys": ["t"]})).flush_on == (
+        "after_commit"
+    )
+
+
+def test_the_framework_that_django_has_is_taken() -> None:
+    assert framework.find_framework().__name__ in ("django.tasks", "django_tasks")
+    assert wired.find_framework is framework.find_framework
