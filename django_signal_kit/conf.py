@@ -79,7 +79,9 @@ def check_task_keys(where: str, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if key not in TASK_KEYS:
             raise Misconfigured(
-                "E060", f"{where} has an unknown key {key!r}.", did_you_mean(key, TASK_KEYS)
+                "E060",
+                f"{where} has the key {key!r}, which tasks do not know.",
+                did_you_mean(key, TASK_KEYS),
             )
         if not TASK_KEYS[key].is_right(value):
             raise Misconfigured(

@@ -39,8 +39,16 @@ NAMES = "tests.tasks.collectors.Names"
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("QUEU", "mail", "an unknown key 'QUEU'. Did you mean 'QUEUE'? (signal_kit.E060)"),
-        ("attempts", 3, "an unknown key 'attempts'. Did you mean 'ATTEMPTS'? (signal_kit.E060)"),
+        (
+            "QUEU",
+            "mail",
+            "the key 'QUEU', which tasks do not know. Did you mean 'QUEUE'? (signal_kit.E060)",
+        ),
+        (
+            "attempts",
+            3,
+            "the key 'attempts', which tasks do not know. Did you mean 'ATTEMPTS'? (signal_kit.E060)",
+        ),
         (
             "ATTEMPTS",
             0,
