@@ -45,9 +45,9 @@ NAMES = "tests.tasks.collectors.Names"
             "the key 'QUEU', which tasks do not know. Did you mean 'QUEUE'? (signal_kit.E060)",
         ),
         (
-            "attempts",
-            3,
-            "the key 'attempts', which tasks do not know. Did you mean 'ATTEMPTS'? (signal_kit.E060)",
+            "queue",
+            "mail",
+            "the key 'queue', which tasks do not know. Did you mean 'QUEUE'? (signal_kit.E060)",
         ),
         (
             "ATTEMPTS",
