@@ -65,6 +65,10 @@ class Receiver:
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self.name!r}>"
 
+    @property
+    def _flushes_in_task(self) -> bool:
+        return self.flush_on == "task" and type(self).flush is not Receiver.flush
+
     def get_methods(self, signal_names: Iterable[str]) -> Mapping[str, Callable[..., Any]]:
         """Signal name -> the bound method that receives it, for those of ``signal_names`` that
         this receiver hears. Called once, when it is wired."""

@@ -228,7 +228,7 @@ def settle_flush(receiver: Receiver, *, is_asked: bool) -> None:
     which nobody has asked it flushes after the commit then."""
     if receiver.task_options:
         read_options(receiver)
-    if receiver.flush_on != "task" or type(receiver).flush is Receiver.flush:
+    if not receiver._flushes_in_task:
         return
     owner = next(cls for cls in type(receiver).__mro__ if "flush_on" in vars(cls))
     is_json = receiver._is_json or type(receiver).serialize is not Receiver.serialize

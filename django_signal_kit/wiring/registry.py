@@ -371,9 +371,9 @@ class Registry:
 
 def _is_atomic(receiver: ModelReceiver) -> bool:
     """Does it flush into the transaction of the write, and want that there is one?"""
-    when = receiver.flush_on
     return receiver.atomic and (
-        when == "before_commit" or (when == "task" and is_durable(receiver))
+        receiver.flush_on == "before_commit"
+        or (receiver._flushes_in_task and is_durable(receiver))
     )
 
 
