@@ -21,6 +21,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_signal_kit import batch
+from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.receivers import AuditLog
 from django_signal_kit.tasks import relaying
 from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.tasks.outbox import GRACE
@@ -118,6 +120,18 @@ def test_in_a_block_the_whole_of_it_is_rolled_back(wire: Any) -> None:
     # The connection is as good as new.
     with transaction.atomic():
         Tag.objects.create(name="b")
+    assert [task["items"] for task in get_messages()] == [["b"]]
+
+
+def test_the_entries_of_an_audit_log_do_not_commit_before_the_task_is_there(wire: Any) -> None:
+    # Where the database takes it, the last statement of a transaction brings its COMMIT along.
+    wire((AuditLog, {"models": ["testapp.Tag"]}), Names)
+    with pytest.raises(DatabaseError), connection.execute_wrapper(refuse_the_outbox):
+        Tag.objects.create(name="a")
+    assert not Tag.objects.exists()
+    assert not AuditEntry.objects.exists()
+    Tag.objects.create(name="b")
+    assert AuditEntry.objects.count() == 1
     assert [task["items"] for task in get_messages()] == [["b"]]
 
 
