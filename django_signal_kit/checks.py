@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Warning
 from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
-from django_signal_kit.tasks.gaps import check_tasks
+from django_signal_kit.tasks.gaps import check_gaps, check_tables
 from django_signal_kit.wiring.configured import load
 from django_signal_kit.wiring.forgotten import check_flushed, check_registered
 from django_signal_kit.wiring.names import list_option_slips
@@ -37,7 +37,7 @@ def check_signal_kit(
         *check_flushed(loaded),
         *check_retention(),
         *([] if problems else check_log(loaded)),
-        *([] if problems else check_tasks(loaded)),
+        *([] if problems else check_gaps(each for each in loaded if each._flushes_in_task)),
         *(warning for receiver in loaded for warning in receiver.get_warnings()),
         # What will be wired is known only if nothing is wrong.
         *([] if problems else check_foreign_keys(receivers)),
@@ -67,7 +67,8 @@ def check_log_tables(
     receivers, problems = load()
     if problems or not databases:
         return []
-    return list(check_log(receivers, databases))
+    tasks = [receiver for receiver in receivers if receiver._flushes_in_task]
+    return [*check_log(receivers, databases), *check_tables(tasks, databases)]
 
 
 def check_log(

@@ -93,7 +93,9 @@ def check_task_keys(where: str, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if key not in TASK_KEYS:
             raise Misconfigured(
-                "E060", f"{where} has an unknown key {key!r}.", did_you_mean(key, TASK_KEYS)
+                "E060",
+                f"{where} has the key {key!r}, which tasks do not know.",
+                did_you_mean(key, TASK_KEYS),
             )
         if not TASK_KEYS[key].is_right(value):
             raise Misconfigured(
@@ -236,6 +238,9 @@ class Settings:
         value = self.all.get(key, ())
         if isinstance(value, str):
             raise self._wrong(key, value, f'a list. Write ["{value}"]')
+        if key == "RECEIVERS" and isinstance(value, Mapping):
+            entries = '[{"RECEIVER": path, "OPTIONS": {...}}, ...]'
+            raise self._wrong(key, value, f"a list of receivers. Write {entries}")
         if not isinstance(value, list | tuple):
             raise self._wrong(key, value, "a list")
         return value

@@ -46,6 +46,8 @@ class Receiver:
     _is_set: bool = False
     # Whether what it collects is JSON, if serialize() is not overridden.
     _is_json: bool = True
+    # Why it cannot flush in a task, whatever its items are, as the end of a sentence.
+    _not_in_task: str = ""
 
     def __init__(self, **options: Any) -> None:
         """Set options. Raises ``ImproperlyConfigured`` for one that the class does not declare."""
@@ -64,6 +66,10 @@ class Receiver:
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} {self.name!r}>"
+
+    @property
+    def _flushes_in_task(self) -> bool:
+        return self.flush_on == "task" and type(self).flush is not Receiver.flush
 
     def get_methods(self, signal_names: Iterable[str]) -> Mapping[str, Callable[..., Any]]:
         """Signal name -> the bound method that receives it, for those of ``signal_names`` that
@@ -122,6 +128,9 @@ class Receiver:
         ``data``, which has lists where tuples were. Runs in the worker."""
         return data
 
+    def _note_lost(self, items: list[Any]) -> None:
+        """A task has failed for the last time: nobody flushes these items any more."""
+
 
 class ModelReceiver(Receiver):
     """Receives the signals of the models that it covers, and of no others."""
@@ -142,6 +151,8 @@ class ModelReceiver(Receiver):
     #: commit. Without it a crash in between may leave the write without what belongs to it.
     atomic: bool = True
 
+    # Option -> what to write, where the type alone does not say it.
+    _examples: Mapping[str, str] = {"models": '["app_label.*"], or ["__all__"] for each model'}
     # Whether it guards the UPDATE of a save: see writes.guarded.
     _guards_updates: bool = False
 

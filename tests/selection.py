@@ -36,6 +36,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "audit",
         "cache",
         "cleaning",
+        "contrib",
         "databases",
         "extension",
         "mail",

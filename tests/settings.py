@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import django
@@ -79,6 +80,10 @@ INSTALLED_APPS = [
     "django_signal_kit.files",
     "django_signal_kit.tasks",
 ]
+
+# A queue in the database; from the wheel, and in an older environment, the tests do without.
+if find_spec("django_tasks_db"):
+    INSTALLED_APPS.append("django_tasks_db")
 
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

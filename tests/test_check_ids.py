@@ -105,7 +105,9 @@ def get_text(node: ast.AST) -> str:
     return str(node.value) if is_text else ""  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("id", ["E042", "W002", "W006", "W007"])
+@pytest.mark.parametrize(
+    "id", ["E042", "E062", "E066", "W002", "W006", "W007", "W030", "W031", "W032"]
+)
 def test_a_message_that_no_page_can_cause_has_the_words_of_the_code(id: str) -> None:
     said = " ".join(get_sections()[f"signal_kit.{id}"].split())
     fragments = list(get_fragments(id if id.startswith("E") else f"signal_kit.{id}"))

@@ -51,9 +51,9 @@ FEATURES = [
 ABOVE = [
     "templatetags",
     "forms",
+    "contrib",
     "management",
     "audit.management",
-    "contrib",
     "test",
     "pytest_plugin",
     "checks",

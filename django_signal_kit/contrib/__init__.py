@@ -1,1 +1,1 @@
-"""For packages of others: each module needs the one that it is for."""
+"""What other libraries are given: each module is imported by whoever has the library."""

@@ -15,7 +15,7 @@ from django_signal_kit.sight.text import list_lines
 from django_signal_kit.sight.tracing import trace
 
 
-class SignalKitPanel(Panel):  # type: ignore[misc]
+class SignalKitPanel(Panel):
     """Add ``"django_signal_kit.contrib.toolbar.SignalKitPanel"`` to ``DEBUG_TOOLBAR_PANELS``.
 
     Shows what a :class:`~django_signal_kit.sight.tracing.trace` round the view and the middleware

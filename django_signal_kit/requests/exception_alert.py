@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Info, Warning
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMessage, mail_admins
 from django.core.validators import validate_email
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest
 
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.current import get_scope
+from django_signal_kit.exceptions import FlushFailedError, Misconfigured, did_you_mean
 from django_signal_kit.exchange import get_known_user_pk, get_route
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.requests.carrying import (
+    TravelledAlert,
+    pack_alert,
+    unpack_alert,
+    warn_of_tasks,
+)
+from django_signal_kit.requests.channels import Channel, tell
+from django_signal_kit.requests.gate import Gate, Pass
 from django_signal_kit.requests.hiding import Hider
 from django_signal_kit.requests.reporting import (
     cut,
@@ -31,13 +38,14 @@ from django_signal_kit.requests.reporting import (
     get_traceback,
     get_type_name,
 )
-from django_signal_kit.requests.webhook import find_problem, post_json
-from django_signal_kit.requests.windows import Admission, SharedWindows, Windows
+from django_signal_kit.requests.waiting import Waiting
+from django_signal_kit.requests.webhook import find_problem
+from django_signal_kit.requests.windows import Windows
+from django_signal_kit.rows.values import to_text
+from django_signal_kit.tasks.collecting import InContext, send_to_task
 from django_signal_kit.units.failures import report_failure
-from django_signal_kit.units.unit import FlushOn
+from django_signal_kit.units.journal import call_flush
 from django_signal_kit.wiring.idle import check_idle, overrides
-
-logger = logging.getLogger("django_signal_kit.alerts")
 
 # The methods by which a subclass says whether to tell of an exception.
 _DECIDING = ("should_alert", "got_request_exception")
@@ -47,7 +55,7 @@ _alerting: ContextVar[bool] = ContextVar("signal_kit_alerting", default=False)
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What there is to tell. It lives as long as the request is being answered."""
+    """What there is to tell. It is made into text while the request is being answered."""
 
     exception: BaseException
     request: HttpRequest | None
@@ -57,25 +65,17 @@ class Alert:
     held_back: int
 
 
-class _Pass(NamedTuple):
-    """With which an alert was let through, and by whom."""
-
-    kind: str
-    admission: Admission
-    windows: Windows | SharedWindows
-
-
 class ExceptionAlert(Receiver):
     """Tells of an uncaught exception of a request: once for each kind of it in a window of time.
 
-    Nothing that fails here reaches the request; it is logged and told by ``receiver_failed``.
+    When the request has been answered, so that nobody waits for the mail server. Nothing that
+    fails here reaches the request; it is logged and told by ``receiver_failed``.
     """
 
     on_error: Literal["raise", "log"] = "log"
-    flush_on: FlushOn = "task"
     #: How to tell: ``"mail"``, ``"log"`` (an ERROR of the logger ``django_signal_kit.alerts``),
-    #: ``"webhook"``. The request waits for the mail server and for the webhook.
-    channels: Sequence[Literal["mail", "log", "webhook"]] = ("mail",)
+    #: ``"webhook"``. The thread of the request sends them before it takes another one.
+    channels: Sequence[Channel] = ("mail",)
     #: The addresses of the mail; the ADMINS if empty.
     to: Sequence[str] = ()
     #: Where to POST JSON: an http or https URL.
@@ -93,11 +93,12 @@ class ExceptionAlert(Receiver):
     cache: str = ""
 
     _savepoint = False
-    _is_json = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._windows = Windows(self.window, self.max_alerts)
+        self._gate = Gate(self, self._windows)
+        self._waiting = Waiting(self._send)
 
     def should_alert(self, exception: BaseException, request: HttpRequest | None) -> bool:
         """Whether to tell of it at all. By default not if DEBUG."""
@@ -155,7 +156,7 @@ class ExceptionAlert(Receiver):
         }
 
     def got_request_exception(self, request: HttpRequest | None = None, **kwargs: Any) -> None:
-        """Tell of the exception that is being handled, unless one like it has been told of."""
+        """Have the exception told of that is being handled, unless one like it has been."""
         exception = sys.exc_info()[1]
         # What a hook does may fail in a request of its own.
         if exception is None or _alerting.get():
@@ -164,31 +165,44 @@ class ExceptionAlert(Receiver):
         try:
             if not self.should_alert(exception, request):
                 return
-            given = self._admit(self.get_fingerprint(exception, request))
+            given = self._gate.admit(self.get_fingerprint(exception, request))
             if given is not None:
-                suppressed, held_back = given.admission.suppressed, given.admission.held_back
-                self._tell(Alert(exception, request, suppressed, held_back), given)
+                self._tell(Alert(exception, request, given.suppressed, given.held_back), given)
         finally:
             _alerting.reset(token)
 
+    def request_finished(self, **kwargs: Any) -> None:
+        """Send the alerts of requests that have been answered."""
+        if self._waiting:
+            self._waiting.send()
+
     def flush(self, items: list[dict[str, Any]]) -> None:
-        """Send the alerts. Where a channel fails, the others are used all the same."""
-        tell: Mapping[str, Callable[[dict[str, Any]], None]] = {
-            "mail": self._mail,
-            "log": self._log,
-            "webhook": self._post,
-        }
+        """Send the alerts. Where a channel fails, the others are used all the same. In a task,
+        raises FlushFailedError for those that no channel has taken, so that it is tried again."""
+        lost: list[dict[str, Any]] = []
+        failure: Exception | None = None
         for item in items:
-            arrived = False
-            for channel in dict.fromkeys(self.channels):
-                try:
-                    tell[channel](item)
-                    arrived = True
-                except Exception as error:
-                    error.add_note(f"The alert was: {item['subject']}")
-                    report_failure(self, "flush", error)
-            if "pass" in item:
-                self._settle(item["pass"], arrived=arrived)
+            failures = tell(self, item)
+            is_lost = len(failures) == len(set(self.channels))
+            if is_lost and isinstance(item, TravelledAlert):
+                lost.append(item)
+                failure = failure or failures[0]
+                continue
+            for error in failures:
+                report_failure(self, "flush", error)
+            self._settle(item, arrived=not is_lost)
+        if lost:
+            raise FlushFailedError(lost) from failure
+
+    def serialize(self, item: dict[str, Any]) -> dict[str, Any]:
+        return pack_alert(item)
+
+    def deserialize(self, data: dict[str, Any]) -> dict[str, Any]:
+        return unpack_alert(data)
+
+    def _note_lost(self, items: list[dict[str, Any]]) -> None:
+        for item in items:
+            self._settle(item, arrived=False)
 
     def check(self) -> None:
         for name in ("window", "max_alerts", "timeout"):
@@ -227,6 +241,7 @@ class ExceptionAlert(Receiver):
                     id="signal_kit.W005",
                 )
             )
+        found += warn_of_tasks(self)
         if settings.DEBUG and not overrides(self, ExceptionAlert, _DECIDING):
             found.append(
                 Info(
@@ -249,63 +264,52 @@ class ExceptionAlert(Receiver):
                 "It has to be like 'https://hooks.example/…'; 'allow_private' allows an own host.",
             )
 
-    def _admit(self, kind: str) -> _Pass | None:
-        windows: Windows | SharedWindows = self._windows
-        if self.cache:
-            windows = SharedWindows(self.cache, self.name, self.window, self.max_alerts)
+    def _tell(self, alert: Alert, given: Pass) -> None:
+        item: dict[str, Any] = {"pass": given}
         try:
-            admission = windows.admit(kind)
-        except Exception as error:
-            report_failure(self, "got_request_exception", error)
-            windows = self._windows
-            admission = windows.admit(kind)
-        return None if admission is None else _Pass(kind, admission, windows)
-
-    def _settle(self, given: _Pass, *, arrived: bool) -> None:
-        """If no channel has taken the alert, the next error of its kind is told of."""
-        try:
-            given.windows.settle(given.kind, given.admission, arrived=arrived)
-        except Exception as error:
-            report_failure(self, "flush", error)
-
-    def _tell(self, alert: Alert, given: _Pass) -> None:
-        try:
-            item: dict[str, Any] = {"subject": _one_line(self.get_subject(alert)), "pass": given}
+            item["subject"] = _one_line(self.get_subject(alert))
             if {"mail", "log"} & set(self.channels):
-                item["body"] = self.get_body(alert)
+                # No mail server takes half of a surrogate pair.
+                item["body"] = to_text(self.get_body(alert))
             if "webhook" in self.channels:
                 item["payload"] = self.get_payload(alert)
         except Exception:
-            self._settle(given, arrived=False)
+            self._settle(item, arrived=False)
             raise
-        if connections[DEFAULT_DB_ALIAS].in_atomic_block:
-            # Whatever becomes of the transaction, it has failed.
-            self.flush([item])
-        else:
-            self.collect(item)
+        self._waiting.add(InContext(item, get_scope()))
+        if alert.request is None or settings.DEBUG_PROPAGATE_EXCEPTIONS:
+            # There is no request that will have been answered, or no answer.
+            self._waiting.send()
 
-    def _mail(self, item: dict[str, Any]) -> None:
-        if not self.to:
-            mail_admins(item["subject"], item["body"])
-            return
-        EmailMessage(
-            f"{settings.EMAIL_SUBJECT_PREFIX}{item['subject']}",
-            item["body"],
-            settings.SERVER_EMAIL,
-            list(self.to),
-        ).send()
+    def _send(self, alerts: list[InContext]) -> None:
+        """When their requests have been answered."""
+        if self.flush_on == "task":
+            try:
+                send_to_task(self, alerts, DEFAULT_DB_ALIAS)
+            except Exception as error:
+                # The queue may be what the alert is about.
+                report_failure(self, "flush", error)
+            else:
+                return
+        items = [alert.stands_for for alert in alerts]
+        try:
+            call_flush(self, items)
+        except Exception as error:
+            report_failure(self, "flush", error)
+            for item in items:
+                self._settle(item, arrived=False)
+        except BaseException:
+            # What an interrupt stops is told at the end of the process.
+            for alert in alerts:
+                if "pass" in alert.stands_for:
+                    self._waiting.add(alert)
+            raise
 
-    def _log(self, item: dict[str, Any]) -> None:
-        logger.error("%s\n\n%s", item["subject"], item["body"])
-
-    def _post(self, item: dict[str, Any]) -> None:
-        post_json(
-            self.webhook_url,
-            item["payload"],
-            timeout=self.timeout,
-            allow_private=self.allow_private,
-        )
+    def _settle(self, item: dict[str, Any], *, arrived: bool) -> None:
+        """Once for each alert: a subclass may fail after the alert has been sent."""
+        if "pass" in item:
+            self._gate.settle(item.pop("pass"), arrived=arrived)
 
 
 def _one_line(text: str) -> str:
-    return cut(" ".join(text.split()), 150)
+    return cut(to_text(" ".join(text.split())), 150)

@@ -14,13 +14,12 @@ from django_signal_kit.tasks.places import find_place, get_outbox_model, has_out
 _APP = "django_signal_kit.tasks"
 
 
-def check_tasks(receivers: Iterable[TaskReceiver]) -> Iterator[CheckMessage]:
-    """What to know of the tasks of these receivers, one warning for those of the same backend."""
+def check_gaps(receivers: Iterable[TaskReceiver]) -> Iterator[CheckMessage]:
+    """Where a crash loses tasks of these receivers, which flush in tasks: one warning for those of
+    the same backend."""
     groups: dict[str, list[str]] = {}
     missing: dict[str, list[str]] = {}
     for receiver in receivers:
-        if receiver.flush_on != "task":
-            continue
         options = read_options(receiver)
         if not wants_outbox(options):
             continue
@@ -61,3 +60,22 @@ def list_gaps(options: TaskOptions) -> list[str]:
         for using in connections
         if find_place(options, using) == "after_commit" and not has_outbox(using)
     ]
+
+
+def check_tables(
+    receivers: Iterable[TaskReceiver], databases: Iterable[str]
+) -> Iterator[CheckMessage]:
+    """One warning for each of these databases that lacks the table of the outbox, though receivers
+    need it there."""
+    all_options = [read_options(receiver) for receiver in receivers]
+    for using in databases:
+        if all(find_place(options, using) != "outbox" for options in all_options):
+            continue
+        table = get_outbox_model()._meta.db_table
+        if table not in connections[using].introspection.table_names():
+            yield Warning(
+                f"The database {using!r} has no table {table!r} for the outbox, so that no write "
+                f"there succeeds of which a receiver makes a task.",
+                hint=f"Run: migrate --database {using}",
+                id="signal_kit.W032",
+            )

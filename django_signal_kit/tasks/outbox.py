@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.db import DatabaseError
 from django.utils import timezone
 
 from django_signal_kit.tasks.batches import Batch
@@ -94,7 +95,11 @@ def send(items: Iterable[Waiting], using: str) -> int:
             )
         else:
             sent.append(waiting.row.pk)
-    if sent:
+    if not sent:
+        return 0
+    try:
         # Without a transaction of its own, which would be two round trips more.
         get_outbox_model()._base_manager.using(using).filter(pk__in=sent)._raw_delete(using)
+    except DatabaseError:
+        logger.exception("%d tasks are sent twice: their rows could not be deleted", len(sent))
     return len(sent)

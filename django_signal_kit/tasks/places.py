@@ -17,7 +17,7 @@ Place: TypeAlias = Literal["in_transaction", "outbox", "after_commit"]
 
 #: Backends that keep their queue in a database -> the model of its rows.
 QUEUES = {
-    "django_tasks_db.backend.DatabaseBackend": "django_tasks_db.DBTaskResult",
+    "django_tasks_db.backend.DatabaseBackend": "django_tasks_database.DBTaskResult",
     "django_tasks.backends.database.backend.DatabaseBackend": "django_tasks_database.DBTaskResult",
     "django_ox.backend.OxBackend": "django_ox.OxTask",
 }
@@ -31,7 +31,6 @@ QUEUE_APPS = frozenset(
         "django_ox",
         "django_q",
         "django_tasks_database",
-        "django_tasks_db",
         "oxpull",
         "procrastinate",
     }

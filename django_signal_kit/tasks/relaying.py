@@ -11,7 +11,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from django_signal_kit.tasks.known import find_options
-from django_signal_kit.tasks.outbox import GRACE, Waiting, send, unpack
+from django_signal_kit.tasks.outbox import GRACE, Waiting, logger, send, unpack
 from django_signal_kit.tasks.places import get_outbox_model
 
 #: Rows that are taken at once.
@@ -64,7 +64,10 @@ class Sender:
     def flush(self, items: list[Waiting]) -> None:
         """Runs after the commit. What a queue does not take stays for ``relaytasks``."""
         send(items, self.using)
-        relay_now_and_then(self.using)
+        try:
+            relay_now_and_then(self.using)
+        except Exception:
+            logger.exception("What others left in the outbox of %r was not sent", self.using)
 
 
 _senders: dict[str, Sender] = {}

@@ -16,8 +16,8 @@ from django_signal_kit.tasks.batches import TASK_PATH, Batch
 from django_signal_kit.tasks.known import find_options, restore_items
 from django_signal_kit.tasks.retrying import give_up
 
-#: Models of queues that do so, all with the same columns.
-LABELS = ("django_tasks_db.DBTaskResult", "django_tasks_database.DBTaskResult")
+#: The model of the queue of django-tasks-db.
+_LABEL = "django_tasks_database.DBTaskResult"
 
 
 class Freed(NamedTuple):
@@ -33,10 +33,9 @@ class WorkerKilledError(Exception):
 
 def get_queues() -> Iterator[tuple[Any, str]]:
     """(model, database) of each queue that is installed and leaves tasks RUNNING."""
-    for label in LABELS:
-        if label.partition(".")[0] in apps.app_configs:
-            model = apps.get_model(label)
-            yield model, router.db_for_write(model)
+    if _LABEL.partition(".")[0] in apps.app_configs:
+        model = apps.get_model(_LABEL)
+        yield model, router.db_for_write(model)
 
 
 def free(model: Any, using: str, before: datetime) -> Freed:

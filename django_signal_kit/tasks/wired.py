@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.tasks.batches import get_functions
 from django_signal_kit.tasks.framework import find_framework, get_backend, make_task
@@ -41,8 +39,8 @@ def check_backend(name: str, options: TaskOptions) -> None:
         raise Misconfigured(
             "E064",
             f"The tasks of {name} have the backend {options.backend!r}, which cannot be made: "
-            f"{error}.",
-            did_you_mean(options.backend, _get_aliases(), "See the setting TASKS."),
+            f"{str(error).rstrip('.')}.",
+            _advise(options.backend),
         ) from error
     try:
         make_task(get_functions(), options, attempts=options.attempts)
@@ -61,6 +59,6 @@ def check_backend(name: str, options: TaskOptions) -> None:
         )
 
 
-def _get_aliases() -> list[str]:
-    known: Any = find_framework().task_backends
-    return list(known.settings)
+def _advise(alias: str) -> str:
+    known = list(find_framework().task_backends.settings)
+    return "See the setting TASKS." if alias in known else did_you_mean(alias, known)

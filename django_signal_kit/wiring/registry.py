@@ -15,6 +15,7 @@ from django.db.models.utils import make_model_tuple
 from django.dispatch import Signal
 
 from django_signal_kit.conf import conf
+from django_signal_kit.options import say_value
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.rows import memory, snapshots, written
 from django_signal_kit.rows.canonical import Column, get_columns
@@ -66,12 +67,20 @@ def register(
 def _declare(cls: Any, name: str | None, options: dict[str, Any], module: str) -> Any:
     if not (isinstance(cls, type) and issubclass(cls, Receiver)):
         raise TypeError(
-            f"@register is for Receiver classes, and {cls!r} is none. A plain function is "
-            f"connected with Django's own @receiver."
+            f"@register is for Receiver classes, and {cls!r} is none. {_tell_remedy(cls)}"
         )
     where = f"@register of {cls.__module__}.{cls.__qualname__}"
     declarations.append(Declaration(where, cls, name, options, module))
     return cls
+
+
+def _tell_remedy(given: object) -> str:
+    is_model = isinstance(given, type) and issubclass(given, Model)
+    if isinstance(given, str) or is_model:
+        return f"Name models by the option: @register(models=[{say_value(given)}])."  # type: ignore[arg-type]
+    if isinstance(given, list | tuple):
+        return "Name models by the option: @register(models=[...])."
+    return "A plain function is connected with Django's own @receiver."
 
 
 @dataclass(frozen=True)
@@ -369,9 +378,9 @@ class Registry:
 
 def _is_atomic(receiver: ModelReceiver) -> bool:
     """Does it flush into the transaction of the write, and want that there is one?"""
-    when = receiver.flush_on
     return receiver.atomic and (
-        when == "before_commit" or (when == "task" and is_durable(receiver))
+        receiver.flush_on == "before_commit"
+        or (receiver._flushes_in_task and is_durable(receiver))
     )
 
 

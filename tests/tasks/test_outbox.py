@@ -21,6 +21,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_signal_kit import batch
+from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.receivers import AuditLog
 from django_signal_kit.tasks import relaying
 from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.tasks.outbox import GRACE
@@ -121,6 +123,18 @@ def test_in_a_block_the_whole_of_it_is_rolled_back(wire: Any) -> None:
     assert [task["items"] for task in get_messages()] == [["b"]]
 
 
+def test_the_entries_of_an_audit_log_do_not_commit_before_the_task_is_there(wire: Any) -> None:
+    # Where the database takes it, the last statement of a transaction brings its COMMIT along.
+    wire((AuditLog, {"models": ["testapp.Tag"]}), Names)
+    with pytest.raises(DatabaseError), connection.execute_wrapper(refuse_the_outbox):
+        Tag.objects.create(name="a")
+    assert not Tag.objects.exists()
+    assert not AuditEntry.objects.exists()
+    Tag.objects.create(name="b")
+    assert AuditEntry.objects.count() == 1
+    assert [task["items"] for task in get_messages()] == [["b"]]
+
+
 def test_what_is_no_database_error_rolls_back_as_well(wire: Any) -> None:
     wire(Names)
 
@@ -172,11 +186,13 @@ def test_where_the_user_says_commit_the_row_is_in_what_he_commits(wire: Any) -> 
         transaction.rollback()
         Tag.objects.create(name="b")
         transaction.commit()
-        Tag.objects.create(name="c")
+        if connection.vendor != "postgresql":
+            # To begin with autocommit again is a COMMIT, where that may be said at all.
+            Tag.objects.create(name="c")
     finally:
         transaction.set_autocommit(True)
     rows = [json.loads(row.payload)["items"] for row in OutboxTask.objects.all()]
-    assert rows == [["b"], ["c"]]
+    assert rows == ([["b"]] if connection.vendor == "postgresql" else [["b"], ["c"]])
 
 
 def test_a_broker_that_is_down_harms_nobody_and_gets_the_task_later(
@@ -310,7 +326,8 @@ def test_a_database_that_may_have_no_outbox_has_none(wire: Any, settings: Any) -
     wire(Names)
     Tag.objects.using("other").create(name="a")
     assert [task["items"] for task in get_messages()] == [["a"]]
-    assert run("relaytasks", verbosity=2) == "default: 0 tasks sent.\n"
+    assert run("relaytasks", verbosity=2).startswith("default: 0 tasks sent.\n")
+    assert "other" not in run("relaytasks", verbosity=2)
 
 
 def test_an_outbox_can_be_had_without_a_broker(wire: Any, settings: Any, flushed: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,16 @@ from django_signal_kit.tasks.options import LONGEST, TaskOptions
 from django_signal_kit.tasks.travelling import match
 from tests.apps.testapp.models import Tag
 from tests.tasks.collectors import Awaits, Fails, FailsInPart, Names, Rows
-from tests.tasks.queues import BROKER, IMMEDIATE, LATER, Broker, get_messages, work
+from tests.tasks.queues import (
+    BROKER,
+    IMMEDIATE,
+    LATER,
+    RETRYING,
+    Broker,
+    RetryingBroker,
+    get_messages,
+    work,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -207,6 +217,45 @@ def test_a_failure_that_cannot_be_kept_is_told_all_the_same(
     assert str(error) == "not today"
     assert [told["items"] for told in failures] == [["a"]]
     assert "A failed task of Fails could not be kept" in caplog.text
+
+
+def test_a_backend_that_retries_by_itself_does(
+    wire: Any, settings: Any, flushed: Any, failures: Any
+) -> None:
+    settings.TASKS = RETRYING
+    RetryingBroker.policies.clear()
+    wire(Fails, TASKS={"ATTEMPTS": 3, "BACKOFF": 100})
+    Tag.objects.create(name="a")
+    ((attempts, back_off),) = RetryingBroker.policies
+    assert attempts == 3
+    result = SimpleNamespace(kwargs=get_messages()[0], attempts=2)
+    assert 100 <= back_off(ValueError(), result).total_seconds() <= 200
+    waiting = Broker.messages[:]
+    for runs in (1, 2):
+        (error,) = work(runs)
+        assert str(error) == "not today"
+        # Nobody but the backend runs it again, and nothing is lost.
+        assert (Broker.messages, failures, OutboxTask.objects.count()) == ([], [], 0)
+        Broker.messages[:] = waiting
+    (error,) = work(3)
+    assert [told["items"] for told in failures] == [["a"]]
+    assert OutboxTask.objects.get().failed_at is not None
+    assert flushed == [("Fails", ["a"])] * 3
+
+
+def test_what_failed_in_part_there_is_a_task_of_its_own_with_the_attempts_that_are_left(
+    wire: Any, settings: Any, failures: Any
+) -> None:
+    settings.TASKS = RETRYING
+    wire(FailsInPart, TASKS={"ATTEMPTS": 3})
+    Tag.objects.bulk_create([Tag(name="a"), Tag(name="b")])
+    RetryingBroker.policies.clear()
+    assert work(2) == []
+    ((attempts, _),) = RetryingBroker.policies
+    assert attempts == 1
+    assert [(task["items"], task["attempt"]) for task in get_messages()] == [(["b"], 3)]
+    work()
+    assert [told["items"] for told in failures] == [["b"]]
 
 
 def test_a_receiver_has_options_of_its_own(wire: Any, again: Any, flushed: Any) -> None:

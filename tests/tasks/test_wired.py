@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
+from django.db import connections
 
-from django_signal_kit import receivers
-from django_signal_kit.checks import check_signal_kit
+from django_signal_kit import ModelReceiver, receivers
+from django_signal_kit.checks import check_log_tables, check_signal_kit
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.receivers import AuditLog, CacheInvalidation, ExceptionAlert
 from django_signal_kit.tasks import framework, wired
+from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.wiring.registry import registry
 from tests.tasks.collectors import Names
 from tests.tasks.queues import BROKER, DUMMY, IMMEDIATE
@@ -39,8 +41,16 @@ NAMES = "tests.tasks.collectors.Names"
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("QUEU", "mail", "an unknown key 'QUEU'. Did you mean 'QUEUE'? (signal_kit.E060)"),
-        ("attempts", 3, "an unknown key 'attempts'. Did you mean 'ATTEMPTS'? (signal_kit.E060)"),
+        (
+            "QUEU",
+            "mail",
+            "the key 'QUEU', which tasks do not know. Did you mean 'QUEUE'? (signal_kit.E060)",
+        ),
+        (
+            "queue",
+            "mail",
+            "the key 'queue', which tasks do not know. Did you mean 'QUEUE'? (signal_kit.E060)",
+        ),
         (
             "ATTEMPTS",
             0,
@@ -169,17 +179,17 @@ def test_what_a_ready_made_receiver_collects_is_json_or_said_not_to_be(name: str
     cls = getattr(receivers, name)
     if cls.flush is not Receiver.flush and cls.serialize is Receiver.serialize:
         # What is JSON by itself is collected in a test of that receiver.
-        assert cls._is_json is (name in JSON_BY_ITSELF)
+        assert cls._not_in_task or cls._is_json is (name in JSON_BY_ITSELF)
 
 
 #: Ready-made receivers whose items are JSON without serialize().
 JSON_BY_ITSELF: set[str] = set()
 
 
-def test_a_ready_made_receiver_whose_items_cannot_travel_says_so(wire: Any) -> None:
+def test_a_ready_made_receiver_that_may_not_be_late_says_so(wire: Any) -> None:
     assert get_error(wire, (AuditLog, {"models": ["testapp.Tag"], "flush_on": "task"})) == (
-        "AuditLog has flush_on='task', but what it collects cannot travel: it is not JSON. Leave "
-        "'flush_on' out, or override serialize() and deserialize(). (signal_kit.E063)"
+        "AuditLog has flush_on='task', but an entry is written in the transaction of its change, "
+        "or could be missing. Leave 'flush_on' out. (signal_kit.E080)"
     )
 
 
@@ -255,6 +265,41 @@ def test_a_database_without_an_outbox_is_told(wire: Any, settings: Any) -> None:
         "'signal_kit_tasks' for 'other', and migrate it; or add 'signal_kit.W031' to "
         "SILENCED_SYSTEM_CHECKS, if nothing they hear is written there. (signal_kit.W031)"
     ]
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_database_that_lacks_the_table_is_told(wire: Any, settings: Any) -> None:
+    settings.TASKS = BROKER
+    wire(Names)
+    assert check_log_tables(databases=["default", "other"]) == []
+    with connections["other"].schema_editor() as editor:
+        editor.delete_model(OutboxTask)
+    try:
+        (told,) = check_log_tables(databases=["default", "other"])
+        assert check_log_tables(databases=["default"]) == []
+        assert check_log_tables() == []
+    finally:
+        with connections["other"].schema_editor() as editor:
+            editor.create_model(OutboxTask)
+    assert f"{told.msg} {told.hint} ({told.id})" == (
+        "The database 'other' has no table 'signal_kit_tasks_outboxtask' for the outbox, so that "
+        "no write there succeeds of which a receiver makes a task. Run: migrate --database other "
+        "(signal_kit.W032)"
+    )
+
+
+def test_a_receiver_that_never_flushes_needs_no_tasks(wire: Any, settings: Any) -> None:
+    settings.TASKS = {"default": {"BACKEND": "nowhere.Backend"}}
+    wire(Idle)
+    assert get_warnings() == []
+
+
+class Idle(ModelReceiver):
+    models = ["testapp.Tag"]
+    flush_on = "task"
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        """Does nothing."""
 
 
 def test_a_ready_made_default_that_cannot_be_flushes_after_the_commit(wire: Any) -> None:
