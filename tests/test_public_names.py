@@ -42,7 +42,7 @@ NAMES = {
     ),
     "django_signal_kit.cache": "cache_view cached tagged Found TaggedCache",
     "django_signal_kit.apps": "SignalKitConfig SimpleSignalKitConfig",
-    "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
+    "django_signal_kit.exceptions": "FlushFailedError InvalidRowsError Misconfigured NotJSONError",
     "django_signal_kit.forms": "LimitedModelForm",
     "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
     "django_signal_kit.test": "TemplateRecorder",
@@ -102,7 +102,9 @@ LOGGERS = {
 
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 54)),
+    *(f"E{number:03}" for number in range(60, 67)),
     *(f"W{number:03}" for number in range(1, 18)),
+    *(f"W{number:03}" for number in range(30, 33)),
     "I001",
 }
 
