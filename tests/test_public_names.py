@@ -51,6 +51,7 @@ NAMES = {
     "django_signal_kit.contrib.huey": "carry_context",
     "django_signal_kit.contrib.rq": "ContextJob",
     "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
+    "django_signal_kit.exceptions": "FlushFailedError InvalidRowsError Misconfigured NotJSONError",
     "django_signal_kit.forms": "LimitedModelForm",
     "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
     "django_signal_kit.test": (
@@ -119,6 +120,7 @@ LOGGERS = {
 
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 54)),
+    *(f"E{number:03}" for number in range(60, 67)),
     *(f"W{number:03}" for number in range(1, 18)),
     "E090",
     "E091",
@@ -126,6 +128,7 @@ CHECKS = {
     "W060",
     "W061",
     *("E080", "E081", "W050"),
+    *(f"W{number:03}" for number in range(30, 33)),
     "I001",
 }
 

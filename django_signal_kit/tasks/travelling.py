@@ -21,9 +21,7 @@ _SCALARS = (str, int, type(None))
 
 def check_item(receiver: TaskReceiver, item: Any) -> None:
     """Raise NotJSONError if what ``receiver`` makes of ``item`` is not JSON."""
-    found = find_stranger(receiver.serialize(item))
-    if found is not None:
-        raise NotJSONError(_explain(receiver, item, *found))
+    _serialize(receiver, item)
 
 
 def find_stranger(data: Any, path: str = "") -> tuple[str, str] | None:
@@ -57,10 +55,15 @@ def pack(receiver: TaskReceiver, items: Iterable[Any]) -> Iterator[list[Any]]:
 
     Raises NotJSONError for what is no JSON any more since it was collected.
     """
-    texts = (_dump(receiver, item) for item in items)
+    data = [_serialize(receiver, item) for item in items]
+    # All at once takes half as long.
+    text = json.dumps(data)
+    if len(text) <= MOST_BYTES - _REST:
+        yield json.loads(text)
+        return
     part: list[Any] = []
     room = 0
-    for text in texts:
+    for text in map(json.dumps, data):
         # With the comma and the blank behind it.
         room -= len(text) + 2
         if room < 0 and part:
@@ -69,16 +72,15 @@ def pack(receiver: TaskReceiver, items: Iterable[Any]) -> Iterator[list[Any]]:
         if not part:
             room = MOST_BYTES - _REST - len(text)
         part.append(json.loads(text))
-    if part:
-        yield part
+    yield part
 
 
-def _dump(receiver: TaskReceiver, item: Any) -> str:
+def _serialize(receiver: TaskReceiver, item: Any) -> Any:
     data = receiver.serialize(item)
     found = find_stranger(data)
     if found is not None:
         raise NotJSONError(_explain(receiver, item, *found))
-    return json.dumps(data)
+    return data
 
 
 def match(items: list[Any], failed: Iterable[Any]) -> list[int]:

@@ -174,7 +174,32 @@ def test_what_a_receiver_that_only_logs_has_collected_before_it_failed_is_taken_
     with transaction.atomic():
         Tag.objects.create(name="fine")
         Tag.objects.create(name="bad")
+    # No savepoint takes it back where there is no transaction.
+    Tag.objects.create(name="bad")
     assert [task["items"] for task in get_messages()] == [["good"], ["fine"]]
+
+
+def test_what_is_flushed_just_before_the_commit_is_in_the_transaction(wire: Any) -> None:
+    wire(Commits)
+    COMMITTED.clear()
+    with transaction.atomic():
+        Tag.objects.create(name="a")
+        assert COMMITTED == []
+    # Once at collect() and once at the flush, when Django has left its block already.
+    assert COMMITTED == [1, 1]
+    assert [task["items"] for task in get_messages()] == [["a"]]
+
+
+COMMITTED: list[int] = []
+
+
+class Commits(Names):
+    """Asks for what only a transaction gives."""
+
+    def serialize(self, item: Any) -> Any:
+        list(Tag.objects.select_for_update())
+        transaction.on_commit(lambda: COMMITTED.append(Tag.objects.count()))
+        return item
 
 
 def test_where_the_user_says_commit_the_row_is_in_what_he_commits(wire: Any) -> None:
