@@ -50,7 +50,6 @@ NAMES = {
     "django_signal_kit.contrib.django_tasks": "carry_context",
     "django_signal_kit.contrib.huey": "carry_context",
     "django_signal_kit.contrib.rq": "ContextJob",
-    "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
     "django_signal_kit.exceptions": "FlushFailedError InvalidRowsError Misconfigured NotJSONError",
     "django_signal_kit.forms": "LimitedModelForm",
     "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
