@@ -35,6 +35,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         ".",
         "audit",
         "cleaning",
+        "contrib",
         "databases",
         "extension",
         "mail",

@@ -28,6 +28,7 @@ CORE = [
     "receiver",
     "exchange",
     "middleware",
+    "tasks",
     "writes",
     "receivers",
     "wiring",
@@ -47,7 +48,16 @@ FEATURES = [
 ]
 # What knows features, in the order of the imports. The commands of the app of the audit log come
 # after those of the kit, with which they share their helpers.
-ABOVE = ["templatetags", "forms", "management", "audit.management", "test", "checks", "apps"]
+ABOVE = [
+    "templatetags",
+    "forms",
+    "contrib",
+    "management",
+    "audit.management",
+    "test",
+    "checks",
+    "apps",
+]
 
 FLOORS = [[room] for room in CORE] + [FEATURES] + [[room] for room in ABOVE]
 

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
 from django.db import router
 from django.db.models import DateField, DateTimeField, Field, Model
 from django.utils import timezone
@@ -75,10 +75,20 @@ def fit(field: Field[Any, Any], moment: datetime.datetime) -> Any:
 
 def can_point(field: Any, instance: Model, editor: Any) -> bool:
     """Can ``instance`` name ``editor`` by this foreign key? Not if it is a row of another model
-    (an API key, an employee where users are wanted) or of another database, or not stored."""
+    (an API key, an employee where users are wanted) or of another database, or not stored, or
+    deleted since a task was sent for it."""
     return (
         # A lazy object is of the class of what it stands for.
         isinstance(editor, field.remote_field.model._meta.concrete_model)
         and getattr(editor, field.target_field.attname) is not None
+        and _is_there(editor)
         and router.allow_relation(editor, instance)
     )
+
+
+def _is_there(editor: Any) -> bool:
+    """Can the row be fetched that a lazy object stands for?"""
+    try:
+        return editor._state is not None
+    except ObjectDoesNotExist:
+        return False

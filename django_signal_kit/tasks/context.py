@@ -1,20 +1,87 @@
-"""What a task takes along of where it was collected, and has again in the worker."""
+"""The context on its way to a worker: who has caused this, in which request, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
+from django.apps import apps
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import connections
 
-def pack_context() -> dict[str, Any]:
-    """What is to be known in the worker, as JSON. Called where the task is made: at the end of the
-    unit of work, or after the commit."""
-    return {}
+from django_signal_kit.conf import conf
+from django_signal_kit.current import context, get_scope
+from django_signal_kit.rows.values import bounded
+from django_signal_kit.tasks.actors import TravelledActor, describe
+
+logger = logging.getLogger("django_signal_kit")
 
 
-@contextmanager
-def restored(context: Mapping[str, Any]) -> Iterator[None]:
-    """Inside the block, which flushes in the worker, what :func:`pack_context` has packed is
-    known again."""
-    yield
+def pack(scope: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """What the open :class:`~django_signal_kit.context` blocks, or those of ``scope``, say, as
+    JSON: without secrets, and with what JSON does not know as text, as in the audit log. None if
+    none is open.
+
+    A callable actor is asked, which may cost the queries that it has not made yet. Never raises.
+    """
+    values = get_scope() if scope is None else scope
+    if values is None:
+        return None
+    told = {name: value for name, value in values.items() if name != "actor"}
+    packed: dict[str, Any] = {**bounded(told, tuple(conf.REDACT))}
+    if "actor" in values:
+        packed["actor"] = _pack_actor(values["actor"])
+    return packed
+
+
+def unpack(packed: Mapping[str, Any] | None) -> context:
+    """A block for the worker, in which ``get_context()`` says again what was packed.
+
+    Makes no query: of a row that acts its key and its text are there, and it is fetched when more
+    is asked of it.
+    """
+    values = dict(packed or {})
+    if isinstance(values.get("actor"), Mapping):
+        values["actor"] = _unpack_actor(values["actor"])
+    return context(**values)
+
+
+def _pack_actor(actor: Any) -> dict[str, Any] | str | None:
+    try:
+        if callable(actor):
+            actor = _ask(actor)
+        if actor is None or getattr(actor, "is_anonymous", False) is True:
+            return None
+        return describe(actor)
+    except Exception:
+        # The task is worth more than the name of who has caused it.
+        logger.exception("A task is sent without its actor, who could not be found out")
+        return None
+
+
+def _ask(actor: Any) -> Any:
+    try:
+        return actor()
+    except SynchronousOnlyOperation:
+        # Async code sends a task by a call that is not awaited, and nobody has asked before.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(copy_context().run, _ask_and_leave, actor).result()
+
+
+def _ask_and_leave(actor: Any) -> Any:
+    try:
+        return actor()
+    finally:
+        connections.close_all()
+
+
+def _unpack_actor(packed: Mapping[str, Any]) -> Any:
+    try:
+        model = apps.get_model(packed["model"])
+    except LookupError:
+        # The worker has other apps installed than the sender.
+        return packed["text"]
+    return TravelledActor(model, packed["pk"], packed["text"], packed["using"])
