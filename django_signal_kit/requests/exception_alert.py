@@ -8,19 +8,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Info, Warning
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage, mail_admins
 from django.core.validators import validate_email
-from django.db import DEFAULT_DB_ALIAS, connections
 from django.http import HttpRequest
 
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.exchange import get_known_user_pk, get_route
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.requests.gate import Gate, Pass
 from django_signal_kit.requests.hiding import Hider
 from django_signal_kit.requests.reporting import (
     cut,
@@ -31,10 +31,11 @@ from django_signal_kit.requests.reporting import (
     get_traceback,
     get_type_name,
 )
+from django_signal_kit.requests.waiting import Waiting
 from django_signal_kit.requests.webhook import find_problem, post_json
-from django_signal_kit.requests.windows import Admission, SharedWindows, Windows
+from django_signal_kit.requests.windows import Windows
 from django_signal_kit.units.failures import report_failure
-from django_signal_kit.units.unit import FlushOn
+from django_signal_kit.units.journal import call_flush
 from django_signal_kit.wiring.idle import check_idle, overrides
 
 logger = logging.getLogger("django_signal_kit.alerts")
@@ -47,7 +48,7 @@ _alerting: ContextVar[bool] = ContextVar("signal_kit_alerting", default=False)
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What there is to tell. It lives as long as the request is being answered."""
+    """What there is to tell. It is made into text while the request is being answered."""
 
     exception: BaseException
     request: HttpRequest | None
@@ -57,24 +58,16 @@ class Alert:
     held_back: int
 
 
-class _Pass(NamedTuple):
-    """With which an alert was let through, and by whom."""
-
-    kind: str
-    admission: Admission
-    windows: Windows | SharedWindows
-
-
 class ExceptionAlert(Receiver):
     """Tells of an uncaught exception of a request: once for each kind of it in a window of time.
 
-    Nothing that fails here reaches the request; it is logged and told by ``receiver_failed``.
+    When the request has been answered, so that nobody waits for the mail server. Nothing that
+    fails here reaches the request; it is logged and told by ``receiver_failed``.
     """
 
     on_error: Literal["raise", "log"] = "log"
-    flush_on: FlushOn = "task"
     #: How to tell: ``"mail"``, ``"log"`` (an ERROR of the logger ``django_signal_kit.alerts``),
-    #: ``"webhook"``. The request waits for the mail server and for the webhook.
+    #: ``"webhook"``. The thread of the request sends them before it takes another one.
     channels: Sequence[Literal["mail", "log", "webhook"]] = ("mail",)
     #: The addresses of the mail; the ADMINS if empty.
     to: Sequence[str] = ()
@@ -98,6 +91,8 @@ class ExceptionAlert(Receiver):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._windows = Windows(self.window, self.max_alerts)
+        self._gate = Gate(self, self._windows)
+        self._waiting = Waiting(self._send)
 
     def should_alert(self, exception: BaseException, request: HttpRequest | None) -> bool:
         """Whether to tell of it at all. By default not if DEBUG."""
@@ -155,7 +150,7 @@ class ExceptionAlert(Receiver):
         }
 
     def got_request_exception(self, request: HttpRequest | None = None, **kwargs: Any) -> None:
-        """Tell of the exception that is being handled, unless one like it has been told of."""
+        """Have the exception told of that is being handled, unless one like it has been."""
         exception = sys.exc_info()[1]
         # What a hook does may fail in a request of its own.
         if exception is None or _alerting.get():
@@ -164,31 +159,39 @@ class ExceptionAlert(Receiver):
         try:
             if not self.should_alert(exception, request):
                 return
-            given = self._admit(self.get_fingerprint(exception, request))
+            given = self._gate.admit(self.get_fingerprint(exception, request))
             if given is not None:
-                suppressed, held_back = given.admission.suppressed, given.admission.held_back
-                self._tell(Alert(exception, request, suppressed, held_back), given)
+                self._tell(Alert(exception, request, given.suppressed, given.held_back), given)
         finally:
             _alerting.reset(token)
 
+    def request_finished(self, **kwargs: Any) -> None:
+        """Send the alerts of requests that have been answered."""
+        if self._waiting:
+            self._waiting.send()
+
     def flush(self, items: list[dict[str, Any]]) -> None:
         """Send the alerts. Where a channel fails, the others are used all the same."""
+        for item in items:
+            failed = self._send_by_channels(item)
+            self._settle(item, arrived=len(failed) < len(set(self.channels)))
+
+    def _send_by_channels(self, item: dict[str, Any]) -> list[str]:
+        """Send one alert; returns the channels that have failed."""
         tell: Mapping[str, Callable[[dict[str, Any]], None]] = {
             "mail": self._mail,
             "log": self._log,
             "webhook": self._post,
         }
-        for item in items:
-            arrived = False
-            for channel in dict.fromkeys(self.channels):
-                try:
-                    tell[channel](item)
-                    arrived = True
-                except Exception as error:
-                    error.add_note(f"The alert was: {item['subject']}")
-                    report_failure(self, "flush", error)
-            if "pass" in item:
-                self._settle(item["pass"], arrived=arrived)
+        failed: list[str] = []
+        for channel in dict.fromkeys(self.channels):
+            try:
+                tell[channel](item)
+            except Exception as error:
+                error.add_note(f"The alert was: {item['subject']}")
+                report_failure(self, "flush", error)
+                failed.append(channel)
+        return failed
 
     def check(self) -> None:
         for name in ("window", "max_alerts", "timeout"):
@@ -249,40 +252,40 @@ class ExceptionAlert(Receiver):
                 "It has to be like 'https://hooks.example/…'; 'allow_private' allows an own host.",
             )
 
-    def _admit(self, kind: str) -> _Pass | None:
-        windows: Windows | SharedWindows = self._windows
-        if self.cache:
-            windows = SharedWindows(self.cache, self.name, self.window, self.max_alerts)
+    def _tell(self, alert: Alert, given: Pass) -> None:
+        item: dict[str, Any] = {"pass": given}
         try:
-            admission = windows.admit(kind)
-        except Exception as error:
-            report_failure(self, "got_request_exception", error)
-            windows = self._windows
-            admission = windows.admit(kind)
-        return None if admission is None else _Pass(kind, admission, windows)
-
-    def _settle(self, given: _Pass, *, arrived: bool) -> None:
-        """If no channel has taken the alert, the next error of its kind is told of."""
-        try:
-            given.windows.settle(given.kind, given.admission, arrived=arrived)
-        except Exception as error:
-            report_failure(self, "flush", error)
-
-    def _tell(self, alert: Alert, given: _Pass) -> None:
-        try:
-            item: dict[str, Any] = {"subject": _one_line(self.get_subject(alert)), "pass": given}
+            item["subject"] = _one_line(self.get_subject(alert))
             if {"mail", "log"} & set(self.channels):
                 item["body"] = self.get_body(alert)
             if "webhook" in self.channels:
                 item["payload"] = self.get_payload(alert)
         except Exception:
-            self._settle(given, arrived=False)
+            self._settle(item, arrived=False)
             raise
-        if connections[DEFAULT_DB_ALIAS].in_atomic_block:
-            # Whatever becomes of the transaction, it has failed.
-            self.flush([item])
-        else:
-            self.collect(item)
+        self._waiting.add(item)
+        if alert.request is None or settings.DEBUG_PROPAGATE_EXCEPTIONS:
+            # There is no request that will have been answered, or no answer.
+            self._waiting.send()
+
+    def _send(self, items: list[dict[str, Any]]) -> None:
+        try:
+            call_flush(self, items)
+        except Exception as error:
+            report_failure(self, "flush", error)
+            for item in items:
+                self._settle(item, arrived=False)
+        except BaseException:
+            # What an interrupt stops is told at the end of the process.
+            for item in items:
+                if "pass" in item:
+                    self._waiting.add(item)
+            raise
+
+    def _settle(self, item: dict[str, Any], *, arrived: bool) -> None:
+        """Once for each alert: a subclass may fail after the alert has been sent."""
+        if "pass" in item:
+            self._gate.settle(item.pop("pass"), arrived=arrived)
 
     def _mail(self, item: dict[str, Any]) -> None:
         if not self.to:

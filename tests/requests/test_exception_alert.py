@@ -24,7 +24,7 @@ from django.core.checks import WARNING, CheckMessage
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
-from django.core.signals import got_request_exception
+from django.core.signals import got_request_exception, request_finished
 from django.db import transaction
 from django.http import Http404, HttpResponse, QueryDict
 from django.test import AsyncClient, Client, RequestFactory
@@ -332,6 +332,7 @@ def test_a_flood_of_kinds_sends_little_and_remembers_little(wire: Any) -> None:
             raise ValueError
         except ValueError:
             got_request_exception.send(sender=None, request=request)
+    request_finished.send(sender=None)
     assert len(mail.outbox) == 5
     assert len(alert._windows) <= MAX_KINDS
 
