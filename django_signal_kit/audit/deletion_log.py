@@ -13,7 +13,7 @@ from django.db.models import Field, Model
 from django_signal_kit.audit.entries import get_known, get_user_key
 from django_signal_kit.audit.recording import Recorder, is_told_already
 from django_signal_kit.current import get_context, get_scope
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.exceptions import FlushFailedError, Misconfigured, did_you_mean
 from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.secrets import is_session_model
@@ -114,12 +114,32 @@ class DeletionLog(ModelReceiver):
         self.collect(line, using=using)
 
     def flush(self, items: list[Line]) -> None:
-        """Write the lines. One that cannot be written does not stop the others."""
-        for line in items if self.per == "row" else _gather(items):
+        """Write the lines. One that cannot be written does not stop the others; in a task, raises
+        FlushFailedError for it, so that it is tried again."""
+        gathered = [(item, [item]) for item in items] if self.per == "row" else _gather(items)
+        failed: list[Line] = []
+        failure: Exception | None = None
+        for line, rows in gathered:
             try:
                 self.log(line)
             except Exception as error:
-                report_failure(self, "flush", error)
+                failure = failure or error
+                failed += [row for row in rows if getattr(row, "is_of_task", False)]
+                if not failed:
+                    report_failure(self, "flush", error)
+        if failed:
+            raise FlushFailedError(failed) from failure
+
+    def serialize(self, item: Line) -> Line:
+        own_unit = getattr(item, "own_unit", None)
+        line: Line = bounded(item, replace=say)
+        return {"line": line, "own_unit": None if own_unit is None else str(own_unit)}
+
+    def deserialize(self, data: Line) -> Line:
+        line = _Line(data["line"])
+        line.is_of_task = True
+        line.own_unit = None if data["own_unit"] is None else UUID(data["own_unit"])
+        return line
 
     def log(self, line: Line) -> None:
         """Write one line: a short message, and ``line`` as the attributes of the log record."""
@@ -215,11 +235,14 @@ class _Line(dict[str, Any]):
 
     #: That of the row itself; what the line says is the same for a whole transaction.
     own_unit: UUID | None = None
+    #: Does a worker write it?
+    is_of_task: bool = False
 
 
-def _gather(items: Iterable[Line]) -> list[Line]:
-    """One line for each model of each unit of work, in the order of their first rows."""
-    lines: dict[tuple[Any, ...], Line] = {}
+def _gather(items: Iterable[Line]) -> list[tuple[Line, list[Line]]]:
+    """One line for each model of each unit of work, in the order of their first rows, and the
+    items of which it was made."""
+    lines: dict[tuple[Any, ...], tuple[Line, list[Line]]] = {}
     for item in items:
         row = {name: item[name] for name in ("pk", "object", "fields")}
         told = {name: value for name, value in item.items() if name not in row}
@@ -231,9 +254,10 @@ def _gather(items: Iterable[Line]) -> list[Line]:
             item["model"],
             repr(told),
         )
-        line = lines.setdefault(key, {**told, "count": 0, "rows": []})
+        line, rows = lines.setdefault(key, ({**told, "count": 0, "rows": []}, []))
         line["count"] += 1
         line["rows"].append(row)
+        rows.append(item)
     return list(lines.values())
 
 

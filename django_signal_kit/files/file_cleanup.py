@@ -12,10 +12,11 @@ from django.db.models import FileField, Model
 from django.db.models.signals import pre_save
 
 from django_signal_kit.durations import EXPECTED, parse_duration
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.exceptions import FlushFailedError, Misconfigured, did_you_mean, join
 from django_signal_kit.files import uploads
+from django_signal_kit.files.carrying import is_of_task, pack_file, unpack_file
 from django_signal_kit.files.changes import is_as_loaded, is_changing
-from django_signal_kit.files.own_deletion import OwnDeletion, has_own_deletion
+from django_signal_kit.files.own_deletion import has_own_deletion, read_own_deletion
 from django_signal_kit.files.past import PastStorage, show_past_file
 from django_signal_kit.files.quarantine import Quarantine
 from django_signal_kit.files.references import parse_reference
@@ -162,9 +163,26 @@ class FileCleanup(ModelReceiver):
                 self._collect(field, old[field.attname], instance, using)
 
     def flush(self, items: list[StoredFile]) -> None:
-        """Take away those of the collected files that no row names now."""
+        """Take away those of the collected files that no row names now. In a task, raises
+        FlushFailedError for those that a storage would not give up, so that it is tried again."""
+        failed: list[tuple[StoredFile, Exception]] = []
         for files in by_storage(items):
-            Removal(self, files[0].storage, self._get_quarantine(files[0].storage)).run(files)
+            storage = files[0].storage
+            removal = Removal(self, storage, self._get_quarantine(storage))
+            removal.run(files)
+            failed += removal.failed
+        if failed and is_of_task(items):
+            # One may have failed with several of what was made of it.
+            files = list({id(file): file for file, _ in failed}.values())
+            names = join((repr(file.name) for file in files), most=3)
+            _, error = failed[0]
+            raise FlushFailedError(files, f"Files are still there: {names}.") from error
+
+    def serialize(self, item: CollectedFile) -> dict[str, Any]:
+        return pack_file(item)
+
+    def deserialize(self, data: dict[str, Any]) -> CollectedFile:
+        return unpack_file(data)
 
     def restore_values(
         self, instance: Model, names: Set[str], since: datetime, using: str
@@ -264,7 +282,7 @@ class FileCleanup(ModelReceiver):
     ) -> CollectedFile:
         file = make_file(field, name, instance, using)
         if has_own_deletion(field):
-            file.own = OwnDeletion(field, instance)
+            file.own = read_own_deletion(field, instance)
         return file
 
     def _collect(self, field: FileField, name: str | None, instance: Model, using: str) -> None:

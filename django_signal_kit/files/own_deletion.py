@@ -18,16 +18,11 @@ class OwnDeletion:
     row has in memory; saving it does nothing.
     """
 
-    def __init__(self, field: FileField, instance: Model) -> None:
+    def __init__(self, field: FileField, model: type[Model], values: dict[str, Any]) -> None:
         self.field = field
-        model = type(instance)
-        self.values: dict[str, Any] = {
-            name: value
-            for other in model._meta.concrete_fields
-            if (name := other.attname) in instance.__dict__
-            and not isinstance(value := instance.__dict__[name], FieldFile)
-        }
         self.model = model
+        #: Attname -> value in memory, of what the instance had loaded.
+        self.values = values
 
     def delete(self, name: str, using: str) -> None:
         # Not by __init__(): nothing is made that others should hear of.
@@ -39,6 +34,18 @@ class OwnDeletion:
         file = self.field.attr_class(instance, self.field, name)
         instance.__dict__[self.field.attname] = file
         file.delete(save=False)
+
+
+def read_own_deletion(field: FileField, instance: Model) -> OwnDeletion:
+    """Of the row that ``instance`` is now."""
+    model = type(instance)
+    values: dict[str, Any] = {
+        name: value
+        for other in model._meta.concrete_fields
+        if (name := other.attname) in instance.__dict__
+        and not isinstance(value := instance.__dict__[name], FieldFile)
+    }
+    return OwnDeletion(field, model, values)
 
 
 def has_own_deletion(field: FileField) -> bool:

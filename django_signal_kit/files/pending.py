@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from django.apps import apps
@@ -43,3 +44,19 @@ def remember(file: StoredFile, receiver: str, error: Exception) -> None:
             same.update(error=text, attempts=F("attempts") + 1)
     except Exception:
         logger.exception("%s could not remember %r", receiver, file.name)
+
+
+def forget(files: Iterable[StoredFile]) -> None:
+    """These are gone after all. Never raises: ``cleanfiles --retry`` finds that out, too."""
+    model = get_pending_model()
+    names: dict[tuple[str, str | None], list[str]] = {}
+    for file in files:
+        if file.model is not None:
+            names.setdefault((file.model._meta.label, file.field), []).append(file.name)
+    if model is None:
+        return
+    try:
+        for (label, field), some in names.items():
+            model.objects.filter(model=label, field=field, name__in=some).delete()
+    except Exception:
+        logger.exception("Files that are gone could not be forgotten")

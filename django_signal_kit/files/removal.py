@@ -9,10 +9,11 @@ from django.core.files.storage import Storage
 from django.utils import timezone
 
 from django_signal_kit.durations import parse_duration
-from django_signal_kit.files.pending import remember
+from django_signal_kit.files.carrying import is_another, is_of_task
+from django_signal_kit.files.pending import forget, remember
 from django_signal_kit.files.quarantine import Quarantine, is_in_quarantine
 from django_signal_kit.files.references import find_used, get_spellings
-from django_signal_kit.files.storages import identify, is_safe
+from django_signal_kit.files.storages import exists, identify, is_safe
 from django_signal_kit.files.stored import StoredFile
 from django_signal_kit.signals import post_file_delete, pre_file_delete
 from django_signal_kit.units.failures import report_failure
@@ -36,12 +37,16 @@ class Removal:
         self.receiver = receiver
         self.storage = storage
         self.quarantine = quarantine
+        #: What has been taken away, with what was made of it.
+        self.removed: list[StoredFile] = []
+        #: What could not be taken away, or looked after, and why.
+        self.failed: list[tuple[StoredFile, Exception]] = []
 
     def run(self, files: list[StoredFile]) -> set[str]:
         """Take away what no row names; returns the names of what is gone."""
         taken = [file for file in files if getattr(file, "is_taken", False)]
         left = {file.name: file for file in files if not getattr(file, "is_taken", False)}
-        left = {name: file for name, file in left.items() if self._may_go(name)}
+        left = {name: file for name, file in left.items() if self._may_go(file)}
         spellings = get_spellings(self.storage, left)
         used = self._find_used(list(left), spellings)
         gone = [name for name in left if name not in used and self.remove(left[name])]
@@ -55,6 +60,8 @@ class Removal:
                 self._make_sure(file)
         if gone:
             self._expire()
+        if is_of_task(files):
+            forget(self.removed)
         return set(gone)
 
     def remove(self, file: StoredFile) -> bool:
@@ -64,15 +71,26 @@ class Removal:
                 return False
             derived = [*self.receiver.get_derived(file)]
         except Exception as error:
-            report_failure(self.receiver, "flush", error)
+            self._fail(file, error)
             return False
-        if not self._remove_one(file):
+        if not self._remove_one(file, file):
             return False
         for name in derived:
-            self._remove_one(StoredFile(file.storage, name, *file[2:]))
+            self._remove_one(StoredFile(file.storage, name, *file[2:]), file)
         return True
 
-    def _remove_one(self, file: StoredFile) -> bool:
+    def _fail(self, file: StoredFile, error: Exception) -> None:
+        """One file leaves the others to their fate. In a task it is tried again."""
+        self.failed.append((file, error))
+        if not is_of_task([file]):
+            report_failure(self.receiver, "flush", error)
+
+    def _remove_one(self, file: StoredFile, whole: StoredFile) -> bool:
+        """Take away ``file``, which is ``whole`` or was made of it."""
+        if is_of_task([whole]) and not exists(file.storage, file.name):
+            # An earlier attempt has been here.
+            self.removed.append(file)
+            return True
         sent = {
             "storage": file.storage,
             "name": file.name,
@@ -86,7 +104,7 @@ class Removal:
         try:
             answers = pre_file_delete.send(sender=sender, **sent)
         except Exception as error:
-            report_failure(self.receiver, "flush", error)
+            self._fail(whole, error)
             return False
         veto: Any = False
         if any(answer is veto for _, answer in answers):
@@ -95,10 +113,11 @@ class Removal:
         try:
             self.receiver.delete_file(file)
         except Exception as error:
-            # One file that cannot be deleted leaves the others to their fate.
             failure = error
-            report_failure(self.receiver, "flush", error)
+            self._fail(whole, error)
             remember(file, self.receiver.name, error)
+        else:
+            self.removed.append(file)
         try:
             success = failure is None
             post_file_delete.send(sender=sender, **sent, success=success, exception=failure)
@@ -106,13 +125,15 @@ class Removal:
             report_failure(self.receiver, "flush", error)
         return failure is None
 
-    def _may_go(self, name: str) -> bool:
-        if not is_safe(name):
+    def _may_go(self, file: StoredFile) -> bool:
+        if not is_safe(file.name):
             logger.warning(
-                "%s leaves %r alone: the name leads out of its storage", self.receiver.name, name
+                "%s leaves %r alone: the name leads out of its storage",
+                self.receiver.name,
+                file.name,
             )
             return False
-        return not is_in_quarantine(name)
+        return not is_in_quarantine(file.name) and not is_another(file)
 
     def _find_used(self, names: list[str], spellings: dict[str, set[str]]) -> set[str]:
         if not names:
@@ -126,7 +147,7 @@ class Removal:
             if self.storage.exists(file.name):
                 return
         except Exception as error:
-            report_failure(self.receiver, "flush", error)
+            self._fail(file, error)
             return
         self._bring_back(file)
 
@@ -135,7 +156,7 @@ class Removal:
             if self.quarantine.take_back(file.name):
                 self.bring_back_derived(file)
         except Exception as error:
-            report_failure(self.receiver, "flush", error)
+            self._fail(file, error)
 
     def bring_back_derived(self, file: StoredFile) -> None:
         try:

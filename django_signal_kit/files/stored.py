@@ -34,6 +34,8 @@ class CollectedFile(StoredFile):
     own: OwnDeletion | None = None
     #: Has a row been given its name, so that it has to be there?
     is_taken: bool = False
+    #: In a worker: when a task was made for it, in seconds since 1970.
+    collected_at: float | None = None
 
 
 def by_storage(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
