@@ -211,6 +211,9 @@ class Settings:
         value = self.all.get(key, ())
         if isinstance(value, str):
             raise self._wrong(key, value, f'a list. Write ["{value}"]')
+        if key == "RECEIVERS" and isinstance(value, Mapping):
+            entries = '[{"RECEIVER": path, "OPTIONS": {...}}, ...]'
+            raise self._wrong(key, value, f"a list of receivers. Write {entries}")
         if not isinstance(value, list | tuple):
             raise self._wrong(key, value, "a list")
         return value

@@ -83,7 +83,7 @@ def _check_type(cls: type, name: str, value: object, default: object) -> None:
     raise Misconfigured(
         "E007",
         f"{where} is {value!r}, of type {type(value).__name__}.",
-        f"It has to be {describe(hint)}.{_say_list(value, hint)}",
+        f"It has to be {describe(hint)}.{_say_list(value, hint) or _say_known(cls, name)}",
     )
 
 
@@ -101,6 +101,12 @@ def _say_list(value: object, hint: Any) -> str:
     if not isinstance(value, str | type) or not _matches([value], hint):
         return ""
     return f" Write [{say_value(value)}]."
+
+
+def _say_known(cls: type, name: str) -> str:
+    """What the class itself says of what to write."""
+    written = getattr(cls, "_examples", {}).get(name, "")
+    return f" Write {written}." if written else ""
 
 
 def say_value(value: str | type) -> str:

@@ -146,6 +146,8 @@ class ModelReceiver(Receiver):
     #: commit. Without it a crash in between may leave the write without what belongs to it.
     atomic: bool = True
 
+    # Option -> what to write, where the type alone does not say it.
+    _examples: Mapping[str, str] = {"models": '["app_label.*"], or ["__all__"] for each model'}
     # Whether it guards the UPDATE of a save: see writes.guarded.
     _guards_updates: bool = False
 

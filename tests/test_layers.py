@@ -28,7 +28,6 @@ CORE = [
     "receiver",
     "exchange",
     "middleware",
-    "tasks",
     "writes",
     "receivers",
     "wiring",

@@ -10,7 +10,7 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 
-from django_signal_kit import ModelReceiver, Receiver, receivers
+from django_signal_kit import ModelReceiver, Receiver, receivers, register
 from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.conf import KEYS
 from django_signal_kit.options import get_options
@@ -231,6 +231,51 @@ def get_settings_of_a_wrong_type() -> Iterator[Mistake]:
         )
 
 
+def get_values_of_which_the_type_does_not_say_enough() -> Iterator[Mistake]:
+    for wrong in (
+        {"RECEIVER": f"{KIT}.AuditLog"},
+        {f"{KIT}.AuditLog": {"models": ["testapp.*"]}},
+        {},
+    ):
+        yield (
+            {"RECEIVERS": wrong},
+            f"SIGNAL_KIT['RECEIVERS'] is {wrong!r}, of type dict. It has to be a list of "
+            f'receivers. Write [{{"RECEIVER": path, "OPTIONS": {{...}}}}, ...]. (signal_kit.E002)',
+        )
+    for wrong in (True, 5):
+        yield (
+            entry("AuditLog", models=wrong),
+            f"The option 'models' of AuditLog is {wrong!r}, of type {type(wrong).__name__}. It "
+            f'has to be a list, each item a string or a class. Write ["app_label.*"], or ["__all__"] '
+            f"for each model. (signal_kit.E007)",
+        )
+    yield (
+        entry("FileCleanup", quarantine=30),
+        "The option 'quarantine' of FileCleanup is 30, of type int. It has to be a string or "
+        'None. Write "30d" for 30 days. (signal_kit.E007)',
+    )
+
+
+def get_models_that_lack_a_field() -> Iterator[Mistake]:
+    for typo in get_typos("updated_at"):
+        yield (
+            entry("LastModified", models=["testapp.Product"], field=typo),
+            f"LastModified cannot cover testapp.Product: it has no field {typo!r}. Did you mean "
+            f"'updated_at'? (signal_kit.E012)",
+        )
+    remedy = "Leave the model out, or give the option the name of a field that it has."
+    yield (
+        entry("LastModified", models=["testapp.Tag"], field="updated_at"),
+        f"LastModified cannot cover testapp.Tag: it has no field 'updated_at'. {remedy} "
+        f"(signal_kit.E012)",
+    )
+    yield (
+        entry("FileCleanup", models=["testapp.Tag"]),
+        f"FileCleanup cannot cover testapp.Tag: it has no file field to clean up. {remedy} "
+        f"(signal_kit.E012)",
+    )
+
+
 def get_keys_that_are_no_names() -> Iterator[Mistake]:
     yield (
         entry("InitialAttributes", models=["testapp.Product"], attributes={5: 6}),
@@ -273,6 +318,8 @@ KINDS = [
     get_models_in_a_wrong_form,
     get_options_of_a_wrong_type,
     get_settings_of_a_wrong_type,
+    get_values_of_which_the_type_does_not_say_enough,
+    get_models_that_lack_a_field,
     get_keys_that_are_no_names,
     get_unknown_signals,
 ]
@@ -287,6 +334,22 @@ def test_each_mistake_is_told_in_one_sentence(kind: Any, monkeypatch: pytest.Mon
         # What Python says, or a list of types, is looked at elsewhere.
         head, dots, tail = sentence.partition("…")
         assert (said.startswith(head) and said.endswith(tail)) if dots else said == sentence
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        ("testapp.Product", '@register(models=["testapp.Product"]).'),
+        (Product, "@register(models=[Product])."),
+        (["testapp.Product"], "@register(models=[...])."),
+        (print, "A plain function is connected with Django's own @receiver."),
+    ],
+)
+def test_what_is_registered_and_is_no_receiver_is_told(wrong: Any, remedy: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        register(wrong)
+    assert str(caught.value).startswith(f"@register is for Receiver classes, and {wrong!r} is ")
+    assert str(caught.value).endswith(remedy)
 
 
 def test_there_are_many() -> None:

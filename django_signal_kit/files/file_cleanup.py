@@ -64,7 +64,7 @@ class FileCleanup(ModelReceiver):
     #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
     bulk: bool | Literal["all"] = "all"
 
-    _is_json = False
+    _examples = {**ModelReceiver._examples, "quarantine": '"30d" for 30 days'}
 
     def get_file_fields(self, model: type[Model]) -> list[FileField]:
         """The fields of a covered model whose files are cleaned up."""

@@ -17,6 +17,7 @@ from django.dispatch import Signal
 from django_signal_kit.conf import conf
 from django_signal_kit.current import Muting
 from django_signal_kit.exceptions import did_you_mean
+from django_signal_kit.options import say_value
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.rows import memory, snapshots, written
 from django_signal_kit.rows.canonical import Column, get_columns
@@ -68,12 +69,20 @@ def register(
 def _declare(cls: Any, name: str | None, options: dict[str, Any], module: str) -> Any:
     if not (isinstance(cls, type) and issubclass(cls, Receiver)):
         raise TypeError(
-            f"@register is for Receiver classes, and {cls!r} is none. A plain function is "
-            f"connected with Django's own @receiver."
+            f"@register is for Receiver classes, and {cls!r} is none. {_tell_remedy(cls)}"
         )
     where = f"@register of {cls.__module__}.{cls.__qualname__}"
     declarations.append(Declaration(where, cls, name, options, module))
     return cls
+
+
+def _tell_remedy(given: object) -> str:
+    is_model = isinstance(given, type) and issubclass(given, Model)
+    if isinstance(given, str) or is_model:
+        return f"Name models by the option: @register(models=[{say_value(given)}])."  # type: ignore[arg-type]
+    if isinstance(given, list | tuple):
+        return "Name models by the option: @register(models=[...])."
+    return "A plain function is connected with Django's own @receiver."
 
 
 @dataclass(frozen=True)

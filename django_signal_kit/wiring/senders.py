@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from django.apps import apps
 from django.db.models import Model
 
-from django_signal_kit.exceptions import Misconfigured
+from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver, ModelSpec
 from django_signal_kit.tasks.places import QUEUE_APPS
 from django_signal_kit.wiring.specs import get_specs, parse
@@ -43,7 +44,7 @@ class Coverage:
                 raise Misconfigured(
                     "E012",
                     f"{self.receiver.name} cannot cover {pattern._meta.label}: it has {lack}.",
-                    "Leave the model out, or give the option the name of a field that it has.",
+                    _guess(pattern, lack),
                 )
 
     def __contains__(self, model: type[Model]) -> bool:
@@ -105,3 +106,14 @@ def can_be_covered(model: type[Model]) -> bool:
 
 def _is_concrete(cls: type) -> bool:
     return issubclass(cls, Model) and not cls._meta.abstract
+
+
+def _guess(model: type[Model], lack: str) -> str:
+    """The field that may be meant by a name that ``lack`` has in quotes."""
+    names = [field.name for field in model._meta.get_fields()]
+    remedy = "Leave the model out, or give the option the name of a field that it has."
+    for wrong in re.findall(r"'(\w+)'", lack):
+        near = did_you_mean(wrong, names, remedy)
+        if wrong not in names and near != remedy:
+            return near
+    return remedy
