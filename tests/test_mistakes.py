@@ -246,8 +246,8 @@ def get_values_of_which_the_type_does_not_say_enough() -> Iterator[Mistake]:
         yield (
             entry("AuditLog", models=wrong),
             f"The option 'models' of AuditLog is {wrong!r}, of type {type(wrong).__name__}. It "
-            f'has to be a list, each item a string or a class. Write ["app_label.*"], or ["__all__"] '
-            f"for each model. (signal_kit.E007)",
+            f'has to be a list, each item a string or a class. Write ["app_label.*"], or '
+            f'["__all__"] for each model. (signal_kit.E007)',
         )
     yield (
         entry("FileCleanup", quarantine=30),

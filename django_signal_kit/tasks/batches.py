@@ -8,7 +8,6 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any
 
-from django_signal_kit.tasks.context import pack_context
 from django_signal_kit.tasks.framework import make_task
 from django_signal_kit.tasks.options import TaskOptions
 
@@ -28,10 +27,6 @@ class Batch:
     context: dict[str, Any]
     #: Counted from 1; how often a backend that retries by itself has run it comes on top.
     attempt: int = 1
-
-    @classmethod
-    def make(cls, receiver: str, using: str, items: list[Any]) -> Batch:
-        return cls(receiver, using, items, pack_context())
 
     @classmethod
     def from_arguments(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import json
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
+from django_signal_kit.current import get_scope
 from django_signal_kit.tasks.batches import Batch
+from django_signal_kit.tasks.context import pack_scope
 from django_signal_kit.tasks.options import TaskReceiver, read_options
 from django_signal_kit.tasks.outbox import store
 from django_signal_kit.tasks.places import find_place
@@ -14,6 +17,29 @@ from django_signal_kit.tasks.travelling import check_item, pack
 from django_signal_kit.units import unit
 
 _CACHE = "_task_flushes"
+
+
+class InContext:
+    """An item, and the context in which it was collected: at the commit there may be another."""
+
+    __slots__ = ("scope", "stands_for")
+
+    def __init__(self, item: Any, scope: Mapping[str, Any] | None) -> None:
+        self.stands_for = item
+        self.scope = scope
+
+
+def _by_context(items: Iterable[InContext]) -> list[tuple[dict[str, Any], list[Any]]]:
+    """What the items of each task have in common, and these."""
+    packed: dict[int, dict[str, Any]] = {}
+    groups: dict[str, tuple[dict[str, Any], list[Any]]] = {}
+    for found in items:
+        number = id(found.scope)
+        if number not in packed:
+            packed[number] = {} if found.scope is None else pack_scope(found.scope)
+        group = groups.setdefault(json.dumps(packed[number]), (packed[number], []))
+        group[1].append(found.stands_for)
+    return list(groups.values())
 
 
 class TaskFlush:
@@ -39,10 +65,13 @@ class TaskFlush:
     def on_error(self) -> str:
         return self.stands_for.on_error
 
-    def flush(self, items: list[Any]) -> None:
+    def flush(self, items: list[InContext]) -> None:
         """Runs just before the COMMIT if the transaction keeps the tasks, else after it."""
-        parts = pack(self.stands_for, items)
-        batches = [Batch.make(self.name, self.using, part) for part in parts]
+        batches = [
+            Batch(self.name, self.using, part, packed)
+            for packed, some in _by_context(items)
+            for part in pack(self.stands_for, some)
+        ]
         if self.place == "outbox":
             sender = get_sender(self.using)
             for waiting in store(batches, self.options, self.using):
@@ -57,7 +86,8 @@ def collect_for_task(receiver: TaskReceiver, item: Any, key: Hashable, using: st
     alias = unit.find_journal(using).connection.alias
     flush = get_flush(receiver, alias)
     check_item(receiver, item)
-    return unit.collect(flush, item, key, "after_commit", alias)
+    found = unit.collect(flush, InContext(item, get_scope()), key, "after_commit", alias)
+    return found.stands_for
 
 
 def get_flush(receiver: TaskReceiver, using: str) -> TaskFlush:

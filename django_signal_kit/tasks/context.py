@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from typing import Any
 
@@ -20,16 +21,18 @@ from django_signal_kit.tasks.actors import TravelledActor, describe
 logger = logging.getLogger("django_signal_kit")
 
 
-def pack(scope: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """What the open :class:`~django_signal_kit.context` blocks, or those of ``scope``, say, as
-    JSON: without secrets, and with what JSON does not know as text, as in the audit log. None if
-    none is open.
+def pack() -> dict[str, Any] | None:
+    """What the open :class:`~django_signal_kit.context` blocks say, as JSON: without secrets, and
+    with what JSON does not know as text, as in the audit log. None if none is open.
 
     A callable actor is asked, which may cost the queries that it has not made yet. Never raises.
     """
-    values = get_scope() if scope is None else scope
-    if values is None:
-        return None
+    values = get_scope()
+    return None if values is None else pack_scope(values)
+
+
+def pack_scope(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of what ``get_scope()`` has said before."""
     told = {name: value for name, value in values.items() if name != "actor"}
     packed: dict[str, Any] = {**bounded(told, tuple(conf.REDACT))}
     if "actor" in values:
@@ -37,13 +40,15 @@ def pack(scope: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     return packed
 
 
-def unpack(packed: Mapping[str, Any] | None) -> context:
+def unpack(packed: Mapping[str, Any] | None) -> AbstractContextManager[Any]:
     """A block for the worker, in which ``get_context()`` says again what was packed.
 
     Makes no query: of a row that acts its key and its text are there, and it is fetched when more
     is asked of it.
     """
-    values = dict(packed or {})
+    if not packed:
+        return nullcontext()
+    values = dict(packed)
     if isinstance(values.get("actor"), Mapping):
         values["actor"] = _unpack_actor(values["actor"])
     return context(**values)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django_signal_kit.exceptions import FlushFailedError
 from django_signal_kit.tasks.batches import Batch
-from django_signal_kit.tasks.context import restored
+from django_signal_kit.tasks.context import unpack
 from django_signal_kit.tasks.framework import make_any_task
 from django_signal_kit.tasks.known import find_options, get_receiver
 from django_signal_kit.tasks.options import read_options
@@ -23,7 +23,7 @@ def flush_function(context: Any, **arguments: Any) -> None:
     unpacked = batch.items
     try:
         receiver = get_receiver(batch.receiver)
-        with restored(batch.context):
+        with unpack(batch.context):
             unpacked = [receiver.deserialize(item) for item in batch.items]
             call_flush(receiver, unpacked)
     except Exception as error:

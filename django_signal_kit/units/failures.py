@@ -24,8 +24,10 @@ def report_failure(
 ) -> None:
     """Log ``exception`` with its traceback and send ``receiver_failed``, with those of ``items``
     that were not flushed because of it. Never raises."""
-    receiver = getattr(receiver, "stands_for", receiver)
     lost = exception.items if isinstance(exception, FlushFailedError) else list(items)
+    if hasattr(receiver, "stands_for"):
+        receiver = receiver.stands_for
+        lost = [getattr(item, "stands_for", item) for item in lost]
     name = getattr(receiver, "name", type(receiver).__qualname__)
     with suppress(Exception):
         # What failed may have been a handler of this very logger.

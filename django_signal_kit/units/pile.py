@@ -12,7 +12,7 @@ _get_order = attrgetter("order")
 
 class Flusher(Protocol):
     """What a pile knows of a receiver. What flushes in the name of another has that one as its
-    ``stands_for``."""
+    ``stands_for``, and what it wraps the other's items in has these."""
 
     @property
     def name(self) -> str: ...

@@ -22,7 +22,7 @@ from django_signal_kit.middleware import get_request_context
 from django_signal_kit.receivers import AuditLog, LastModified
 from django_signal_kit.rows.values import REDACTED
 from django_signal_kit.tasks.actors import TravelledActor
-from django_signal_kit.tasks.context import pack, unpack
+from django_signal_kit.tasks.context import pack, pack_scope, unpack
 from tests.apps.rarities.models import OrderLine
 from tests.apps.testapp.models import Category, Product, Token
 from tests.factories import CategoryFactory, ProductFactory, UserFactory
@@ -113,8 +113,8 @@ JSON = st.recursive(
 @given(st.dictionaries(st.text(min_size=1), JSON, max_size=4))
 def test_whatever_is_given_travels_and_a_second_time_unchanged(values: dict[str, Any]) -> None:
     values.pop("actor", None)
-    once = travel(pack(values))
-    assert travel(pack(once)) == once
+    once = travel(pack_scope(values))
+    assert travel(pack_scope(once)) == once
 
 
 # The actor
@@ -247,7 +247,7 @@ def test_a_lazy_user_is_asked_once_and_only_when_something_is_packed(
         with django_assert_num_queries(0):
             scope = get_scope()
         with django_assert_num_queries(1):
-            first, second = pack(), pack(scope)
+            first, second = pack(), pack_scope(scope)
     assert first == second
     assert first is not None
     assert first["actor"]["pk"] == user.pk
