@@ -46,6 +46,8 @@ class Receiver:
     _is_set: bool = False
     # Whether what it collects is JSON, if serialize() is not overridden.
     _is_json: bool = True
+    # Why it cannot flush in a task, whatever its items are, as the end of a sentence.
+    _not_in_task: str = ""
 
     def __init__(self, **options: Any) -> None:
         """Set options. Raises ``ImproperlyConfigured`` for one that the class does not declare."""
@@ -125,6 +127,9 @@ class Receiver:
         """The item that :meth:`serialize` has made ``data`` of, for ``flush()``; by default
         ``data``, which has lists where tuples were. Runs in the worker."""
         return data
+
+    def _note_lost(self, items: list[Any]) -> None:
+        """A task has failed for the last time: nobody flushes these items any more."""
 
 
 class ModelReceiver(Receiver):

@@ -83,7 +83,7 @@ class AuditLog(ModelReceiver):
     #: kept; an entry that cannot be written is logged and sent as ``receiver_failed``.
     contract: Literal["strict", "best_effort"] = "strict"
 
-    _is_json = False
+    _not_in_task = "an entry is written in the transaction of its change, or could be missing"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

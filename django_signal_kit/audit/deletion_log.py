@@ -54,8 +54,6 @@ class DeletionLog(ModelReceiver):
     #: microseconds a secret.
     hash_secrets: bool = False
 
-    _is_json = False
-
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._recorder = Recorder(

@@ -70,7 +70,7 @@ class LoginLog(Receiver):
     #: replaced whole.
     redact: Sequence[str] = ()
 
-    _is_json = False
+    _not_in_task = "an entry is written before the answer is sent, or could be missing"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -73,7 +73,7 @@ class CacheInvalidation(ModelReceiver):
     #: Hear ``QuerySet.update()`` too, which reads and locks its rows before it changes them.
     bulk: bool | Literal["all"] = "all"
 
-    _is_json = False
+    _not_in_task = "until a worker has run, readers would get the old values"
 
     def get_keys(self, instance: Any) -> Iterable[str]:
         """The keys that hold something of ``instance``, an instance of the model. Called with

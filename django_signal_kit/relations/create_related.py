@@ -45,7 +45,7 @@ class CreateRelated(ModelReceiver):
     #: writes such a field costs a query more, and an UPDATE if a value differs.
     sync: Mapping[str, str] = {}
 
-    _is_json = False
+    _not_in_task = "until a worker has run, a row would lack what belongs to it"
 
     def get_defaults(self, instance: Model) -> Mapping[str, Any]:
         """The values that each row related to ``instance`` begins with. Called in the transaction,

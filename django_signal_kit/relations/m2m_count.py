@@ -34,7 +34,7 @@ class M2MCount(ModelReceiver):
     #: When the rows are counted. Before the commit nobody ever sees a wrong count.
     flush_on: FlushOn = "before_commit"
 
-    _is_json = False
+    _not_in_task = "until a worker has run, others would see a wrong count"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -54,7 +54,7 @@ class M2MLimit(ModelReceiver):
     #: When rows that have lost links are looked at; nothing else keeps a minimum.
     flush_on: FlushOn = "before_commit"
 
-    _is_json = False
+    _not_in_task = "after the commit nothing can be refused any more"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -73,7 +73,7 @@ class OrphanCleanup(ModelReceiver):
     #: When orphans are looked for. Before the commit they go with what made them orphans.
     flush_on: FlushOn = "before_commit"
 
-    _is_json = False
+    _not_in_task = "orphans go in the transaction that has made them orphans"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,13 +12,21 @@ from typing import Any, Literal
 from django.conf import settings
 from django.core.checks import CheckMessage, Info, Warning
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMessage, mail_admins
 from django.core.validators import validate_email
+from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest
 
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.current import get_scope
+from django_signal_kit.exceptions import FlushFailedError, Misconfigured, did_you_mean
 from django_signal_kit.exchange import get_known_user_pk, get_route
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.requests.carrying import (
+    TravelledAlert,
+    pack_alert,
+    unpack_alert,
+    warn_of_tasks,
+)
+from django_signal_kit.requests.channels import Channel, tell
 from django_signal_kit.requests.gate import Gate, Pass
 from django_signal_kit.requests.hiding import Hider
 from django_signal_kit.requests.reporting import (
@@ -32,13 +39,12 @@ from django_signal_kit.requests.reporting import (
     get_type_name,
 )
 from django_signal_kit.requests.waiting import Waiting
-from django_signal_kit.requests.webhook import find_problem, post_json
+from django_signal_kit.requests.webhook import find_problem
 from django_signal_kit.requests.windows import Windows
+from django_signal_kit.tasks.collecting import InContext, send_to_task
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.journal import call_flush
 from django_signal_kit.wiring.idle import check_idle, overrides
-
-logger = logging.getLogger("django_signal_kit.alerts")
 
 # The methods by which a subclass says whether to tell of an exception.
 _DECIDING = ("should_alert", "got_request_exception")
@@ -68,7 +74,7 @@ class ExceptionAlert(Receiver):
     on_error: Literal["raise", "log"] = "log"
     #: How to tell: ``"mail"``, ``"log"`` (an ERROR of the logger ``django_signal_kit.alerts``),
     #: ``"webhook"``. The thread of the request sends them before it takes another one.
-    channels: Sequence[Literal["mail", "log", "webhook"]] = ("mail",)
+    channels: Sequence[Channel] = ("mail",)
     #: The addresses of the mail; the ADMINS if empty.
     to: Sequence[str] = ()
     #: Where to POST JSON: an http or https URL.
@@ -86,7 +92,6 @@ class ExceptionAlert(Receiver):
     cache: str = ""
 
     _savepoint = False
-    _is_json = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -171,27 +176,32 @@ class ExceptionAlert(Receiver):
             self._waiting.send()
 
     def flush(self, items: list[dict[str, Any]]) -> None:
-        """Send the alerts. Where a channel fails, the others are used all the same."""
+        """Send the alerts. Where a channel fails, the others are used all the same. In a task,
+        raises FlushFailedError for those that no channel has taken, so that it is tried again."""
+        lost: list[dict[str, Any]] = []
+        failure: Exception | None = None
         for item in items:
-            failed = self._send_by_channels(item)
-            self._settle(item, arrived=len(failed) < len(set(self.channels)))
-
-    def _send_by_channels(self, item: dict[str, Any]) -> list[str]:
-        """Send one alert; returns the channels that have failed."""
-        tell: Mapping[str, Callable[[dict[str, Any]], None]] = {
-            "mail": self._mail,
-            "log": self._log,
-            "webhook": self._post,
-        }
-        failed: list[str] = []
-        for channel in dict.fromkeys(self.channels):
-            try:
-                tell[channel](item)
-            except Exception as error:
-                error.add_note(f"The alert was: {item['subject']}")
+            failures = tell(self, item)
+            is_lost = len(failures) == len(set(self.channels))
+            if is_lost and isinstance(item, TravelledAlert):
+                lost.append(item)
+                failure = failure or failures[0]
+                continue
+            for error in failures:
                 report_failure(self, "flush", error)
-                failed.append(channel)
-        return failed
+            self._settle(item, arrived=not is_lost)
+        if lost:
+            raise FlushFailedError(lost) from failure
+
+    def serialize(self, item: dict[str, Any]) -> dict[str, Any]:
+        return pack_alert(item)
+
+    def deserialize(self, data: dict[str, Any]) -> dict[str, Any]:
+        return unpack_alert(data)
+
+    def _note_lost(self, items: list[dict[str, Any]]) -> None:
+        for item in items:
+            self._settle(item, arrived=False)
 
     def check(self) -> None:
         for name in ("window", "max_alerts", "timeout"):
@@ -230,6 +240,7 @@ class ExceptionAlert(Receiver):
                     id="signal_kit.W005",
                 )
             )
+        found += warn_of_tasks(self)
         if settings.DEBUG and not overrides(self, ExceptionAlert, _DECIDING):
             found.append(
                 Info(
@@ -263,12 +274,22 @@ class ExceptionAlert(Receiver):
         except Exception:
             self._settle(item, arrived=False)
             raise
-        self._waiting.add(item)
+        self._waiting.add(InContext(item, get_scope()))
         if alert.request is None or settings.DEBUG_PROPAGATE_EXCEPTIONS:
             # There is no request that will have been answered, or no answer.
             self._waiting.send()
 
-    def _send(self, items: list[dict[str, Any]]) -> None:
+    def _send(self, alerts: list[InContext]) -> None:
+        """When their requests have been answered."""
+        if self.flush_on == "task":
+            try:
+                send_to_task(self, alerts, DEFAULT_DB_ALIAS)
+            except Exception as error:
+                # The queue may be what the alert is about.
+                report_failure(self, "flush", error)
+            else:
+                return
+        items = [alert.stands_for for alert in alerts]
         try:
             call_flush(self, items)
         except Exception as error:
@@ -277,37 +298,15 @@ class ExceptionAlert(Receiver):
                 self._settle(item, arrived=False)
         except BaseException:
             # What an interrupt stops is told at the end of the process.
-            for item in items:
-                if "pass" in item:
-                    self._waiting.add(item)
+            for alert in alerts:
+                if "pass" in alert.stands_for:
+                    self._waiting.add(alert)
             raise
 
     def _settle(self, item: dict[str, Any], *, arrived: bool) -> None:
         """Once for each alert: a subclass may fail after the alert has been sent."""
         if "pass" in item:
             self._gate.settle(item.pop("pass"), arrived=arrived)
-
-    def _mail(self, item: dict[str, Any]) -> None:
-        if not self.to:
-            mail_admins(item["subject"], item["body"])
-            return
-        EmailMessage(
-            f"{settings.EMAIL_SUBJECT_PREFIX}{item['subject']}",
-            item["body"],
-            settings.SERVER_EMAIL,
-            list(self.to),
-        ).send()
-
-    def _log(self, item: dict[str, Any]) -> None:
-        logger.error("%s\n\n%s", item["subject"], item["body"])
-
-    def _post(self, item: dict[str, Any]) -> None:
-        post_json(
-            self.webhook_url,
-            item["payload"],
-            timeout=self.timeout,
-            allow_private=self.allow_private,
-        )
 
 
 def _one_line(text: str) -> str:

@@ -56,7 +56,7 @@ class LastModified(ModelReceiver):
     keep_explicit: bool = False
 
     _guards_updates = True
-    _is_json = False
+    _not_in_task = "until a worker has run, a stamp would be older than its row"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -90,6 +90,12 @@ def collect_for_task(receiver: TaskReceiver, item: Any, key: Hashable, using: st
     return found.stands_for
 
 
+def send_to_task(receiver: TaskReceiver, items: list[InContext], using: str) -> None:
+    """Have a task flush these items, whatever transaction there is. Raises what keeps them from
+    getting into a queue or the outbox."""
+    get_flush(receiver, using).flush(items)
+
+
 def get_flush(receiver: TaskReceiver, using: str) -> TaskFlush:
     """The one of this receiver and database: what waits under a key is found by it."""
     known: dict[str, TaskFlush] = vars(receiver).setdefault(_CACHE, {})

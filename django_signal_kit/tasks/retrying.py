@@ -75,8 +75,12 @@ def _put_off(batch: Batch, options: TaskOptions, due_at: datetime) -> bool:
 def give_up(batch: Batch, error: Exception, items: Sequence[Any], data: Sequence[Any]) -> None:
     """Tell that these ``items`` are lost, and keep the ``data`` that they were made of for
     ``requeuetasks``, if there is an outbox. Never raises."""
-    report_failure(find_receiver(batch.receiver), "flush", error, items)
+    receiver = find_receiver(batch.receiver)
+    report_failure(receiver, "flush", error, items)
     try:
+        note_lost = getattr(receiver, "_note_lost", None)
+        if note_lost is not None:
+            note_lost(list(items))
         if has_outbox(batch.using):
             store_failed(replace(batch, items=list(data)), error)
     except Exception:

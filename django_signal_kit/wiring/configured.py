@@ -228,6 +228,22 @@ def settle_flush(receiver: Receiver, *, is_asked: bool) -> None:
     which nobody has asked it flushes after the commit then."""
     if receiver.task_options:
         read_options(receiver)
+    if receiver.flush_on != "task":
+        return
+    if receiver._not_in_task:
+        raise Misconfigured(
+            "E080",
+            f"{receiver.name} has flush_on='task', but {receiver._not_in_task}.",
+            "Leave 'flush_on' out.",
+        )
+    if type(receiver).flush is Receiver.flush:
+        if is_asked:
+            raise Misconfigured(
+                "E081",
+                f"{receiver.name} has flush_on='task', but it has no flush().",
+                "Leave 'flush_on' out, or write flush() for what it collects.",
+            )
+        return
     if not receiver._flushes_in_task:
         return
     owner = next(cls for cls in type(receiver).__mro__ if "flush_on" in vars(cls))
