@@ -130,7 +130,7 @@ class DeletionLog(ModelReceiver):
 
     def serialize(self, item: Line) -> Line:
         own_unit = getattr(item, "own_unit", None)
-        line: Line = bounded(item, replace=say)
+        line: Line = bounded(item, self._recorder.secrets, self._recorder.replace)
         return {"line": line, "own_unit": None if own_unit is None else str(own_unit)}
 
     def deserialize(self, data: Line) -> Line:

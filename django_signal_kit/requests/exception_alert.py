@@ -41,6 +41,7 @@ from django_signal_kit.requests.reporting import (
 from django_signal_kit.requests.waiting import Waiting
 from django_signal_kit.requests.webhook import find_problem
 from django_signal_kit.requests.windows import Windows
+from django_signal_kit.rows.values import to_text
 from django_signal_kit.tasks.collecting import InContext, send_to_task
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.journal import call_flush
@@ -268,7 +269,8 @@ class ExceptionAlert(Receiver):
         try:
             item["subject"] = _one_line(self.get_subject(alert))
             if {"mail", "log"} & set(self.channels):
-                item["body"] = self.get_body(alert)
+                # No mail server takes half of a surrogate pair.
+                item["body"] = to_text(self.get_body(alert))
             if "webhook" in self.channels:
                 item["payload"] = self.get_payload(alert)
         except Exception:
@@ -310,4 +312,4 @@ class ExceptionAlert(Receiver):
 
 
 def _one_line(text: str) -> str:
-    return cut(" ".join(text.split()), 150)
+    return cut(to_text(" ".join(text.split())), 150)
