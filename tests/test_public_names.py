@@ -109,6 +109,7 @@ LOGGERS = {
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 54)),
     *(f"W{number:03}" for number in range(1, 18)),
+    *("E080", "E081", "W050"),
     "I001",
 }
 

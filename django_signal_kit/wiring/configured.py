@@ -236,15 +236,13 @@ def settle_flush(receiver: Receiver, *, is_asked: bool) -> None:
             f"{receiver.name} has flush_on='task', but {receiver._not_in_task}.",
             "Leave 'flush_on' out.",
         )
-    if type(receiver).flush is Receiver.flush:
+    if not receiver._flushes_in_task:
         if is_asked:
             raise Misconfigured(
                 "E081",
                 f"{receiver.name} has flush_on='task', but it has no flush().",
                 "Leave 'flush_on' out, or write flush() for what it collects.",
             )
-        return
-    if not receiver._flushes_in_task:
         return
     owner = next(cls for cls in type(receiver).__mro__ if "flush_on" in vars(cls))
     is_json = receiver._is_json or type(receiver).serialize is not Receiver.serialize
