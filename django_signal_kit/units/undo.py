@@ -113,7 +113,12 @@ def _copy(value: Any, known: dict[int, Any], *, is_item: bool = False) -> Any:
         return value
     if isinstance(value, tuple):
         make = getattr(value, "_make", tuple)
-        return make(_copy(part, known) for part in value)
+        made = make(_copy(part, known) for part in value)
+        # A class below a named tuple may have attributes of its own.
+        if type(made) is type(value):
+            for name, part in getattr(value, "__dict__", {}).items():
+                object.__setattr__(made, name, _copy(part, known))
+        return made
     try:
         found = copy.copy(value)
     except Exception:

@@ -14,7 +14,8 @@ from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.reverting import RevertError
 from django_signal_kit.receivers import AuditLog, FileCleanup
 from tests.apps.testapp.models import Gallery
-from tests.files.uploads import ALL, exist, get_kept, read
+from tests.factories import ProductFactory
+from tests.files.uploads import ALL, exist, get_kept, read, with_image
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -178,3 +179,18 @@ def test_the_past_of_a_file_that_is_gone_says_so(both: Any) -> None:
     assert not past.cover.storage.exists(past.cover.name)
     with pytest.raises(FileNotFoundError, match="is gone for good"):
         past.cover.open()
+
+
+def test_a_name_that_is_given_twice_and_taken_back_once_is_looked_after(cleanup: Any) -> None:
+    product, name = with_image()
+    product.delete()
+    assert exist(name) == []
+    first, second = ProductFactory(), ProductFactory()
+    with transaction.atomic():
+        first.image = name
+        first.save()
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            second.image = name
+            second.save()
+            raise ZeroDivisionError
+    assert exist(name) == [name]
