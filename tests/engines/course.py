@@ -54,7 +54,6 @@ class Course:
             self.await_written()
             self.writers.end()
             self.drain()
-            self.worker.stop(PATIENCE)
             return self.scenario.judge()
         finally:
             self.writers.kill()
@@ -113,16 +112,35 @@ class Course:
         self.wait(lambda: self.writers.are_idle, "The writers do not write.")
 
     def drain(self) -> None:
-        self.wait(self.is_drained, "What was committed is not flushed.")
+        """Have all done that can be, and let the worker end."""
+        if self.scenario.recovers:
+            self.wait(self.is_done, "What was committed is not flushed.")
+        self.wait(self.has_ended_with_all, "The queue does not become empty.")
 
-    def is_drained(self) -> bool:
+    def is_done(self) -> bool:
         self.keep_worker()
-        if not self.scenario.recovers:
-            return self.engine.pending() == 0
         for name in AFTERCARE:
             if name in get_commands():
                 call_command(name, verbosity=0)
         return self.scenario.is_done()
+
+    def has_ended_with_all(self) -> bool:
+        """A worker that ends may give back what it had taken from the queue."""
+        self.keep_worker()
+        if self.engine.pending() or not self.is_quiet():
+            return False
+        self.worker.stop(PATIENCE)
+        return not self.engine.pending()
+
+    def is_quiet(self) -> bool:
+        """Does nothing come any more, for longer than any task takes? What is taken from a queue
+        and not yet done, no queue tells."""
+        before, end = self.scenario.count(), time.monotonic() + 1
+        while time.monotonic() < end:
+            if self.scenario.count() > before or not self.worker.is_alive:
+                return False
+            time.sleep(0.05)
+        return True
 
     def keep_worker(self) -> None:
         """Start it again if it has ended, as a process manager would."""

@@ -16,6 +16,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django_signal_kit",
+    "django_signal_kit.tasks",
     PLACE["scenario"],
 ]
 SIGNAL_KIT: dict[str, Any] = {}
