@@ -18,6 +18,8 @@ import django
 from django.core.management import call_command
 from django.db import connections
 
+from django_signal_kit.tasks.options import read_options
+from django_signal_kit.tasks.places import find_place
 from tests.engines.engines import ENGINES, FAULTS, Engine
 from tests.engines.place import Broker, prepare
 from tests.engines.scenario import find
@@ -68,7 +70,13 @@ def run(
         sys.stderr.write(f"\nseed {options.seed}\n")
         raise
     seconds = round(time.monotonic() - started, 1)
-    return {**asdict(tally), "kills": running.kills, "seed": options.seed, "seconds": seconds}
+    return {
+        **asdict(tally),
+        "kills": running.kills,
+        "place": find_place(read_options(), "default"),
+        "seed": options.seed,
+        "seconds": seconds,
+    }
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 FAULTS = ("writer", "broker", "worker")
 MANAGE = ("-m", "django")
@@ -20,10 +21,22 @@ class Engine:
     broker: str | None = None
     #: What asks the worker to end when it has done what it does.
     stop: signal.Signals = signal.SIGTERM
+    #: "app.Model" of a queue in the database, and when a worker has begun a task.
+    begun: tuple[str, str] | None = None
 
     @property
     def settings(self) -> str:
         return f"tests.engines.projects.{self.name}"
+
+    def let_time_pass(self) -> None:
+        """As if what waits or is being done had been so for two hours."""
+        from django.apps import apps
+        from django.db.models import F
+
+        columns = [("signal_kit_tasks.OutboxTask", "due_at")]
+        for label, column in columns + ([self.begun] if self.begun else []):
+            rows = apps.get_model(label).objects.exclude(**{column: None})
+            rows.update(**{column: F(column) - timedelta(hours=2)})
 
 
 def count_tasks_db() -> int:
@@ -56,7 +69,7 @@ def count_celery() -> int:
     from django_tasks_fennel.app import app
 
     with app.connection_for_read() as connection, connection.channel() as channel:
-        found = channel.queue_declare(settings.PLACE["name"], passive=True)
+        found = channel.queue_declare(settings.CELERY_TASK_QUEUES[0].name, passive=True)
         return int(found.message_count)
 
 
@@ -67,6 +80,7 @@ ENGINES = {
             "django_tasks_db",
             (*MANAGE, "db_worker", "--interval", "0.05", "--no-startup-delay", "--no-reload"),
             count_tasks_db,
+            begun=("django_tasks_database.DBTaskResult", "started_at"),
         ),
         Engine("django_ox", (*MANAGE, "ox_worker", "--interval", "0.1"), count_ox),
         Engine(

@@ -15,6 +15,7 @@ from tests.engines.engines import Engine
 from tests.engines.gate import Gate
 
 RABBITMQ_PORT = 5672
+RABBITMQ = f"amqp://guest:guest@127.0.0.1:{RABBITMQ_PORT}//"
 
 Broker = RedisServer | Gate
 
@@ -26,7 +27,7 @@ def prepare(engine: Engine, database: str, scenario: str, folder: Path) -> Itera
     with ExitStack() as stack:
         databases = {"sqlite": make_sqlite, "postgres": make_postgres}
         settings = stack.enter_context(databases[database](name, folder))
-        broker = stack.enter_context(start_broker(engine.broker, folder))
+        broker = stack.enter_context(start_broker(engine.broker, name, folder))
         os.environ["DJANGO_SETTINGS_MODULE"] = engine.settings
         os.environ["SIGNAL_KIT_ENGINES_PLACE"] = json.dumps(
             {
@@ -73,7 +74,7 @@ def make_postgres(name: str, folder: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def start_broker(kind: str | None, folder: Path) -> Iterator[Broker | None]:
+def start_broker(kind: str | None, name: str, folder: Path) -> Iterator[Broker | None]:
     if kind is None:
         yield None
         return
@@ -82,3 +83,14 @@ def start_broker(kind: str | None, folder: Path) -> Iterator[Broker | None]:
         yield broker
     finally:
         broker.kill()
+        if kind == "rabbitmq":
+            delete_queue(name)
+
+
+def delete_queue(name: str) -> None:
+    """The server is not the run's own, and goes on."""
+    import kombu
+
+    with kombu.Connection(RABBITMQ) as connection, connection.channel() as channel:
+        channel.queue_delete(name)
+        channel.exchange_delete(name)
