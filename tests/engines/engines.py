@@ -33,7 +33,8 @@ class Engine:
         from django.apps import apps
         from django.db.models import F
 
-        columns = [("signal_kit_tasks.OutboxTask", "due_at")]
+        outbox = "signal_kit_tasks.OutboxTask"
+        columns = [(outbox, "due_at"), (outbox, "taken_at")]
         for label, column in columns + ([self.begun] if self.begun else []):
             rows = apps.get_model(label).objects.exclude(**{column: None})
             rows.update(**{column: F(column) - timedelta(hours=2)})
