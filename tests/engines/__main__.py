@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shlex
 import sys
 import tempfile
 import time
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--faults", nargs="+", default=list(FAULTS), choices=FAULTS, help="what goes wrong"
     )
+    parser.add_argument("--settings", help="other than those of the engine's project")
+    parser.add_argument("--worker", type=shlex.split, help="another command, for this Python")
     parser.add_argument("--seed", type=int, default=random.getrandbits(32))
     options = parser.parse_args(arguments)
     package = f"tests.engines.{options.scenario}"
@@ -43,7 +46,11 @@ def main(arguments: list[str]) -> None:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="signal-kit-engines-"))
         stack.enter_context(find(package, "prepare", nullcontext)(Path(name)))
         engine = ENGINES[options.engine]
-        broker = stack.enter_context(prepare(engine, options.database, package, Path(name)))
+        if options.worker:
+            engine = replace(engine, worker=tuple(options.worker))
+        settings = options.settings or f"tests.engines.projects.{engine.name}"
+        place = prepare(engine, settings, options.database, package, Path(name))
+        broker = stack.enter_context(place)
         stack.callback(connections.close_all)
         print(json.dumps(run(engine, broker, Path(name) / "worker.log", options)))
 

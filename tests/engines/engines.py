@@ -13,6 +13,7 @@ MANAGE = ("-m", "django")
 
 @dataclass(frozen=True)
 class Engine:
+    #: Of its project, too.
     name: str
     #: The command of the worker, for this Python.
     worker: tuple[str, ...]
@@ -23,10 +24,6 @@ class Engine:
     stop: signal.Signals = signal.SIGTERM
     #: "app.Model" of a queue in the database, and when a worker has begun a task.
     begun: tuple[str, str] | None = None
-
-    @property
-    def settings(self) -> str:
-        return f"tests.engines.projects.{self.name}"
 
     def let_time_pass(self) -> None:
         """As if what waits or is being done had been so for two hours."""

@@ -21,18 +21,20 @@ Broker = RedisServer | Gate
 
 
 @contextmanager
-def prepare(engine: Engine, database: str, scenario: str, folder: Path) -> Iterator[Broker | None]:
+def prepare(
+    engine: Engine, settings: str, database: str, scenario: str, folder: Path
+) -> Iterator[Broker | None]:
     """Make the place and tell it in the environment, for this process and its children."""
     name = f"signal_kit_engines_{uuid.uuid4().hex[:12]}"
     with ExitStack() as stack:
         databases = {"sqlite": make_sqlite, "postgres": make_postgres}
-        settings = stack.enter_context(databases[database](name, folder))
+        found = stack.enter_context(databases[database](name, folder))
         broker = stack.enter_context(start_broker(engine.broker, name, folder))
-        os.environ["DJANGO_SETTINGS_MODULE"] = engine.settings
+        os.environ["DJANGO_SETTINGS_MODULE"] = settings
         os.environ["SIGNAL_KIT_ENGINES_PLACE"] = json.dumps(
             {
                 "name": name,
-                "database": settings,
+                "database": found,
                 "scenario": scenario,
                 "broker": broker and broker.port,
             }

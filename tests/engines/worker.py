@@ -24,7 +24,7 @@ class Worker:
             self.process = subprocess.Popen(
                 [sys.executable, *self.engine.worker],
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
