@@ -101,7 +101,9 @@ def test_the_tests_and_the_pages_of_features_stand_in_folders_of_the_same_names(
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"management"}
     tests = {path.parent.name for path in HERE.glob("*/test_*.py")}
     assert rooms - tests == set()
-    assert tests - rooms == {"benchmarks", "docs", "e2e", "example", "faults", "management"}
+    assert tests - rooms == {
+        *("benchmarks", "docs", "e2e", "engines", "example", "faults", "management")
+    }
     pages = {path.parent.name for path in PAGES.glob("*/*.md")}
     assert pages == {*FEATURES, "contrib"}
 

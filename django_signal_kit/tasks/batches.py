@@ -27,6 +27,8 @@ class Batch:
     context: dict[str, Any]
     #: Counted from 1; how often a backend that retries by itself has run it comes on top.
     attempt: int = 1
+    #: The key of its row in the outbox, if that keeps it until it is flushed.
+    row: str | None = None
 
     @classmethod
     def from_arguments(
@@ -36,20 +38,22 @@ class Batch:
         using: str,
         carried: dict[str, Any],
         attempt: int = 1,
+        row: str | None = None,
         **kwargs: Any,
     ) -> Batch:
         """From what :meth:`get_arguments` gave, of this version of the kit or a later one."""
-        return cls(receiver, using, items, carried, attempt)
+        return cls(receiver, using, items, carried, attempt, row)
 
     def get_arguments(self) -> dict[str, Any]:
         # Not "context": that is what Django gives to a task.
-        return {
+        arguments = {
             "receiver": self.receiver,
             "items": self.items,
             "using": self.using,
             "carried": self.context,
             "attempt": self.attempt,
         }
+        return arguments if self.row is None else {**arguments, "row": self.row}
 
     def enqueue(self, options: TaskOptions, run_after: datetime | None = None) -> None:
         """Give it to the backend, which may run it at once. Raises what the backend raises."""

@@ -9,8 +9,8 @@ from django.utils.translation import gettext_lazy as _
 
 
 class OutboxTask(models.Model):
-    """A task that is committed with the write it is about. The row goes when a queue has taken the
-    task; ``relaytasks`` sends what is still there when it is due."""
+    """A task that is committed with the write it is about. The row goes when a worker has flushed
+    the task; ``relaytasks`` sends what no queue has taken, and what no worker has ended."""
 
     # No receiver covers it.
     signal_kit_own = True
@@ -22,8 +22,10 @@ class OutboxTask(models.Model):
     payload = models.TextField(_("payload"))
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
     created_at = models.DateTimeField(_("created at"))
-    #: When it is sent at the latest; None if it has failed for good.
+    #: When it is sent at the latest; None if a queue has taken it, or if it has failed for good.
     due_at = models.DateTimeField(_("due at"), null=True, db_index=True)
+    #: When a queue took it, or until when it waits there.
+    taken_at = models.DateTimeField(_("taken at"), null=True)
     failed_at = models.DateTimeField(_("failed at"), null=True)
     error = models.TextField(_("error"), default="", blank=True)
 

@@ -1,7 +1,8 @@
-"""Tasks in the transaction of the write, until a queue elsewhere has taken them.
+"""Tasks in the transaction of the write, until a worker has flushed them.
 
 The row of a task is committed with the write. Whoever has written it enqueues the task after the
-commit, and deletes the row. If he dies in between, whoever sweeps the table does.
+commit, and notes that in the row. If he dies in between, whoever sweeps the table enqueues it. The
+worker deletes the row: many a queue forgets the task of one that is killed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -40,19 +43,51 @@ def store(
     """Write the rows of these tasks in one statement. They are due when their writer has had his
     time to send them, or at ``due_at``."""
     model, now = get_outbox_model(), timezone.now()
-    found = [
-        Waiting(_make_row(model, batch, now, due_at or now + GRACE), batch, options)
-        for batch in batches
-    ]
+    found = []
+    for batch in batches:
+        row = _make_row(model, batch, now, due_at or now + GRACE)
+        found.append(Waiting(row, replace(batch, row=str(row.pk)), options))
     model._base_manager.using(using).bulk_create([waiting.row for waiting in found])
     return found
+
+
+def is_kept(batch: Batch) -> bool:
+    """Is its row still there, or did it never have one? If it is gone, the task has been flushed,
+    and comes a second time because the queue was slow. Yes, if the database does not answer."""
+    with suppress(DatabaseError):
+        return batch.row is None or bool(_get_row(batch).exists())
+    return True
+
+
+def forget(batch: Batch) -> None:
+    """The task has been flushed."""
+    if batch.row is not None:
+        # Without a transaction of its own, which would be two round trips more.
+        _get_row(batch)._raw_delete(batch.using)
+
+
+def change(batch: Batch, **values: Any) -> bool:
+    """Have its row, if it has one, say what the task now is. Returns whether there is one."""
+    if batch.row is None:
+        return False
+    told = {"payload": _dump(batch), "attempt": batch.attempt, **values}
+    changed: int = _get_row(batch).update(**told)
+    return changed > 0
+
+
+def _get_row(batch: Batch) -> Any:
+    return get_outbox_model()._base_manager.using(batch.using).filter(pk=batch.row)
 
 
 def store_failed(batch: Batch, error: Exception) -> None:
     """Keep a task that is not tried again, for ``requeuetasks``."""
     model, now = get_outbox_model(), timezone.now()
+    told = {"failed_at": now, "error": f"{type(error).__name__}: {error}"[:2000]}
+    if batch.row is not None:
+        change(batch, due_at=None, taken_at=None, **told)
+        return
     row = _make_row(model, batch, now, None)
-    row.failed_at, row.error = now, f"{type(error).__name__}: {error}"[:2000]
+    row.failed_at, row.error = told["failed_at"], told["error"]
     model._base_manager.using(batch.using).bulk_create([row])
 
 
@@ -60,23 +95,28 @@ def _make_row(model: Any, batch: Batch, now: datetime, due_at: datetime | None) 
     return model(
         id=make_id(),
         receiver=batch.receiver,
-        payload=json.dumps({"items": batch.items, "context": batch.context}),
+        payload=_dump(batch),
         attempt=batch.attempt,
         created_at=now,
         due_at=due_at,
     )
 
 
+def _dump(batch: Batch) -> str:
+    return json.dumps({"items": batch.items, "context": batch.context})
+
+
 def unpack(row: Any, using: str) -> Batch:
     """The task of a row of this database."""
-    payload = json.loads(row.payload)
-    return Batch(row.receiver, using, payload["items"], payload["context"], row.attempt)
+    kept = json.loads(row.payload)
+    return Batch(row.receiver, using, kept["items"], kept["context"], row.attempt, str(row.pk))
 
 
 def send(items: Iterable[Waiting], using: str) -> int:
-    """Enqueue these tasks and delete the rows of those that were taken. Returns how many were. A
-    backend that takes one not is not asked again."""
-    sent, down = [], set()
+    """Enqueue these tasks, and note in the rows which were taken. Returns how many were. A backend
+    that takes one not is not asked again."""
+    sent: dict[int, list[Any]] = {}
+    down = set()
     for waiting in items:
         backend = waiting.options.backend
         if backend in down:
@@ -94,12 +134,18 @@ def send(items: Iterable[Waiting], using: str) -> int:
                 exc_info=error,
             )
         else:
-            sent.append(waiting.row.pk)
-    if not sent:
-        return 0
+            sent.setdefault(waiting.batch.attempt, []).append(waiting.row.pk)
     try:
-        # Without a transaction of its own, which would be two round trips more.
-        get_outbox_model()._base_manager.using(using).filter(pk__in=sent)._raw_delete(using)
+        for attempt, keys in sent.items():
+            note_taken(keys, attempt, using, timezone.now())
     except DatabaseError:
-        logger.exception("%d tasks are sent twice: their rows could not be deleted", len(sent))
-    return len(sent)
+        logger.exception("Tasks are sent twice: that a queue has taken them could not be noted")
+    return sum(map(len, sent.values()))
+
+
+def note_taken(keys: list[Any], attempt: int, using: str, at: datetime) -> None:
+    """A queue has taken these rows, and keeps them until ``at``. A worker may have been faster:
+    what has failed there is in its next attempt, or given up."""
+    rows = get_outbox_model()._base_manager.using(using)
+    same = rows.filter(pk__in=keys, attempt=attempt, failed_at=None)
+    same.update(due_at=None, taken_at=at)

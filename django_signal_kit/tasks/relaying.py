@@ -92,7 +92,7 @@ def _claim(using: str, most: int) -> Iterator[Waiting]:
 def requeue(using: str, names: frozenset[str] | None) -> int:
     """Make the failed tasks of this database due, with all their attempts: those of the receivers
     of these names, or all. Returns how many there are."""
-    rows: Any = get_outbox_model()._base_manager.using(using).filter(due_at=None)
+    rows: Any = get_outbox_model()._base_manager.using(using).exclude(failed_at=None)
     if names is not None:
         rows = rows.filter(receiver__in=names)
     changed: int = rows.update(due_at=timezone.now(), attempt=1, failed_at=None, error="")
@@ -101,6 +101,6 @@ def requeue(using: str, names: frozenset[str] | None) -> int:
 
 def count_failed(using: str) -> Counter[str]:
     """Name of a receiver -> how many of its tasks have failed."""
-    rows: Any = get_outbox_model()._base_manager.using(using).filter(due_at=None)
+    rows: Any = get_outbox_model()._base_manager.using(using).exclude(failed_at=None)
     found = rows.order_by().values_list("receiver").annotate(Count("pk"))
     return Counter(dict(found))

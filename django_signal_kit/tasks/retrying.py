@@ -14,7 +14,7 @@ from django_signal_kit.tasks.batches import Batch
 from django_signal_kit.tasks.framework import get_backend, retries
 from django_signal_kit.tasks.known import find_options, find_receiver
 from django_signal_kit.tasks.options import TaskOptions
-from django_signal_kit.tasks.outbox import store, store_failed
+from django_signal_kit.tasks.outbox import change, note_taken, store, store_failed
 from django_signal_kit.tasks.places import has_outbox, wants_outbox
 from django_signal_kit.units.failures import report_failure
 
@@ -36,9 +36,12 @@ def try_again(batch: Batch, places: Sequence[int], error: Exception, *, runs: in
     attempt = batch.attempt - 1 + (runs if by_itself else 1)
     if attempt >= options.attempts:
         return "lost"
-    if by_itself and len(places) == len(batch.items):
-        return "left"
     delay = options.get_delay(attempt)
+    if by_itself and len(places) == len(batch.items):
+        if batch.row is not None:
+            # The queue keeps it at the longest so long until it runs it again.
+            note_taken([batch.row], batch.attempt, batch.using, timezone.now() + 2 * delay)
+        return "left"
     again = replace(batch, items=[batch.items[place] for place in places], attempt=attempt + 1)
     if not _put_off(again, options, timezone.now() + delay):
         return "lost"
@@ -59,13 +62,21 @@ def try_again(batch: Batch, places: Sequence[int], error: Exception, *, runs: in
 def _put_off(batch: Batch, options: TaskOptions, due_at: datetime) -> bool:
     """Into the queue if it knows of times, else into the outbox."""
     can_wait = get_backend(options.backend).supports_defer
+    # At once in the row, so that a kill between the two loses nothing.
+    if batch.row is not None and not change(batch, due_at=due_at, taken_at=None):
+        # Somebody else has flushed it meanwhile.
+        return True
     if can_wait:
         try:
             batch.enqueue(options, due_at)
         except Exception:
             logger.exception("A task of %s could not be enqueued again", batch.receiver)
         else:
+            if batch.row is not None:
+                note_taken([batch.row], batch.attempt, batch.using, due_at)
             return True
+    if batch.row is not None:
+        return True
     if (can_wait or wants_outbox(options)) and has_outbox(batch.using):
         store([batch], options, batch.using, due_at)
         return True

@@ -11,6 +11,7 @@ from django_signal_kit.tasks.context import unpack
 from django_signal_kit.tasks.framework import make_any_task
 from django_signal_kit.tasks.known import find_options, get_receiver
 from django_signal_kit.tasks.options import read_options
+from django_signal_kit.tasks.outbox import forget, is_kept
 from django_signal_kit.tasks.retrying import give_up, try_again
 from django_signal_kit.tasks.travelling import match
 from django_signal_kit.units.journal import call_flush
@@ -20,6 +21,8 @@ def flush_function(context: Any, **arguments: Any) -> None:
     """Runs in a worker: the receiver that the arguments name flushes the items. Raises what
     ``flush()`` raises if a backend is to try again by itself, or if nobody does."""
     batch = Batch.from_arguments(**arguments)
+    if not is_kept(batch):
+        return
     unpacked = batch.items
     try:
         receiver = get_receiver(batch.receiver)
@@ -35,6 +38,8 @@ def flush_function(context: Any, **arguments: Any) -> None:
             give_up(batch, error, items, [batch.items[place] for place in places])
         if verdict != "put_off":
             raise
+    else:
+        forget(batch)
 
 
 def back_off(exception: BaseException, result: Any) -> timedelta:

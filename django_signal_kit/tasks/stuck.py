@@ -1,4 +1,5 @@
-"""Tasks of killed workers, in a queue that leaves them RUNNING for ever; and failed ones there."""
+"""Tasks of killed workers: in a queue that leaves them RUNNING for ever, and lost by one that
+forgets them; and failed ones in the first."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from django.utils import timezone
 
 from django_signal_kit.tasks.batches import TASK_PATH, Batch
 from django_signal_kit.tasks.known import find_options, restore_items
+from django_signal_kit.tasks.outbox import unpack
+from django_signal_kit.tasks.places import get_outbox_model
 from django_signal_kit.tasks.retrying import give_up
 
 #: The model of the queue of django-tasks-db.
@@ -56,6 +59,25 @@ def free(model: Any, using: str, before: datetime) -> Freed:
         ended = {"finished_at": timezone.now(), "exception_class_path": path}
         if same.update(status="FAILED", traceback=str(error), **ended):
             given_up += 1
+            give_up(batch, error, restore_items(batch.receiver, batch.items), batch.items)
+    return Freed(requeued, given_up)
+
+
+def free_taken(using: str, before: datetime) -> Freed:
+    """The same of the tasks in the outbox of this database that a queue elsewhere took before that
+    moment. They are due at once."""
+    rows: Any = get_outbox_model()._base_manager.using(using).filter(failed_at=None)
+    requeued = given_up = 0
+    for row in list(rows.filter(taken_at__lt=before)):
+        # A worker may have flushed it, or somebody else freed it.
+        same = rows.filter(pk=row.pk, taken_at=row.taken_at, attempt=row.attempt)
+        now = timezone.now()
+        if row.attempt < find_options(row.receiver).attempts:
+            requeued += same.update(due_at=now, taken_at=None, attempt=row.attempt + 1)
+        elif same.update(taken_at=now):
+            given_up += 1
+            batch = unpack(row, using)
+            error = WorkerKilledError(f"No worker has ended it, {row.attempt} times in all.")
             give_up(batch, error, restore_items(batch.receiver, batch.items), batch.items)
     return Freed(requeued, given_up)
 

@@ -21,9 +21,11 @@ from tests.docs.project import Project
 
 REFERENCE = ROOT / "docs" / "reference"
 EXTENSION = REFERENCE / "extension" / "model-extension.md"
+# In tests/engines, where these queues are installed.
+BACKGROUND = ROOT / "docs" / "topics" / "background.md"
 
 # These are followed in projects of their own: see test_readme_project.py, and below.
-PROJECTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", EXTENSION)
+PROJECTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", EXTENSION, BACKGROUND)
 
 PAGES = [page for page in get_pages() if page not in PROJECTS]
 

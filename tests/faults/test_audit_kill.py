@@ -19,10 +19,11 @@ from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.rows.values import to_json
 from tests.apps.testapp.models import Product
 from tests.factories import TagFactory
+from tests.faults.size import SIZE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-KILLS = 25
+KILLS = 25 * SIZE
 ROOT = Path(__file__).parents[2]
 # What is redacted cannot be told from the log.
 OPTIONS = {"models": ["testapp.Product"], "exclude_fields": ["api_token"]}
@@ -63,7 +64,7 @@ def run_writers(scratch: Path, seed: int) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=240 * SIZE,
     )
     assert result.returncode == 0, f"seed {seed}\n{result.stderr}"
 

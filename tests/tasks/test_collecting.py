@@ -60,7 +60,11 @@ def test_a_unit_of_work_makes_one_task_of_a_receiver(wire: Any, queue: Any) -> N
         Tag.objects.create(name="a")
         Tag.objects.bulk_create([Tag(name="b"), Tag(name="c")])
         assert queue() == []
-    assert queue() == [
+    tasks = queue()
+    for task in tasks:
+        # Only one of the outbox has it.
+        task.pop("row", None)
+    assert tasks == [
         {
             "receiver": "Names",
             "using": "default",

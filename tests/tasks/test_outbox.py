@@ -29,7 +29,7 @@ from django_signal_kit.tasks.outbox import GRACE
 from django_signal_kit.tasks.relaying import relay
 from tests.apps.testapp.models import Category, Tag
 from tests.conftest import as_entry
-from tests.tasks.collectors import Counts, Logged, Names
+from tests.tasks.collectors import Counts, Fails, Logged, Names
 from tests.tasks.queues import BROKER, IMMEDIATE, Broker, get_messages, work
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -56,7 +56,12 @@ def run(name: str, *args: Any, **options: Any) -> str:
     return out.getvalue()
 
 
-def test_the_row_is_in_the_transaction_and_gone_when_the_broker_has_the_task(wire: Any) -> None:
+def waiting(using: str = "default") -> int:
+    """How many tasks no queue has taken."""
+    return OutboxTask.objects.using(using).filter(taken_at=None).count()
+
+
+def test_the_row_is_in_the_transaction_and_gone_when_the_task_is_done(wire: Any) -> None:
     wire(Names)
     seen: list[int] = []
     with transaction.atomic():
@@ -64,11 +69,84 @@ def test_the_row_is_in_the_transaction_and_gone_when_the_broker_has_the_task(wir
         Tag.objects.create(name="b")
         transaction.on_commit(lambda: seen.append(len(Broker.messages)))
     assert [task["items"] for task in get_messages()] == [["a", "b"]]
-    assert not OutboxTask.objects.exists()
+    (row,) = OutboxTask.objects.all()
+    assert (row.due_at, row.failed_at, row.attempt) == (None, None, 1)
+    assert row.taken_at is not None
     assert seen == [1]
+    assert work() == []
+    assert not OutboxTask.objects.exists()
 
 
-def test_a_request_pays_one_insert_and_after_the_commit_one_delete(wire: Any) -> None:
+def test_a_task_that_the_queue_has_lost_is_sent_again(wire: Any, flushed: Any) -> None:
+    wire(Names)
+    Tag.objects.create(name="a")
+    # A worker has taken it, and was killed.
+    Broker.messages.clear()
+    assert run("relaytasks") == ""
+    OutboxTask.objects.update(taken_at=timezone.now() - datetime.timedelta(hours=2))
+    assert run("relaytasks", "--stuck-after", "3h") == ""
+    assert run("relaytasks").splitlines() == [
+        "default: 1 tasks of killed workers are run again, 0 were run too often.",
+        "default: 1 tasks sent.",
+    ]
+    assert [task["attempt"] for task in get_messages()] == [2]
+    assert work() == []
+    assert flushed == [("Names", ["a"])]
+    assert not OutboxTask.objects.exists()
+
+
+def test_a_task_that_was_only_late_is_not_flushed_twice(wire: Any, flushed: Any) -> None:
+    wire(Names)
+    Tag.objects.create(name="a")
+    OutboxTask.objects.update(taken_at=timezone.now() - datetime.timedelta(hours=2))
+    run("relaytasks")
+    assert len(get_messages()) == 2
+    assert work() == []
+    assert flushed == [("Names", ["a"])]
+
+
+def test_a_task_that_kills_each_worker_is_given_up(wire: Any, flushed: Any, failures: Any) -> None:
+    receiver = wire(Names, TASKS={"ATTEMPTS": 3})
+    Tag.objects.create(name="a")
+    late = list(Broker.messages)
+    for _ in range(3):
+        Broker.messages.clear()
+        OutboxTask.objects.update(taken_at=timezone.now() - datetime.timedelta(hours=2))
+        said = run("relaytasks")
+    assert said == "default: 0 tasks of killed workers are run again, 1 were run too often.\n"
+    (told,) = failures
+    assert (told["receiver"], told["items"]) == (receiver, ["a"])
+    assert run("requeuetasks") == "default: Names: 1 failed tasks.\n"
+    assert Broker.messages == []
+    # And if a queue was only that slow, it is done as well.
+    Broker.messages += late
+    assert work() == []
+    assert flushed == [("Names", ["a"])]
+    assert run("requeuetasks") == "No task has failed.\n"
+
+
+@pytest.mark.parametrize("receiver", [Names, Fails])
+def test_a_worker_that_is_faster_than_the_note_of_it_leaves_what_it_says(
+    wire: Any, receiver: Any, flushed: Any
+) -> None:
+    wire(receiver)
+    noted: list[Any] = []
+
+    def work_first(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and not noted:
+            noted.append(sql)
+            assert work() == []
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(work_first):
+        Tag.objects.create(name="a")
+    assert noted
+    assert flushed == [(receiver.__name__, ["a"])]
+    rows = list(OutboxTask.objects.values_list("attempt", "taken_at"))
+    assert rows == ([] if receiver is Names else [(2, None)])
+
+
+def test_a_request_pays_one_insert_and_after_the_commit_one_update(wire: Any) -> None:
     wire(Names)
     with CaptureQueriesContext(connection) as plain, transaction.atomic():
         for number in range(5):
@@ -81,7 +159,7 @@ def test_a_request_pays_one_insert_and_after_the_commit_one_delete(wire: Any) ->
     assert len(statements) == len(plain) + 2
     commit = statements.index("COMMIT") if "COMMIT" in statements else len(statements) - 1
     assert statements[commit - 1 : commit + 2].count("INSERT") == 1
-    assert statements[-1] == "DELETE"
+    assert statements[-1] == "UPDATE"
 
 
 def test_in_autocommit_the_write_and_its_task_are_one_transaction(wire: Any) -> None:
@@ -237,7 +315,7 @@ def test_a_broker_that_is_down_harms_nobody_and_gets_the_task_later(
     make_due()
     assert run("relaytasks") == "default: 2 tasks sent.\n"
     assert [task["items"] for task in get_messages()] == [["a"], [{"name": "a", "count": 1}]]
-    assert not OutboxTask.objects.exists()
+    assert not waiting()
 
 
 def test_relaytasks_says_that_no_queue_takes_them(wire: Any) -> None:
@@ -292,7 +370,7 @@ def test_two_that_sweep_at_once_send_each_task_once(wire: Any) -> None:
     relay("default")
     sent = sorted(int(task["items"][0]) for task in get_messages())
     assert sent == list(range(60))
-    assert not OutboxTask.objects.exists()
+    assert not waiting()
 
 
 def test_a_process_that_is_killed_after_the_commit_leaves_its_task(
@@ -351,7 +429,7 @@ def test_a_database_that_may_have_no_outbox_has_none(wire: Any, settings: Any) -
     wire(Names)
     Tag.objects.using("other").create(name="a")
     assert [task["items"] for task in get_messages()] == [["a"]]
-    assert run("relaytasks", verbosity=2).startswith("default: 0 tasks sent.\n")
+    assert "default: 0 tasks sent.\n" in run("relaytasks", verbosity=2)
     assert "other" not in run("relaytasks", verbosity=2)
 
 
@@ -389,4 +467,4 @@ class InATestCase(TestCase):
                 Tag.objects.create(name="b")
                 Tag.objects.create(name="c")
             assert [task["items"] for task in get_messages()] == [["b", "c"]]
-            assert not OutboxTask.objects.exists()
+            assert not waiting()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -32,15 +31,19 @@ class Command(BaseCommand):
             default=_STUCK_AFTER,
             metavar="TIME",
             help=(
-                'A task of django-tasks-db that has been running so long, such as "6h", has lost '
-                "its worker. Default: 1h."
+                "A task that has been running so long in the queue of django-tasks-db, or is so "
+                'long in another, such as "6h", has lost its worker. Default: 1h.'
             ),
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         options = typed(self, options)
+        before = options["stuck_after"].before(timezone.now())
+        for using in list_outboxes():
+            self.tell(using, stuck.free_taken(using, before), options)
         left = sum(self.send(using, options) for using in list_outboxes())
-        self.free(options["stuck_after"].before(timezone.now()), options)
+        for model, using in stuck.get_queues():
+            self.tell(using, stuck.free(model, using, before), options)
         if left:
             raise CommandError(f"No queue takes {left} of the tasks. They wait in the outbox.")
 
@@ -50,11 +53,9 @@ class Command(BaseCommand):
             self.stdout.write(f"{using}: {relayed.sent} tasks sent.")
         return relayed.left
 
-    def free(self, before: datetime, options: dict[str, Any]) -> None:
-        for model, using in stuck.get_queues():
-            freed = stuck.free(model, using, before)
-            if options["verbosity"] and (any(freed) or options["verbosity"] > 1):
-                self.stdout.write(
-                    f"{using}: {freed.requeued} tasks of killed workers are run again, "
-                    f"{freed.given_up} were run too often."
-                )
+    def tell(self, using: str, freed: stuck.Freed, options: dict[str, Any]) -> None:
+        if options["verbosity"] and (any(freed) or options["verbosity"] > 1):
+            self.stdout.write(
+                f"{using}: {freed.requeued} tasks of killed workers are run again, "
+                f"{freed.given_up} were run too often."
+            )

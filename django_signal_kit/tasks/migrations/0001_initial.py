@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 ('attempt', models.PositiveIntegerField(default=1, verbose_name='attempt')),
                 ('created_at', models.DateTimeField(verbose_name='created at')),
                 ('due_at', models.DateTimeField(db_index=True, null=True, verbose_name='due at')),
+                ('taken_at', models.DateTimeField(null=True, verbose_name='taken at')),
                 ('failed_at', models.DateTimeField(null=True, verbose_name='failed at')),
                 ('error', models.TextField(blank=True, default='', verbose_name='error')),
             ],

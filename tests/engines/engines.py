@@ -1,0 +1,108 @@
+"""The engines: which project, which worker, which broker, and what is left in the queue."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+FAULTS = ("writer", "broker", "worker")
+MANAGE = ("-m", "django")
+
+
+@dataclass(frozen=True)
+class Engine:
+    #: Of its project, too.
+    name: str
+    #: The command of the worker, for this Python.
+    worker: tuple[str, ...]
+    #: How many tasks wait or, where the queue knows, run. Called when Django is set up.
+    pending: Callable[[], int]
+    broker: str | None = None
+    #: What asks the worker to end when it has done what it does.
+    stop: signal.Signals = signal.SIGTERM
+    #: "app.Model" of a queue in the database, and when a worker has begun a task.
+    begun: tuple[str, str] | None = None
+
+    def let_time_pass(self) -> None:
+        """As if what waits or is being done had been so for two hours."""
+        from django.apps import apps
+        from django.db.models import F
+
+        outbox = "signal_kit_tasks.OutboxTask"
+        columns = [(outbox, "due_at"), (outbox, "taken_at")]
+        for label, column in columns + ([self.begun] if self.begun else []):
+            rows = apps.get_model(label).objects.exclude(**{column: None})
+            rows.update(**{column: F(column) - timedelta(hours=2)})
+
+
+def count_tasks_db() -> int:
+    from django_tasks_db.models import DBTaskResult
+
+    # What its worker says it still does when that was killed is RUNNING for ever.
+    return int(DBTaskResult.objects.ready().count())
+
+
+def count_ox() -> int:
+    from django_ox.models import OxTask
+
+    return int(OxTask.objects.filter(status__in=["READY", "RUNNING"]).count())
+
+
+def count_rq() -> int:
+    import django_rq
+
+    return int(django_rq.get_queue("default").count)
+
+
+def count_huey() -> int:
+    from huey.contrib.djhuey import HUEY
+
+    return int(HUEY.pending_count() + HUEY.scheduled_count())
+
+
+def count_celery() -> int:
+    from django.conf import settings
+    from django_tasks_fennel.app import app
+
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        found = channel.queue_declare(settings.CELERY_TASK_QUEUES[0].name, passive=True)
+        return int(found.message_count)
+
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine(
+            "django_tasks_db",
+            (*MANAGE, "db_worker", "--interval", "0.05", "--no-startup-delay", "--no-reload"),
+            count_tasks_db,
+            begun=("django_tasks_database.DBTaskResult", "started_at"),
+        ),
+        Engine("django_ox", (*MANAGE, "ox_worker", "--interval", "0.1"), count_ox),
+        Engine(
+            "rq",
+            (*MANAGE, "rqworker", "default", "--job-class", "django_tasks_rq.Job"),
+            count_rq,
+            broker="redis",
+        ),
+        Engine(
+            "huey",
+            (*MANAGE, "run_huey", "--workers", "2", "--worker-type", "process"),
+            count_huey,
+            broker="redis",
+            stop=signal.SIGINT,
+        ),
+        Engine(
+            "celery",
+            (
+                *("-m", "celery", "--app", "django_tasks_fennel.app", "worker"),
+                *("--concurrency", "2", "--loglevel", "WARNING"),
+                *("--without-gossip", "--without-mingle"),
+            ),
+            count_celery,
+            broker="rabbitmq",
+        ),
+    )
+}

@@ -1,0 +1,1 @@
+"""A scenario: every order is noted by a task. See ``scenario.py``."""

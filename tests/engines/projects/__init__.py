@@ -1,0 +1,1 @@
+"""The settings of one small project for each engine."""

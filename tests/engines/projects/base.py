@@ -1,0 +1,25 @@
+"""What the projects have in common. Where they work is in the environment: see ``place.py``."""
+
+import json
+import os
+from typing import Any
+
+from tests.engines.scenario import find
+
+PLACE: dict[str, Any] = json.loads(os.environ["SIGNAL_KIT_ENGINES_PLACE"])
+
+SECRET_KEY = "engines"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {"default": PLACE["database"]}
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django_signal_kit",
+    "django_signal_kit.tasks",
+    PLACE["scenario"],
+]
+SIGNAL_KIT: dict[str, Any] = {}
+
+# What the scenario needs beside it.
+globals().update(find(PLACE["scenario"], "get_settings", dict)())

@@ -1,0 +1,64 @@
+"""Whatever is killed, each row that was committed is flushed by a worker, and no other row."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.engines import ENGINES
+from tests.faults.size import SIZE
+
+ROOT = Path(__file__).parents[2]
+ROUNDS = 4 * SIZE
+
+IN_DATABASE = [
+    (engine.name, database)
+    for engine in ENGINES.values()
+    if engine.broker is None
+    for database in ("sqlite", "postgres")
+]
+AT_A_BROKER = [engine.name for engine in ENGINES.values() if engine.broker is not None]
+
+
+def run(*arguments: str, rounds: int = ROUNDS) -> dict[str, Any]:
+    """What the run tells. It fails by itself if something stays undone."""
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.engines", *arguments, "--rounds", str(rounds)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240 + 60 * rounds,
+    )
+    assert result.returncode == 0, result.stderr
+    told: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    # Kept by pytest, and shown with -rP.
+    print(told)
+    return told
+
+
+def check(told: dict[str, Any], place: str) -> None:
+    assert told["place"] == place
+    assert told["lost"] == told["never_committed"] == 0, told
+    # Not for nothing.
+    assert told["flushed"] == told["committed"] > ROUNDS, told
+    assert sum(told["kills"].values()) >= ROUNDS, told
+
+
+@pytest.mark.parametrize(("engine", "database"), IN_DATABASE)
+def test_a_queue_in_the_database_loses_nothing(engine: str, database: str) -> None:
+    check(run(engine, database), "in_transaction")
+
+
+@pytest.mark.parametrize("engine", AT_A_BROKER)
+def test_a_queue_at_a_broker_loses_nothing(engine: str) -> None:
+    check(run(engine), "outbox")
+
+
+def test_without_the_kit_the_same_kills_lose_rows() -> None:
+    told = run("huey", "--scenario", "byhand", "--faults", "broker", rounds=2)
+    assert told["lost"] > 0, told
