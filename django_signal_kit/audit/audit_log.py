@@ -373,6 +373,11 @@ class AuditLog(ModelReceiver):
             self.record(instance, action, changes, using=change.using)
 
 
+def get_recorder(receiver: AuditLog) -> Recorder:
+    """What makes the entries of ``receiver``."""
+    return receiver._recorder
+
+
 def _get_written(
     columns: Sequence[Column], instance: Model, update_fields: Any
 ) -> Sequence[Column]:
