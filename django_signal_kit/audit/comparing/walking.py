@@ -102,5 +102,5 @@ def get_walks(
     covers."""
     return [
         Walk(Scope(receiver, model, **options), chunk=chunk, since=since)
-        for receiver, model in get_covering(labels)
+        for receiver, model in sorted(get_covering(labels), key=lambda pair: pair[1]._meta.label)
     ]
