@@ -375,6 +375,14 @@ def test_a_row_with_another_key_is_not_gone(cover: Any) -> None:
     assert ("changed", str(tag.pk + 50), {"name": ("d", "e")}) in tell()
 
 
+def test_a_row_with_the_key_that_another_has_left(cover: Any) -> None:
+    cover("testapp.Tag")
+    first, second = TagFactory(name="a"), TagFactory(name="b")
+    Tag.objects.filter(pk=first.pk).update(id=first.pk + 50)
+    Tag.objects.filter(pk=second.pk).update(id=first.pk)
+    assert tell(is_complete=True) == []
+
+
 def test_composite_keys(cover: Any) -> None:
     cover("rarities.OrderLine")
     for number in (1, 2, 3, 4):
