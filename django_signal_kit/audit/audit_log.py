@@ -31,7 +31,7 @@ from django_signal_kit.rows.snapshots import (
     has_no_row,
     is_upsert,
 )
-from django_signal_kit.rows.values import UNKNOWN
+from django_signal_kit.rows.values import UNKNOWN, is_known
 from django_signal_kit.rows.written import as_written, is_noted
 from django_signal_kit.units.unit import FlushOn, get_unit
 from django_signal_kit.wiring.catalog import BULK_SIGNALS
@@ -175,7 +175,7 @@ class AuditLog(ModelReceiver):
                 self._record_parents(instance, new, using)
             self.record(instance, "create", changes, using=using, certain=created is not None)
         elif changes:
-            is_certain = not any(value is UNKNOWN for value in old.values())
+            is_certain = is_known(old)
             self.record(instance, "update", changes, using=using, certain=is_certain)
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
@@ -332,7 +332,7 @@ class AuditLog(ModelReceiver):
             parent = cast_up(instance, model, using)
             changes = self.get_changes(parent, old, new)
             if changes:
-                is_certain = not any(value is UNKNOWN for value in old.values())
+                is_certain = is_known(old)
                 self.record(parent, "update", changes, using=using, certain=is_certain)
 
     def _record_statement(
@@ -373,6 +373,11 @@ class AuditLog(ModelReceiver):
             keys = {pks[other] for other in groups[key] if other in pks}
             changes = {change.relation.field.name: tell_links(verb, keys, to_members)}
             self.record(instance, action, changes, using=change.using)
+
+
+def get_recorder(receiver: AuditLog) -> Recorder:
+    """What makes the entries of ``receiver``."""
+    return receiver._recorder
 
 
 def _get_written(

@@ -22,7 +22,7 @@ def compare(
     changes: Changes = {}
     for name, attname, store, is_same in stored:
         before, after = old.get(attname, MISSING), new.get(attname, MISSING)
-        if before is MISSING or after is MISSING or is_same(before, after):
+        if before is after or before is MISSING or after is MISSING or is_same(before, after):
             continue
         changes[name] = [
             None if before is None else store(before),

@@ -123,6 +123,8 @@ def get_known(actor: Any) -> Any:
 def get_user_key(actor: Any) -> Any:
     """The key of a user; None for anything else: the key of a row of another model would name
     somebody else."""
+    if actor is None:
+        return None
     try:
         user_model = get_user_model()
     except ImproperlyConfigured:
@@ -267,7 +269,7 @@ class Log:
             for number, some in enumerate(parts, start=1):
                 rows = _prepare(self.model, some, connection)
                 is_last = may_commit and number == len(parts) and get_journal(connection).is_last
-                insert(self.model, Entry._fields, rows, alias, is_last=is_last)
+                insert(self.model, Entry._fields, rows, connection, is_last=is_last)
             return
         made = [_make(self.model, entry) for entry in entries]
         made = self.model._base_manager.using(alias).bulk_create(made)

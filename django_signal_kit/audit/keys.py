@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from django.db.models import Field, Model
 
+from django_signal_kit.audit.decoding import decode
 from django_signal_kit.conf import conf
 from django_signal_kit.rows.canonical import canonical_key
 from django_signal_kit.rows.secrets import is_secret_field
@@ -17,6 +19,7 @@ from django_signal_kit.rows.values import redact_with_hash, to_json, to_text
 from django_signal_kit.wiring.registry import registry
 
 _LONGEST = 255
+_CUT = re.compile(rf"\A.{{{_LONGEST - 65}}}~[0-9a-f]{{64}}\Z", re.DOTALL)
 
 
 def to_key(model: type[Model], pk: Any) -> str:
@@ -34,6 +37,21 @@ def get_key_writer(model: type[Model]) -> Callable[[Any], str]:
     if hide is None:
         return lambda pk: _write(canonical_key(model, pk))
     return lambda pk: _write(hide(pk))
+
+
+def read_key(model: type[Model], text: str) -> list[Any]:
+    """The key of a row, column by column, from what :func:`to_key` has made of it. Raises
+    ValueError or ValidationError for one that does not tell: a secret, or one that was cut."""
+    if "[redacted " in text or _CUT.search(text):
+        raise ValueError(f"{text!r} does not tell the key.")
+    fields = model._meta.pk_fields
+    if len(fields) == 1:
+        values = [fields[0].to_python(text)]
+    else:
+        values = [
+            decode(field, value) for field, value in zip(fields, json.loads(text), strict=True)
+        ]
+    return values
 
 
 def get_key_hider(model: type[Model]) -> Callable[[Any], Any] | None:

@@ -12,7 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Field, Model, Q, QuerySet
 
 from django_signal_kit.audit.decoding import NotDecodable, decode
-from django_signal_kit.audit.keys import to_key
+from django_signal_kit.audit.keys import get_key_writer
 from django_signal_kit.rows.values import to_json
 
 Relation: TypeAlias = Literal["own", "child", "parent", "sibling"]
@@ -30,26 +30,47 @@ class KeyLostError(LookupError):
     """Nothing tells which row of a parent's table belongs to a row that is gone."""
 
 
-class Kin:
-    """The models that share a table with the row ``target``, and its keys there. ``today``: its
-    columns, or None if it is gone."""
+class Family:
+    """The models that share a table with ``model``, and their kinds in the database ``alias``."""
 
-    def __init__(self, log: QuerySet[Any], target: Target, today: dict[str, Any] | None) -> None:
-        self.log = log
-        self.target = target
-        self.today = today
-        self.model: type[Model] = target.model._meta.concrete_model or target.model
+    def __init__(self, model: type[Model], alias: str) -> None:
+        self.model: type[Model] = model._meta.concrete_model or model
         self.fields: dict[str, Field[Any, Any]] = {
             field.name: field for field in self.model._meta.concrete_fields
         }
-        others = dict(_list_shared(self.model))
-        self.kinds = ContentType.objects.db_manager(log.db).get_for_models(self.model, *others)
+        self.others = dict(_list_shared(self.model))
+        manager = ContentType.objects.db_manager(alias)
+        self.kinds = manager.get_for_models(self.model, *self.others)
         self.models = {kind.pk: model for model, kind in self.kinds.items()}
+        #: The names of all that each of them has.
+        self.names = {
+            model: {field.name for field in model._meta.get_fields()} for model in self.kinds
+        }
+        self.to_key = {model: get_key_writer(model) for model in self.kinds}
+
+
+class Kin:
+    """The models that share a table with the row ``target``, and its keys there. ``today``: its
+    columns, or None if it is gone. ``family``: that of the model, if it is at hand."""
+
+    def __init__(
+        self,
+        log: QuerySet[Any],
+        target: Target,
+        today: dict[str, Any] | None,
+        family: Family | None = None,
+    ) -> None:
+        self.log = log
+        self.target = target
+        self.today = today
+        self.family = family = family or Family(target.model, log.db)
+        self.model, self.fields = family.model, family.fields
+        self.kinds, self.models = family.kinds, family.models
         #: (Content type, key) -> the models whose tables its row shares with the target's.
         self.shares: dict[tuple[Any, str], set[type[Model]]] = defaultdict(set)
         self.ancestors: dict[Any, set[type[Model]]] = defaultdict(set)
         self._add(self.model, self.model, {target.pk})
-        for model, shared in others.items():
+        for model, shared in family.others.items():
             for ancestor in shared:
                 self._add(model, ancestor, self._find_keys(model, ancestor))
 
@@ -85,7 +106,7 @@ class Kin:
         # A statement is about rows of all keys.
         shared = self.shares.get((kind, key)) or self.ancestors[kind]
         in_line = self.get_relation(kind) != "sibling"
-        present = {field.name for field in model._meta.get_fields()}
+        present = self.family.names[model]
         told, gone = {}, {}
         for name, change in changes.items() if isinstance(changes, dict) else ():
             if not isinstance(change, list) or len(change) != 2:
@@ -105,7 +126,7 @@ class Kin:
         kind = self.kinds[model].pk
         self.ancestors[kind].add(ancestor)
         for key in keys:
-            self.shares[kind, to_key(model, key)].add(ancestor)
+            self.shares[kind, self.family.to_key[model](key)].add(ancestor)
 
     def _find_keys(self, model: type[Model], ancestor: type[Model]) -> set[Any]:
         """The keys of the rows of ``model`` that are in one row of ``ancestor`` with ours."""
@@ -134,7 +155,7 @@ class Kin:
             return {self.today[field.attname]}
         entries = self.log.filter(
             content_type=self.kinds[self.model],
-            object_pk=to_key(self.model, self.target.pk),
+            object_pk=self.family.to_key[self.model](self.target.pk),
             using=self.target.using,
             action__in=("create", "delete"),
         )

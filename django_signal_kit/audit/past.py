@@ -14,7 +14,7 @@ from django_signal_kit.audit.kin import KeyLostError, Kin, Target
 from django_signal_kit.audit.plans import Stamps
 from django_signal_kit.audit.retracing import HistoryIncomplete as HistoryIncomplete
 from django_signal_kit.audit.retracing import Past
-from django_signal_kit.audit.told import Told
+from django_signal_kit.audit.told import tell
 from django_signal_kit.rows.values import is_redacted, to_json
 from django_signal_kit.wiring.registry import registry
 
@@ -63,16 +63,17 @@ def _as_tuple(pk: Any) -> tuple[Any, ...]:
 
 def get_recorded(model: type[Model]) -> set[str]:
     """The names of the fields of ``model`` that an AuditLog that is wired records."""
-    return {field.name for log in _get_logs(model) for field in log.list_fields(model)}
+    return {field.name for log in get_logs(model) for field in log.list_fields(model)}
 
 
 def get_told_stamps(model: type[Model]) -> Stamps:
     """The stamps of ``model``. One is told if any AuditLog that records it has ``stamps=True``."""
-    logs = [log for log in _get_logs(model) if log.stamps]
+    logs = [log for log in get_logs(model) if log.stamps]
     return Stamps.of(model, (field.name for log in logs for field in log.list_fields(model)))
 
 
-def _get_logs(model: type[Model]) -> list[Any]:
+def get_logs(model: type[Model]) -> list[Any]:
+    """The AuditLogs that cover ``model``."""
     # A circle otherwise: the receiver's module is read before the models are.
     from django_signal_kit.audit.audit_log import AuditLog
 
@@ -109,7 +110,7 @@ def _retrace(log: QuerySet[Any], past: Past, kin: Kin, moment: datetime.datetime
     ).order_by("-at", "-pk")
     knows = False
     for at, *row in entries.values_list("at", *_COLUMNS).iterator(chunk_size=500):
-        entry = _tell(kin, *row)
+        entry = tell(kin, *row)
         if at > moment:
             past.undo(entry)
             continue
@@ -117,12 +118,6 @@ def _retrace(log: QuerySet[Any], past: Past, kin: Kin, moment: datetime.datetime
         if past.compare(entry):
             break
     return knows
-
-
-def _tell(kin: Kin, pk: Any, action: str, key: str, kind: Any, changes: Any, context: Any) -> Told:
-    told, gone = kin.split(kind, key, changes)
-    context = context if isinstance(context, dict) else {}
-    return Told(pk, action, told, gone, context, kin.get_relation(kind), not key)
 
 
 def _make(target: Target, moment: datetime.datetime, values: dict[str, Any]) -> Model:

@@ -11,7 +11,8 @@ from django_signal_kit.audit.plans import Stamps
 from django_signal_kit.audit.told import Told
 from django_signal_kit.rows.values import UNKNOWN, encode_sorted, to_json
 
-_NOTHING = object()
+#: What the entry of a creation does not have, though the row must have had something.
+NOTHING = object()
 
 
 class HistoryIncomplete(ValueError):  # noqa: N818
@@ -93,7 +94,7 @@ class Past:
         self.unsure.clear()
         self.untold.clear()
         for name, field in self.fields.items():
-            value = None if field.null else _NOTHING
+            value = None if field.null else NOTHING
             self.before.setdefault(name, (entry.pk, value if entry.is_certain else str(UNKNOWN)))
         return True
 
@@ -192,7 +193,7 @@ class Past:
                 self.unsure.setdefault(name, why)
 
     def _get_today(self, field: Field[Any, Any]) -> Any:
-        return to_json(self.today[field.attname]) if self.today else _NOTHING
+        return to_json(self.today[field.attname]) if self.today else NOTHING
 
     def _check_name(self, field: Field[Any, Any]) -> None:
         why = self.namesakes.get(field.name) or self.unsure.get(field.name)
@@ -217,23 +218,30 @@ class Past:
 
     def _check_value(self, field: Field[Any, Any], value: Any) -> None:
         entry, stored = self.before.get(field.name, (None, str(UNKNOWN)))
-        if stored is _NOTHING:
+        if stored is NOTHING:
             raise HistoryIncomplete(
                 f"{field} is not known: entry {entry} tells what the row was created with, "
                 f"without that. It was added since, or not recorded then; the log does not tell "
                 f"how long."
             )
         try:
-            # True equals 1, and is another JSON.
-            is_same = encode_sorted(stored) == encode_sorted(to_json(value)) or is_same_column(
-                field, decode(field, stored), value
-            )
-        except NotKept:
-            return
+            is_same = is_as_told(field, stored, value)
         except NotDecodable as error:
             raise HistoryIncomplete(f"Entry {entry}: {error}") from error
-        if not is_same:
+        if is_same is False:
             raise HistoryIncomplete(
                 f"{field} is not known: after entry {entry} it has changed, and no entry tells "
                 f"when."
             )
+
+
+def is_as_told(field: Field[Any, Any], stored: Any, value: Any) -> bool | None:
+    """Does ``field`` hold what an entry has ``stored``? None if the log does not have the value.
+    Raises NotDecodable if the field does not understand it."""
+    try:
+        # True equals 1, and is another JSON.
+        return encode_sorted(stored) == encode_sorted(to_json(value)) or is_same_column(
+            field, decode(field, stored), value
+        )
+    except NotKept:
+        return None

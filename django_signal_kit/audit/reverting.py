@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -27,6 +26,7 @@ from django.db.models.deletion import Collector, get_candidate_relations_to_dele
 
 from django_signal_kit.audit.decoding import NotKept, decode, is_same_column
 from django_signal_kit.audit.filing import bring_back_files
+from django_signal_kit.audit.keys import read_key
 from django_signal_kit.audit.past import get_recorded
 from django_signal_kit.audit.plans import get_stamps
 from django_signal_kit.audit.promoted import find_older_parent
@@ -170,7 +170,7 @@ def _get_deleted(entry: Any, model: type[Model]) -> dict[str, Any]:
     for name in entry.changes:
         _get_column(model, name)
     recorded = get_recorded(model)
-    keys = dict(zip(model._meta.pk_fields, _get_keys(entry, model), strict=True))
+    keys = dict(zip(model._meta.pk_fields, read_key(model, entry.object_pk), strict=True))
     known = {*entry.changes, *(field.name for field in keys)}
     pairs = [
         {link.name, parent._meta.pk.name}
@@ -358,7 +358,7 @@ def _list_untended(model: type[Model]) -> list[Any]:
 def _lock(entry: Any, model: type[Model]) -> Any:
     connection = connections[entry.using]
     lock_before_reading(connection, model)
-    keys = _get_keys(entry, model)
+    keys = read_key(model, entry.object_pk)
     key = keys[0] if len(keys) == 1 else tuple(keys)
     row = lock_rows(_get_rows(entry, model), connection).filter(pk=key).first()
     if row is None:
@@ -367,15 +367,6 @@ def _lock(entry: Any, model: type[Model]) -> Any:
             f"is about is gone."
         )
     return row
-
-
-def _get_keys(entry: Any, model: type[Model]) -> list[Any]:
-    """The key of the row, column by column."""
-    fields = model._meta.pk_fields
-    if len(fields) == 1:
-        return [fields[0].to_python(entry.object_pk)]
-    values = json.loads(entry.object_pk)
-    return [decode(field, value) for field, value in zip(fields, values, strict=True)]
 
 
 def _get_rows(entry: Any, model: type[Model]) -> QuerySet[Any]:

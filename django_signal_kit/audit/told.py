@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from django_signal_kit.audit.kin import Relation
+from django_signal_kit.audit.kin import Kin, Relation
 
 
 class Told(NamedTuple):
@@ -35,3 +35,10 @@ class Told(NamedTuple):
     def is_whole(self) -> bool:
         """Does it tell of the row with all of its fields?"""
         return self.relation in ("own", "child") and not self.is_statement
+
+
+def tell(kin: Kin, pk: Any, action: str, key: str, kind: Any, changes: Any, context: Any) -> Told:
+    """An entry, given as its columns, as what it tells of the row that ``kin`` is of."""
+    told, gone = kin.split(kind, key, changes)
+    context = context if isinstance(context, dict) else {}
+    return Told(pk, action, told, gone, context, kin.get_relation(kind), not key)

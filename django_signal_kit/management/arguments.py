@@ -129,7 +129,7 @@ def add_using(parser: ArgumentParser, what: str) -> None:
     parser.add_argument("--using", choices=tuple(connections), help=f"The database of the {what}.")
 
 
-def add_models(parser: ArgumentParser) -> None:
+def add_models(parser: ArgumentParser, what: str = "entries about these") -> None:
     parser.add_argument(
         "--model",
         type=label,
@@ -137,5 +137,5 @@ def add_models(parser: ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="app.Model",
-        help='Only entries about these; "app.*" is all models of an app.',
+        help=f'Only {what}; "app.*" is all models of an app.',
     )

@@ -20,6 +20,8 @@ class ResumableCommand(BaseCommand):
 
     #: What becomes of the work that is done, if somebody interrupts it.
     kept = "stays"
+    #: What another run does.
+    rerun = "for the rest"
 
     def add_options(
         self,
@@ -59,7 +61,7 @@ class ResumableCommand(BaseCommand):
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError(
-                f"Interrupted. What is told above {self.kept}; run it again for the rest.",
+                f"Interrupted. What is told above {self.kept}; run it again {self.rerun}.",
                 returncode=130,
             ) from None
         finally:

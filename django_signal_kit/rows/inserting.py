@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
@@ -22,7 +21,7 @@ def insert(
     model: type[Model],
     names: tuple[str, ...],
     rows: Sequence[Sequence[Any]],
-    using: str,
+    connection: BaseDatabaseWrapper,
     *,
     is_last: bool = False,
 ) -> None:
@@ -36,7 +35,6 @@ def insert(
     the last statement it goes along, which saves a round trip; Django's own is then without
     effect, and the journal is told here.
     """
-    connection = connections[using]
     statements = list(_get_statements(connection, model, names, rows))
     commit = "; COMMIT" if is_last and _takes_two_statements(connection) else ""
     with connection.cursor() as cursor:

@@ -34,6 +34,16 @@ class _Unknown:
 #: Stands for a value that nobody has read.
 UNKNOWN = _Unknown()
 
+
+def is_known(row: Mapping[str, Any]) -> bool:
+    """Has somebody read all values of ``row``?"""
+    # No "in": it would ask the values for their "==".
+    for value in row.values():  # noqa: SIM110
+        if value is UNKNOWN:
+            return False
+    return True
+
+
 _AS_IT_IS = (type(None), bool, int)
 _TEXTS: dict[type, Callable[[Any], str]] = {
     Decimal: str,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
@@ -27,6 +27,8 @@ from django_signal_kit.units.undo import PLAIN, Undo, copy_item
 Mark: TypeAlias = tuple[int, int, int, int]
 
 _START: Mark = (0, 0, 0, 0)
+
+_is_async = lru_cache(maxsize=256)(iscoroutinefunction)
 
 #: The most items that wait for a flush or go into one, where it can be helped.
 CHUNK = 2000
@@ -339,10 +341,12 @@ def call_flush(receiver: Flusher, items: list[Any]) -> None:
 
 def flush_now(receiver: Flusher, items: list[Any]) -> None:
     """Looked up at each flush: a trace stands in its place."""
-    if iscoroutinefunction(receiver.flush):
-        async_to_sync(receiver.flush)(items)
+    flush = receiver.flush
+    # Of a function this is always the same, and asking costs as much as a small flush.
+    if _is_async(getattr(flush, "__func__", flush)):
+        async_to_sync(flush)(items)
     else:
-        receiver.flush(items)
+        flush(items)
 
 
 def get_journal(connection: BaseDatabaseWrapper) -> Journal:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from django.apps import apps
 from django.db import connections, router
 from django.db.models import Field, Model, QuerySet
 
@@ -19,14 +18,19 @@ from django_signal_kit.audit.entries import get_entry_model, get_kind, get_log_a
 from django_signal_kit.audit.keys import get_key_writer
 from django_signal_kit.audit.plans import Stamps
 from django_signal_kit.audit.upkeep.before import History
+from django_signal_kit.audit.upkeep.covered import (
+    get_covering,
+    get_linked_fields,
+    get_rows,
+    read_links,
+    walk_keys,
+)
 from django_signal_kit.current import context
-from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.snapshots import get_old_row, note_read
 from django_signal_kit.rows.values import UNKNOWN, to_json
 from django_signal_kit.units.unit import batch, get_unit
-from django_signal_kit.wiring.registry import registry
 
 
 class Backfill:
@@ -62,7 +66,7 @@ class Backfill:
     def run(self) -> Iterator[int]:
         """Record. Gives after each chunk how many rows of the table have been looked at."""
         looked_at = 0
-        for keys in self._walk():
+        for keys in walk_keys(self.get_rows(), self.chunk):
             missing = self._find_missing(keys)
             if self.dry_run:
                 self.count += len(missing)
@@ -77,7 +81,11 @@ class Backfill:
             # First the lock, then the links, then the entries: what a writer adds in between is
             # in the entries at least, and taken back.
             locked = self._lock(keys)
-            links = {field: self._read_links(field, locked) for field in self._get_m2m_fields()}
+            values = {row.pk: row.__dict__ for row in locked}
+            links = {
+                field: read_links(field, values, self.using)
+                for field in get_linked_fields(self.receiver, self.model)
+            }
             missing = set(self._find_missing([row.pk for row in locked]))
             rows = [row for row in locked if row.pk in missing]
             histories = self._read_histories(rows)
@@ -89,24 +97,8 @@ class Backfill:
         self.count += count
 
     def get_rows(self) -> QuerySet[Any, Any]:
-        """The rows to look at. That of a multi-table child is told as the child's, if that is
-        covered."""
-        rows: QuerySet[Any, Any] = QuerySet(self.model, using=self.using)
-        for child in apps.get_models():
-            is_child = issubclass(child, self.model) and not issubclass(
-                self.model, child._meta.concrete_model or child
-            )
-            if is_child and registry.covers(self.receiver, child):
-                pk = self.model._meta.pk.name
-                rows = rows.exclude(pk__in=QuerySet(child, using=self.using).values(pk))
-        return rows
-
-    def _walk(self) -> Iterator[list[Any]]:
-        rows = self.get_rows().order_by("pk").values_list("pk", flat=True)
-        keys = list(rows[: self.chunk])
-        while keys:
-            yield keys
-            keys = list(rows.filter(pk__gt=keys[-1])[: self.chunk])
+        """The rows to look at."""
+        return get_rows(self.receiver, self.model, self.using)
 
     def _find_missing(self, keys: Sequence[Any]) -> list[Any]:
         """Of these rows those of whose present life the log has no beginning."""
@@ -118,26 +110,6 @@ class Backfill:
     def _lock(self, keys: Sequence[Any]) -> list[Any]:
         rows = self.get_rows().filter(pk__in=keys).order_by("pk")
         return list(lock_rows(rows, connections[self.using]))
-
-    def _get_m2m_fields(self) -> list[Any]:
-        # The rows of a through model that is covered itself tell the same, and more.
-        return [
-            field
-            for field in self.receiver.get_m2m_fields(self.model)
-            if not registry.covers(self.receiver, field.remote_field.through)
-        ]
-
-    def _read_links(self, field: Any, rows: Iterable[Model]) -> dict[Any, set[Any]]:
-        """The key of each row -> what it is linked to."""
-        through, source = field.remote_field.through, field.m2m_field_name()
-        owner = through._meta.get_field(source)
-        owners = {owner.get_foreign_related_value(row)[0]: row.pk for row in rows}
-        links: QuerySet[Any, Any] = QuerySet(through, using=self.using)
-        links = links.filter(**{f"{source}__in": list(owners)})
-        found = defaultdict(set)
-        for value, target in links.values_list(source, f"{field.m2m_reverse_field_name()}__pk"):
-            found[owners[value]].add(target)
-        return found
 
     def _read_histories(self, rows: Sequence[Model]) -> dict[str, History]:
         stamps = Stamps.of(self.model, self._get_kept())
@@ -181,26 +153,7 @@ class Backfill:
 def get_backfills(labels: Collection[str] = (), **options: Any) -> list[Backfill]:
     """One for each model that an AuditLog covers, or for each of ``labels`` ("shop.Cart",
     "shop.*"). Raises LookupError for a label that none covers."""
-    covering: dict[str, tuple[AuditLog, type[Model]]] = {}
-    for receiver in registry.receivers:
-        if isinstance(receiver, AuditLog):
-            for model in registry.get_models(receiver):
-                if not model._meta.proxy:
-                    # Of two logs that cover one model the first tells of its rows.
-                    covering.setdefault(model._meta.label, (receiver, model))
-    chosen = list(covering) if not labels else []
-    for label in labels:
-        found = [known for known in covering if _matches(known, label)]
-        if not found:
-            guess = did_you_mean(label, covering, "Set the option 'models' of an AuditLog.")
-            raise LookupError(f"No AuditLog covers {label!r}. {guess}")
-        chosen += found
-    return [Backfill(*covering[label], **options) for label in dict.fromkeys(chosen)]
-
-
-def _matches(label: str, pattern: str) -> bool:
-    app_label = label.partition(".")[0]
-    return label.lower() == pattern.lower() or pattern == f"{app_label}.*"
+    return [Backfill(*covered, **options) for covered in get_covering(labels)]
 
 
 def _revive(field: Field[Any, Any], stored: Any) -> Any:

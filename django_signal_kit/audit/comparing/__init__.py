@@ -1,0 +1,1 @@
+"""Is each row what the log says it is?"""
