@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "django_signal_kit",
     "django_signal_kit.audit",
     "django_signal_kit.files",
+    "django_signal_kit.mail",
 ]
 
 MIDDLEWARE = [

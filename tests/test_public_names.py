@@ -30,10 +30,10 @@ NAMES = {
         "touching __version__"
     ),
     "django_signal_kit.receivers": (
-        "AuditLog CacheInvalidation ConnectionSetup CreateRelated DeletionLog ExceptionAlert "
-        "FileCleanup InitialAttributes InstanceMonitor LastModified LoginLog M2MCount M2MLimit "
-        "MigrationActions ModelExtension Normalize OrphanCleanup RequestTimer Validate "
-        "WelcomeEmail"
+        "AuditLog CacheInvalidation ConnectionSetup CreateRelated DeletionLog Email "
+        "ExceptionAlert FileCleanup InitialAttributes InstanceMonitor LastModified LoginLog "
+        "M2MCount M2MLimit MigrationActions ModelExtension Normalize OrphanCleanup RequestTimer "
+        "Validate WelcomeEmail"
     ),
     "django_signal_kit.signals": (
         "pre_bulk_create post_bulk_create pre_bulk_update post_bulk_update pre_queryset_update "
@@ -42,8 +42,10 @@ NAMES = {
     ),
     "django_signal_kit.cache": "cache_view cached tagged Found TaggedCache",
     "django_signal_kit.apps": "SignalKitConfig SimpleSignalKitConfig",
-    "django_signal_kit.exceptions": "InvalidRowsError Misconfigured",
+    "django_signal_kit.exceptions": "FlushFailedError InvalidRowsError Misconfigured",
     "django_signal_kit.forms": "LimitedModelForm",
+    "django_signal_kit.mail.admin": "WelcomeSentAdmin WelcomeStatusMixin",
+    "django_signal_kit.mail.models": "MailPace WelcomeSent",
     "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
     "django_signal_kit.test": "TemplateRecorder",
     "django_signal_kit.audit.admin": "AuditEntryAdmin",
@@ -64,6 +66,7 @@ COMMANDS = {
         "createrelated",
         "invalidatecache",
         "recountm2m",
+        "sendwelcomeemail",
         "showreceivers",
     },
     "django_signal_kit.audit": {
@@ -104,6 +107,10 @@ CHECKS = {
 }
 
 TEMPLATES = {
+    "signal_kit/welcome/body.html",
+    "signal_kit/welcome/body.txt",
+    "signal_kit/welcome/subject.txt",
+    # Their former names.
     "signal_kit/welcome.html",
     "signal_kit/welcome.txt",
     "signal_kit/welcome_subject.txt",

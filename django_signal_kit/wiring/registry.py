@@ -349,7 +349,8 @@ class Registry:
             if isinstance(receiver, ModelReceiver) and (
                 name in _ROW_SIGNALS or name == "m2m_changed"
             ):
-                is_atomic = receiver.atomic and receiver.flush_on == "before_commit"
+                is_early = receiver.flush_on == "before_commit" or _is_announcing(receiver)
+                is_atomic = receiver.atomic and is_early
                 is_read = name.endswith("queryset_update") and receiver.bulk == "all"
                 hooks.cover(name, model, is_atomic, is_read)
                 if receiver._guards_updates:
@@ -361,6 +362,11 @@ class Registry:
             ahead.cover(model, None)
         ahead.settle()
         hooks.settle(is_heard=bool(self.connections))
+
+
+def _is_announcing(receiver: ModelReceiver) -> bool:
+    """Does it write something before the commit, though it flushes later?"""
+    return bool(getattr(receiver, "_is_announcing", False))
 
 
 # Those by which a receiver is told of rows of the sender that are written.

@@ -1,0 +1,34 @@
+"""Addresses that can be written to, and to one person alone."""
+
+from __future__ import annotations
+
+from email.utils import parseaddr
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+# RFC 5321, 4.5.3.1.3.
+_LONGEST = 254
+
+
+def is_address(text: object) -> bool:
+    """Is it one address, without a name? Quoted ones, in which spaces, commas and control
+    characters may hide, are left out."""
+    if not isinstance(text, str) or '"' in text or "\\" in text or len(text) > _LONGEST:
+        return False
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def get_domain(from_email: str | None) -> str:
+    """The domain of the sender, for a Message-ID that each process makes alike."""
+    _, address = parseaddr(from_email or settings.DEFAULT_FROM_EMAIL)
+    domain = address.rpartition("@")[2]
+    try:
+        return domain.encode("idna").decode() or "localhost"
+    except UnicodeError:
+        return "localhost"
