@@ -11,11 +11,15 @@ from django.core.validators import validate_email
 # RFC 5321, 4.5.3.1.3.
 _LONGEST = 254
 
+_HIDING = ('"', "\\", "=?")
+
 
 def is_address(text: object) -> bool:
     """Is it one address, without a name? Quoted ones, in which spaces, commas and control
-    characters may hide, are left out."""
-    if not isinstance(text, str) or '"' in text or "\\" in text or len(text) > _LONGEST:
+    characters may hide, are left out, as are those that read as an encoded word."""
+    if not isinstance(text, str) or len(text) > _LONGEST:
+        return False
+    if any(part in text for part in _HIDING):
         return False
     try:
         validate_email(text)

@@ -13,10 +13,12 @@ from django_signal_kit.mail.templates import find_name
 
 
 def render_subject(template_name: str, data: dict[str, Any]) -> str:
-    """A subject on one line, without control characters and halves of a character; a line break
-    in it would be refused as a forged header."""
+    """A subject on one line, without control characters and halves of a character: a line break in
+    it would be refused as a forged header. What reads as an encoded word is none any more, as the
+    email package decodes it, line breaks too, and writes a header of what comes after them."""
     words = " ".join(render_text(template_name, data).split())
-    return "".join(char for char in words if category(char) not in ("Cc", "Cs"))
+    kept = "".join(char for char in words if category(char) not in ("Cc", "Cs"))
+    return kept.replace("=?", "= ?")
 
 
 def render_text(template_name: str, data: dict[str, Any]) -> str:
