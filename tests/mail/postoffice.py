@@ -2,7 +2,8 @@
 
     python -m tests.mail.postoffice FOLDER SEED
 
-Writes its port to FOLDER/port, and each mail that it accepts to FOLDER/accepted, before it says so.
+Writes its port to FOLDER/port, and each mail that it accepts to FOLDER/accepted, before it says
+so.
 While FOLDER/stormy is there it is closed half of the time, late, drops connections, and answers
 421, 450 and 550.
 """
@@ -78,7 +79,7 @@ async def serve(folder: Path, seed: int) -> None:
         (folder / "port.new").write_text(str(port))
         (folder / "port.new").rename(folder / "port")
         await asyncio.sleep(moods.chance.uniform(*_OPEN))
-        while not moods.is_stormy:
+        while not moods.is_stormy:  # noqa: ASYNC110 another process makes the weather
             await asyncio.sleep(0.05)
         server.close()
         await asyncio.sleep(moods.chance.uniform(*_CLOSED))

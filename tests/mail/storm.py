@@ -17,7 +17,7 @@ import django
 THREADS = 8
 
 
-class Regret(Exception):
+class RegretError(Exception):
     pass
 
 
@@ -37,7 +37,7 @@ def sign_up(number: int) -> None:
     with transaction.atomic():
         User.objects.create(username=name, email=f"{name}@shop.example")
         if is_regretted(number):
-            raise Regret
+            raise RegretError
 
 
 def work(numbers: Iterator[int], lock: threading.Lock) -> None:
@@ -53,7 +53,7 @@ def work(numbers: Iterator[int], lock: threading.Lock) -> None:
             return
         try:
             sign_up(number)
-        except Regret:
+        except RegretError:
             continue
 
 

@@ -1,4 +1,4 @@
-"""What a mail server gets, byte for byte: long addresses whole, and no header that somebody forged."""
+"""What a mail server gets, byte for byte: long addresses whole, and no header that is forged."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_no_name_and_no_address_adds_a_header_markup_or_a_recipient(
         ]
     )
     assert len(sent["To"].addresses) == 1
-    text, html = sent.iter_parts()
+    _, html = sent.iter_parts()
     assert "<script" not in html.get_content()
     assert '<a href="https://evil' not in html.get_content()
 

@@ -90,7 +90,7 @@ def read_accepted(folder: Path) -> dict[str, list[str]]:
 
 
 def bury_the_dead() -> set[str]:
-    """The Message-IDs of what those who were killed were sending. As if their leases had passed."""
+    """Have the leases of those who were killed passed. Returns the Message-IDs of their mails."""
     rows = WelcomeSent.objects.filter(state="sending")
     left = set(rows.values_list("message_id", flat=True))
     rows.update(held_until=timezone.now() - timedelta(seconds=1))
