@@ -55,17 +55,12 @@ class WelcomeSentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class WelcomeStatusMixin:
     """For the ``ModelAdmin`` of users, or of any model that a mail is about: a column that says
     what has become of it, read with one query a page, and an action that sends it to the selected
-    rows, to each of them once."""
+    rows, to each once. A class with ``actions`` of its own names ``"send_mails"`` there."""
+
+    actions = ("send_mails",)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return [*super().get_list_display(request), "mail_status"]  # type: ignore[misc]
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        actions = super().get_actions(request)  # type: ignore[misc]
-        if self.has_change_permission(request):  # type: ignore[attr-defined]
-            description = _("Send the mails that selected %(verbose_name_plural)s have not got")
-            actions["send_mails"] = (type(self).send_mails, "send_mails", description)
-        return actions
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         found = super().get_changelist_instance(request)  # type: ignore[misc]
@@ -76,6 +71,10 @@ class WelcomeStatusMixin:
     def mail_status(self, instance: Any) -> str:
         return ", ".join(str(state) for state in vars(instance).get(_STATES, ())) or "-"
 
+    @admin.action(
+        permissions=["change"],
+        description=_("Send the mails that selected %(verbose_name_plural)s have not got"),
+    )
     def send_mails(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Sends in the request; what is over the rate of a receiver waits."""
         rows, using = list(queryset), queryset.db

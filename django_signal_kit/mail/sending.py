@@ -41,8 +41,8 @@ logger = logging.getLogger("django_signal_kit")
 
 class Sending:
     """Sends what ``run()`` is given. ``counts``: state -> how many mails. ``failed``: those to try
-    again; ``error``: why, of one of them. ``most``: the seconds to wait at most for the rate; what
-    would have to wait longer stays as it is. None is as long as it takes."""
+    again; ``error``: why, of one of them. ``most``: the seconds to wait for the rate, all in all;
+    what would have to wait longer stays as it is. None is as long as it takes."""
 
     def __init__(self, receiver: Email, *, most: float | None = None) -> None:
         self.receiver = receiver
@@ -153,6 +153,8 @@ class Sending:
         seconds = rates.reserve(self.receiver.name, rate, self.most)
         if seconds is None:
             return False
+        if self.most is not None:
+            self.most -= seconds
         if seconds > _IDLE:
             self._line.close()
         time.sleep(seconds)
