@@ -24,7 +24,6 @@ class WelcomeSentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("email", "model", "row", "state", "attempts", "at", "sent_at")
     list_filter = ("state", "email", "model", "at")
     search_fields = ("key", "message_id", "error")
-    date_hierarchy = "at"
     fields = (
         ("email", "model", "using", "row"),
         *("state", "attempts", "error", "message_id", "language", "at", "sent_at"),

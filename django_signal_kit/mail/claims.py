@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ from django_signal_kit.mail.tickets import Held, Ticket, make_message_id
 #: Who has taken a mail and is not heard of for so long has died: another one may take it.
 LEASE = timedelta(minutes=15)
 
-_ATTEMPTS = 4
+_ATTEMPTS = 8
 
 logger = logging.getLogger("django_signal_kit")
 
@@ -82,6 +83,21 @@ def is_stored_in(using: str) -> bool:
     return is_installed() and router.db_for_write(get_model()) == using and has_table(using)
 
 
+def insist(alias: str, act: Callable[[], Any]) -> Any:
+    """Do ``act``, again if need be: a deadlock, or a connection that the server has closed, is no
+    reason to send twice, or not at all. In a transaction there is no second time."""
+    connection = connections[alias]
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            return act()
+        except OperationalError:
+            if connection.in_atomic_block:
+                raise
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(random.uniform(0, 0.05 * attempt))
+    return act()
+
+
 class StoredClaims:
     """Rows of the table: they outlive every process, and one of two inserts wins."""
 
@@ -110,7 +126,7 @@ class StoredClaims:
         self.model._base_manager.using(self.alias).bulk_create(rows, ignore_conflicts=True)
 
     def take(self, rows: Mapping[Ticket, Model | None], domain: str) -> list[Held]:
-        found: list[Held] = self._insist(lambda: self._take(list(rows), domain))
+        found: list[Held] = insist(self.alias, lambda: self._take(list(rows), domain))
         return found
 
     def _take(self, tickets: list[Ticket], domain: str) -> list[Held]:
@@ -166,23 +182,10 @@ class StoredClaims:
         if state != self.state.SENT:
             # Whom we were too slow for may have sent it meanwhile.
             rows = rows.filter(holder=self._holder)
-        self._insist(lambda: rows.update(**values))
+        insist(self.alias, lambda: rows.update(**values))
 
     def _find(self, digests: Iterable[str]) -> Any:
         return self.model._base_manager.using(self.alias).filter(digest__in=list(digests))
-
-    def _insist(self, act: Any) -> Any:
-        """A deadlock, or a connection that the server has closed, is no reason to send twice."""
-        connection = connections[self.alias]
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return act()
-            except OperationalError:
-                if connection.in_atomic_block or attempt == _ATTEMPTS:
-                    raise
-                connection.close_if_unusable_or_obsolete()
-                time.sleep(0.05 * attempt)
-        raise AssertionError("unreachable")
 
 
 def list_done(tickets: Iterable[Ticket]) -> set[str]:

@@ -25,7 +25,11 @@ def reserve(email: str, rate: int, most: float | None) -> float | None:
     if model is None:
         return _count(email, rate, most)
     alias = router.db_for_write(model)
-    return _take_turn(model._base_manager.using(alias), alias, email, 60 / rate, most)
+    rows = model._base_manager.using(alias)
+    seconds: float | None = claims.insist(
+        alias, lambda: _take_turn(rows, alias, email, 60 / rate, most)
+    )
+    return seconds
 
 
 def _get_model() -> Any:
@@ -45,8 +49,6 @@ def _take_turn(
     with transaction.atomic(alias):
         # The update first: it holds the row, so that what is read is what it has written.
         if not due.update(next_at=later):
-            if mine.exists():
-                return None
             rows.bulk_create([rows.model(email=email[:150])], ignore_conflicts=True)
             if not due.update(next_at=later):
                 return None
