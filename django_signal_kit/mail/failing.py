@@ -21,6 +21,9 @@ def is_refusal(error: Exception) -> bool:
     """Is it of no use to try again? A server says so with a code of 500 and more, an HTTP service
     with one of 400 and more, but 429."""
     codes = get_codes(error)
+    if not codes and type(error).__name__.endswith("RecipientsRefused"):
+        # That of django-anymail, for services that answer for each address.
+        return True
     if isinstance(error, SMTPAuthenticationError) or not codes:
         # Nobody's address is at fault.
         return isinstance(error, SMTPNotSupportedError)
