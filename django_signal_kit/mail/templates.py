@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from django.template import TemplateDoesNotExist, TemplateSyntaxError
+from django.template import TemplateDoesNotExist, TemplateSyntaxError, engines
 from django.template.backends.base import BaseEngine
 from django.template.backends.django import Template
 from django.template.loader import get_template
@@ -23,15 +23,20 @@ FORMER = {
     "signal_kit/welcome/body.html": "signal_kit/welcome.html",
 }
 
+_NAMES = "_signal_kit_names"
 _OWN = Path(__file__).parents[1] / "templates"
 
 
 def find_name(name: str) -> str:
     """``name``, or the former one if the project has a template of that and not of this."""
     former = FORMER.get(name)
-    if former is None or not _is_own(name) or _is_own(former):
+    if former is None:
         return name
-    return former
+    # Where the engine is, which keeps what it has read, too.
+    known = next((vars(each).setdefault(_NAMES, {}) for each in engines.all()), {})
+    if name not in known:
+        known[name] = former if _is_own(name) and not _is_own(former) else name
+    return str(known[name])
 
 
 def list_former(names: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -62,7 +67,7 @@ def check_templates(receiver: str, names: Mapping[str, str]) -> None:
     clear_cache: Any = get_app_template_dirs
     clear_cache.cache_clear()
     try:
-        engines = EngineHandler().all()
+        found_engines = EngineHandler().all()
     except Exception:
         # Django says what is wrong with TEMPLATES, to whoever needs one first.
         return
@@ -71,7 +76,7 @@ def check_templates(receiver: str, names: Mapping[str, str]) -> None:
         while needed:
             current = needed.pop()
             more = "" if current == name else f", which needs {current!r}"
-            found = set(list_needed(load(engines, current, what + more))) - done
+            found = set(list_needed(load(found_engines, current, what + more))) - done
             needed += sorted(found)
             done |= found
 
