@@ -33,10 +33,10 @@ def find_name(name: str) -> str:
     if former is None:
         return name
     # Where the engine is, which keeps what it has read, too.
-    known = next((vars(each).setdefault(_NAMES, {}) for each in engines.all()), {})
+    known: dict[str, str] = next((vars(each).setdefault(_NAMES, {}) for each in engines.all()), {})
     if name not in known:
         known[name] = former if _is_own(name) and not _is_own(former) else name
-    return str(known[name])
+    return known[name]
 
 
 def list_former(names: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

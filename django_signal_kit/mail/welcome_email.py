@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Model
 
 from django_signal_kit.mail.email import Email
 from django_signal_kit.receiver import ModelSpec
@@ -57,6 +58,9 @@ class WelcomeEmail(Email):
 
     def get_instance(self, **kwargs: Any) -> Any:
         return self.get_user(**kwargs)
+
+    def post_save(self, instance: Model, created: bool, using: str, **kwargs: Any) -> None:
+        super().post_save(instance, created, using, **kwargs)
 
     def welcome(self, user: Any, **kwargs: Any) -> None:
         """Collect the user; ``flush()`` welcomes him."""
