@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import parseaddr
+from functools import lru_cache
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -30,7 +31,12 @@ def is_address(text: object) -> bool:
 
 def get_domain(from_email: str | None) -> str:
     """The domain of the sender, for a Message-ID that each process makes alike."""
-    _, address = parseaddr(from_email or settings.DEFAULT_FROM_EMAIL)
+    return _find_domain(str(from_email or settings.DEFAULT_FROM_EMAIL))
+
+
+@lru_cache
+def _find_domain(sender: str) -> str:
+    _, address = parseaddr(sender)
     domain = address.rpartition("@")[2]
     try:
         return domain.encode("idna").decode() or "localhost"
