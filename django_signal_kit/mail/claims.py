@@ -176,7 +176,7 @@ class StoredClaims:
         if state == self.state.SENT:
             values["sent_at"] = timezone.now()
         served = [each.served for each in held]
-        if any(served):
+        if any(served) and state != self.state.SENT:
             # One alone: several are noted together only before anything of them is sent.
             values["served"] = served[0]
         rows = self._find(each.ticket.digest for each in held)

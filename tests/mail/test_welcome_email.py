@@ -250,10 +250,12 @@ def test_the_users_of_a_batch_are_read_and_claimed_together(welcome: Any) -> Non
     assert sent() == [user.email for user in users]
     commands = [query["sql"].split()[0] for query in queries]
     # Their claims are one INSERT of the transaction. Then the users are read, taken, and what came
-    # of it is noted one by one.
+    # of it is noted: one by one, or together where that takes long.
     end = commands.index("COMMIT")
     assert commands[end - 1] == "INSERT"
-    assert commands[end + 1 :] == ["SELECT", "UPDATE", "SELECT", *["UPDATE"] * 3]
+    assert commands[end + 1 : end + 4] == ["SELECT", "UPDATE", "SELECT"]
+    assert set(commands[end + 4 :]) == {"UPDATE"}
+    assert len(commands[end + 4 :]) <= 3
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
