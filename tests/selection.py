@@ -21,6 +21,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "databases",
         "faults",
         "files",
+        "mail",
         "management",
         "receivers",
         "relations",

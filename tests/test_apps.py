@@ -301,6 +301,7 @@ def test_a_start_is_clean_when_warnings_are_errors(tmp_path: Path) -> None:
             "shop",
             KIT,
             "django_signal_kit.audit",
+            "django_signal_kit.mail",
         ],
         settings="""
 SIGNAL_KIT["RECEIVERS"] = [

@@ -30,10 +30,10 @@ NAMES = {
         "touching trace __version__"
     ),
     "django_signal_kit.receivers": (
-        "AuditLog CacheInvalidation ConnectionSetup CreateRelated DeletionLog ExceptionAlert "
-        "FileCleanup InitialAttributes InstanceMonitor LastModified LoginLog M2MCount M2MLimit "
-        "MigrationActions ModelExtension Normalize OrphanCleanup RequestTimer Validate "
-        "WelcomeEmail"
+        "AuditLog CacheInvalidation ConnectionSetup CreateRelated DeletionLog Email "
+        "ExceptionAlert FileCleanup InitialAttributes InstanceMonitor LastModified LoginLog "
+        "M2MCount M2MLimit MigrationActions ModelExtension Normalize OrphanCleanup RequestTimer "
+        "Validate WelcomeEmail"
     ),
     "django_signal_kit.signals": (
         "pre_bulk_create post_bulk_create pre_bulk_update post_bulk_update pre_queryset_update "
@@ -52,6 +52,8 @@ NAMES = {
     "django_signal_kit.contrib.rq": "ContextJob",
     "django_signal_kit.exceptions": "FlushFailedError InvalidRowsError Misconfigured NotJSONError",
     "django_signal_kit.forms": "LimitedModelForm",
+    "django_signal_kit.mail.admin": "WelcomeSentAdmin WelcomeStatusMixin",
+    "django_signal_kit.mail.models": "MailPace WelcomeSent",
     "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
     "django_signal_kit.test": (
         "SignalKit SignalKitMixin TemplateRecorder assert_all_writes_heard flush_after_commit "
@@ -78,6 +80,7 @@ COMMANDS = {
         "recountm2m",
         "relaytasks",
         "requeuetasks",
+        "sendwelcomeemail",
         "showreceivers",
         "tracesignals",
     },
@@ -132,6 +135,10 @@ CHECKS = {
 }
 
 TEMPLATES = {
+    "signal_kit/welcome/body.html",
+    "signal_kit/welcome/body.txt",
+    "signal_kit/welcome/subject.txt",
+    # Their former names.
     "signal_kit/welcome.html",
     "signal_kit/welcome.txt",
     "signal_kit/welcome_subject.txt",

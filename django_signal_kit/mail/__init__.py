@@ -1,1 +1,1 @@
-"""One welcome to each new user."""
+"""Mails about rows: one welcome to each new user. With the app installed, each is remembered."""

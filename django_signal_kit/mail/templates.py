@@ -6,13 +6,56 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from django.template import TemplateDoesNotExist, TemplateSyntaxError
+from django.template import TemplateDoesNotExist, TemplateSyntaxError, engines
 from django.template.backends.base import BaseEngine
 from django.template.backends.django import Template
+from django.template.loader import get_template
 from django.template.loader_tags import ExtendsNode, IncludeNode
 from django.template.utils import EngineHandler, get_app_template_dirs
 
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
+
+#: Name of a template of the kit -> the name that it had before, by which a project may have
+#: written its own.
+FORMER = {
+    "signal_kit/welcome/subject.txt": "signal_kit/welcome_subject.txt",
+    "signal_kit/welcome/body.txt": "signal_kit/welcome.txt",
+    "signal_kit/welcome/body.html": "signal_kit/welcome.html",
+}
+
+_NAMES = "_signal_kit_names"
+_OWN = Path(__file__).parents[1] / "templates"
+
+
+def find_name(name: str) -> str:
+    """``name``, or the former one if the project has a template of that and not of this."""
+    former = FORMER.get(name)
+    if former is None:
+        return name
+    # Where the engine is, which keeps what it has read, too.
+    known: dict[str, str] = next((vars(each).setdefault(_NAMES, {}) for each in engines.all()), {})
+    if name not in known:
+        known[name] = former if _is_own(name) and not _is_own(former) else name
+    return known[name]
+
+
+def list_former(names: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(option, former name, name) of the templates that have the former one."""
+    present = {former: name for name, former in FORMER.items()}
+    for option, name in names.items():
+        found = find_name(name)
+        if found in present:
+            yield option, found, present[found]
+
+
+def _is_own(name: str) -> bool:
+    """Is the template of this name the kit's, or none at all?"""
+    try:
+        origin = getattr(get_template(name), "origin", None)
+    except Exception:
+        return True
+    path = getattr(origin, "name", None)
+    return isinstance(path, str) and Path(path).is_relative_to(_OWN)
 
 
 def check_templates(receiver: str, names: Mapping[str, str]) -> None:
@@ -24,7 +67,7 @@ def check_templates(receiver: str, names: Mapping[str, str]) -> None:
     clear_cache: Any = get_app_template_dirs
     clear_cache.cache_clear()
     try:
-        engines = EngineHandler().all()
+        found_engines = EngineHandler().all()
     except Exception:
         # Django says what is wrong with TEMPLATES, to whoever needs one first.
         return
@@ -33,7 +76,7 @@ def check_templates(receiver: str, names: Mapping[str, str]) -> None:
         while needed:
             current = needed.pop()
             more = "" if current == name else f", which needs {current!r}"
-            found = set(list_needed(load(engines, current, what + more))) - done
+            found = set(list_needed(load(found_engines, current, what + more))) - done
             needed += sorted(found)
             done |= found
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from django_signal_kit.extension.model_extension import ModelExtension as ModelExtension
     from django_signal_kit.files.file_cleanup import FileCleanup as FileCleanup
+    from django_signal_kit.mail.email import Email as Email
     from django_signal_kit.mail.welcome_email import WelcomeEmail as WelcomeEmail
     from django_signal_kit.relations.create_related import CreateRelated as CreateRelated
     from django_signal_kit.relations.m2m_count import M2MCount as M2MCount
@@ -35,6 +36,7 @@ _ROOMS = {
     "AuditLog": "audit.audit_log",
     "CacheInvalidation": "cache.cache_invalidation",
     "ConnectionSetup": "databases.connection_setup",
+    "Email": "mail.email",
     "ExceptionAlert": "requests.exception_alert",
     "CreateRelated": "relations.create_related",
     "DeletionLog": "audit.deletion_log",

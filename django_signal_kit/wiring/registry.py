@@ -380,8 +380,14 @@ def _is_atomic(receiver: ModelReceiver) -> bool:
     """Does it flush into the transaction of the write, and want that there is one?"""
     return receiver.atomic and (
         receiver.flush_on == "before_commit"
+        or _is_announcing(receiver)
         or (receiver._flushes_in_task and is_durable(receiver))
     )
+
+
+def _is_announcing(receiver: ModelReceiver) -> bool:
+    """Does it write something before the commit, though it flushes later?"""
+    return bool(getattr(receiver, "_is_announcing", False))
 
 
 # Those by which a receiver is told of rows of the sender that are written.

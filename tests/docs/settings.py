@@ -24,6 +24,7 @@ INSTALLED_APPS = [
     "django_signal_kit",
     "django_signal_kit.audit",
     "django_signal_kit.tasks",
+    "django_signal_kit.mail",
 ]
 MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
 TEMPLATES = [

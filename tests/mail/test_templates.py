@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMultiAlternatives
+from django.db import connection, transaction
+from django.db.models import BooleanField, CharField, DateTimeField, IntegerField, UUIDField
 from django.template import engines
 from django.template.loader import get_template
 from django.test import override_settings
 
+from django_signal_kit.checks import check_signal_kit
+from django_signal_kit.mail.preview import DatabaseNeeded, make_up, without_database
 from django_signal_kit.receivers import WelcomeEmail
+from tests.factories import UserFactory
 from tests.projects import KIT, Project
 
 BACKEND = "django.template.backends.django.DjangoTemplates"
@@ -254,3 +261,137 @@ def test_a_project_with_tags_of_its_own_starts_and_freezes_no_engine(tmp_path: P
     assert project.run(made) == "False\n"
     (tmp_path / "club/templates/club/hi.txt").write_text("{% load hallo %}", encoding="utf-8")
     assert "'hallo' is not a registered tag library" in project.fail()
+
+
+# Rendered by the checks, for somebody who is made up
+
+
+def ask(cls: type = WelcomeEmail, **options: Any) -> list[str]:
+    path = f"{cls.__module__}.{cls.__qualname__}"
+    with override_settings(SIGNAL_KIT={"RECEIVERS": [{"RECEIVER": path, "OPTIONS": options}]}):
+        return [f"{message.msg} {message.hint} ({message.id})" for message in check_signal_kit()]
+
+
+@pytest.mark.parametrize("option", ["subject_template", "text_template", "html_template"])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{% url 'nowhere' %}", "NoReverseMatch: Reverse for 'nowhere' not found"),
+        ("{{ user.email|add:1|slice:user }}{% include user.username %}", "TemplateDoesNotExist"),
+        ("{% widthratio user.pk 0 'x' %}", "TemplateSyntaxError: widthratio"),
+    ],
+)
+def test_a_template_that_fails_is_an_error_of_the_checks(
+    folder: Folder, option: str, text: str, told: str
+) -> None:
+    folder.write("mail/hi.txt", text)
+    [said] = ask(**{option: "mail/hi.txt"})
+    assert said.startswith(
+        f"The option {option!r} of WelcomeEmail is 'mail/hi.txt', which cannot be rendered: {told}"
+    )
+    assert said.endswith(
+        ". Correct the template. It was given a row that is made up. (signal_kit.E072)"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ user.get_username }} {{ user.date_joined|date }} {{ site_url }} {{ user.pk|add:1 }}",
+        # What asks the database is not judged, nor does it reach it.
+        "{% for group in user.groups.all %}{{ group }}{% endfor %}",
+        "{{ user.nothing.of.this }}",
+    ],
+)
+def test_what_a_real_user_is_needed_for_is_no_error(folder: Folder, text: str) -> None:
+    folder.write("mail/hi.txt", text)
+    assert ask(text_template="mail/hi.txt") == []
+
+
+class Needing(WelcomeEmail):
+    def get_context_data(self, user: Any) -> dict[str, Any]:
+        return {**super().get_context_data(user), "groups": list(user.groups.all())}
+
+
+def test_nor_is_a_hook_that_asks_the_database(folder: Folder) -> None:
+    folder.write("mail/hi.txt", "{% url 'nowhere' %}")
+    assert ask(Needing, text_template="mail/hi.txt") == []
+
+
+def test_somebody_who_is_made_up_has_something_of_everything() -> None:
+    for model in apps.get_models():
+        instance = make_up(model)
+        missing = [
+            field.attname
+            for field in model._meta.concrete_fields
+            if isinstance(field, (CharField, IntegerField, DateTimeField, BooleanField, UUIDField))
+            and getattr(instance, field.attname) is None
+            and not field.choices
+        ]
+        assert missing == []
+
+
+def test_nothing_is_connected_to_while_somebody_is_made_up() -> None:
+    with without_database():
+        for act in (
+            lambda: connection.cursor(),
+            lambda: connection.ensure_connection(),
+            lambda: User.objects.count(),
+            lambda: transaction.atomic().__enter__(),
+        ):
+            with pytest.raises((DatabaseNeeded, RuntimeError)):
+                act()
+    assert "cursor" not in vars(connection)
+
+
+# Former names
+
+
+@pytest.mark.parametrize(
+    ("option", "old", "new"),
+    [
+        ("subject_template", "signal_kit/welcome_subject.txt", "signal_kit/welcome/subject.txt"),
+        ("text_template", "signal_kit/welcome.txt", "signal_kit/welcome/body.txt"),
+        ("html_template", "signal_kit/welcome.html", "signal_kit/welcome/body.html"),
+    ],
+)
+def test_a_template_of_a_project_under_its_former_name_is_taken_with_a_warning(
+    folder: Folder, settings: Any, option: str, old: str, new: str
+) -> None:
+    told = (
+        f"The template {old!r}, for the option {option!r} of WelcomeEmail, has its former name. "
+        f"Move it to {new!r}. (signal_kit.W041)"
+    )
+    assert ask() == []
+    # Who names it in the settings has it, too.
+    assert ask(**{option: old}) == [told]
+    folder.write(old, "old")
+    # The engine keeps what it has read.
+    folder = Folder(folder.path, settings)
+    assert ask() == [told]
+    user = UserFactory.build(email="ann@shop.example")
+    assert "old" in get_parts(user)
+    folder.write(new, "new")
+    folder = Folder(folder.path, settings)
+    assert ask() == []
+    assert "new" in get_parts(user)
+
+
+def get_parts(user: Any) -> list[str]:
+    message = WelcomeEmail().get_message(user)
+    assert message is not None
+    [html] = message.alternatives
+    return [message.subject, message.body, str(html.content)]
+
+
+def test_a_memory_that_passes_is_a_warning(settings: Any) -> None:
+    assert ask() == []
+    settings.INSTALLED_APPS = [
+        name for name in settings.INSTALLED_APPS if name != "django_signal_kit.mail"
+    ]
+    assert ask() == [
+        "WelcomeEmail remembers whom it has mailed in the memory of each process and in the cache "
+        "'default' alone. Add 'django_signal_kit.mail' to INSTALLED_APPS and migrate, so that "
+        "nobody is mailed twice, or not at all, when a process ends. (signal_kit.W040)"
+    ]
+    assert ask(once=False) == []

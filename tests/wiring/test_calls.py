@@ -281,7 +281,7 @@ def test_a_hook_that_is_async_is_told(base: str, source: str, written: str) -> N
 
 
 def test_a_hook_that_receives_a_signal_may_be_async() -> None:
-    cls = make(receivers.WelcomeEmail, "async def welcome(self, user, **kwargs): 1")
+    cls = make(receivers.WelcomeEmail, "async def receive(self, **kwargs): 1")
     check_calls(cls(signal="user_logged_in"), SIGNALS)
 
 
@@ -387,6 +387,8 @@ def test_the_kit_calls_hooks_by_position_and_those_with_kwargs_by_name() -> None
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
             is_super = "super()" in ast.unparse(node.func)
+            # Hooks of two classes may have one name.
+            verdicts = []
             for parameters in () if is_super else hooks.get(node.func.attr, ()):
                 by_position = [
                     name
@@ -397,8 +399,9 @@ def test_the_kit_calls_hooks_by_position_and_those_with_kwargs_by_name() -> None
                     is_wrong = bool(node.args)
                 else:
                     is_wrong = any(each.arg in by_position for each in node.keywords)
-                if is_wrong:
-                    wrong.append(ast.unparse(node))
+                verdicts.append(is_wrong)
+            if verdicts and all(verdicts):
+                wrong.append(ast.unparse(node))
     assert wrong == []
 
 

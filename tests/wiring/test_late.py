@@ -468,6 +468,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ConnectionSetup": {"sqlite": {"foreign_keys": True}},
     "CreateRelated": {"related": "belongings.Profile"},
     "DeletionLog": {"models": ["testapp.*"]},
+    "Email": {
+        "models": ["testapp.Tag"],
+        "subject_template": "signal_kit/welcome/subject.txt",
+        "text_template": "signal_kit/welcome/body.txt",
+    },
     "ExceptionAlert": {},
     "FileCleanup": {"models": ["testapp.*"]},
     "InitialAttributes": {"models": ["testapp.*"], "attributes": {"looked_at": list}},

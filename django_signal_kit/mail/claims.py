@@ -1,0 +1,207 @@
+"""Who may send a mail: one process, once. In the database if the app is installed."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+from django.apps import apps
+from django.db import OperationalError, connections, router
+from django.db.models import F, Model, Q
+from django.utils import timezone
+
+from django_signal_kit.mail.passing import PassingClaims
+from django_signal_kit.mail.tickets import Held, Ticket, make_message_id
+
+#: Who has taken a mail and is not heard of for so long has died: another one may take it.
+LEASE = timedelta(minutes=15)
+
+_ATTEMPTS = 8
+
+logger = logging.getLogger("django_signal_kit")
+
+#: Databases that have the table.
+_migrated: set[str] = set()
+
+
+class Claims(Protocol):
+    def take(self, rows: Mapping[Ticket, Model | None], domain: str) -> list[Held]:
+        """Those of the mails that are not sent, nor being sent by another, in their order."""
+
+    def keep(self, held: Sequence[Held]) -> list[Held]:
+        """Those that are still held, from now on for a whole lease again."""
+
+    def note(
+        self, held: Iterable[Held], state: str, error: str = "", *, is_attempt: bool = True
+    ) -> None:
+        """What came of mails that are held: ``state`` is one of ``WelcomeSent.State``."""
+
+
+def is_installed() -> bool:
+    # A look-up where apps.is_installed() goes through all of them: it is asked at each sign-up.
+    return "signal_kit_mail" in apps.app_configs
+
+
+def get_model() -> Any:
+    return apps.get_model("signal_kit_mail", "WelcomeSent")
+
+
+def get_claims() -> Claims:
+    """Those of the table, or else those of this process and its cache."""
+    if is_installed():
+        alias = router.db_for_write(get_model())
+        if has_table(alias):
+            return StoredClaims(alias)
+        logger.error(
+            "The database %r has no table %r, so that mails are remembered in memory alone. "
+            "Run: migrate --database %s",
+            alias,
+            get_model()._meta.db_table,
+            alias,
+        )
+    return PassingClaims(LEASE.total_seconds())
+
+
+def has_table(alias: str) -> bool:
+    """Is the table there? One query the first time, and as long as it is not."""
+    if alias not in _migrated:
+        connection = connections[alias]
+        with connection.cursor() as cursor:
+            names = connection.introspection.table_names(cursor)
+        if connection.introspection.identifier_converter(get_model()._meta.db_table) not in names:
+            return False
+        _migrated.add(alias)
+    return True
+
+
+def is_stored_in(using: str) -> bool:
+    """Can a claim be committed together with a row of the database ``using``?"""
+    return is_installed() and router.db_for_write(get_model()) == using and has_table(using)
+
+
+def insist(alias: str, act: Callable[[], Any]) -> Any:
+    """Do ``act``, again if need be: a deadlock, or a connection that the server has closed, is no
+    reason to send twice, or not at all. In a transaction there is no second time."""
+    connection = connections[alias]
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            return act()
+        except OperationalError:
+            if connection.in_atomic_block:
+                raise
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(random.uniform(0, 0.05 * attempt))
+    return act()
+
+
+class StoredClaims:
+    """Rows of the table: they outlive every process, and one of two inserts wins."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self.model = get_model()
+        self.state = self.model.State
+        self._holder = uuid.uuid4().hex
+
+    def announce(self, tickets: Iterable[Ticket], domain: str) -> None:
+        """Have rows for these mails, in the transaction that is open. One statement."""
+        rows = [
+            self.model(
+                digest=ticket.digest,
+                email=ticket.email[:150],
+                model=ticket.label[:150],
+                using=ticket.using[:100],
+                key=ticket.key[:255],
+                occasion=ticket.occasion,
+                language=ticket.language[:20],
+                message_id=make_message_id(ticket, domain)[:255],
+            )
+            # Two processes that insert several of the same wait for each other in one order.
+            for ticket in sorted(tickets, key=lambda each: each.digest)
+        ]
+        self.model._base_manager.using(self.alias).bulk_create(rows, ignore_conflicts=True)
+
+    def take(self, rows: Mapping[Ticket, Model | None], domain: str) -> list[Held]:
+        found: list[Held] = insist(self.alias, lambda: self._take(list(rows), domain))
+        return found
+
+    def _take(self, tickets: list[Ticket], domain: str) -> list[Held]:
+        holder = self._holder = uuid.uuid4().hex
+        known = {ticket.digest: ticket for ticket in tickets}
+        asked = self._find(known)
+        if self._hold(asked, holder) < len(known):
+            missing = known.keys() - set(asked.values_list("digest", flat=True))
+            if missing:
+                self.announce([known[digest] for digest in missing], domain)
+                self._hold(self._find(missing), holder)
+        taken = {row.digest: row for row in asked.filter(holder=holder)}
+        return [
+            Held(ticket, taken[digest].message_id, list(taken[digest].served))
+            for digest, ticket in known.items()
+            if digest in taken
+        ]
+
+    def _hold(self, rows: Any, holder: str) -> int:
+        now = timezone.now()
+        state = self.state
+        is_free = Q(state__in=[state.WAITING, state.FAILED, state.SKIPPED])
+        is_lost = Q(state=state.SENDING, held_until__lt=now)
+        count: int = rows.filter(is_free | is_lost).update(
+            state=state.SENDING,
+            holder=holder,
+            held_until=now + LEASE,
+            attempts=F("attempts") + 1,
+        )
+        return count
+
+    def keep(self, held: Sequence[Held]) -> list[Held]:
+        rows = self._find(each.ticket.digest for each in held)
+        ours = rows.filter(state=self.state.SENDING, holder=self._holder)
+        ours.update(held_until=timezone.now() + LEASE)
+        still = set(ours.values_list("digest", flat=True))
+        return [each for each in held if each.ticket.digest in still]
+
+    def note(
+        self, held: Iterable[Held], state: str, error: str = "", *, is_attempt: bool = True
+    ) -> None:
+        held = list(held)
+        values: dict[str, Any] = {"state": state, "error": error[:1000], "holder": ""}
+        if not is_attempt:
+            values["attempts"] = F("attempts") - 1
+        if state == self.state.SENT:
+            values["sent_at"] = timezone.now()
+        served = [each.served for each in held]
+        if any(served) and state != self.state.SENT:
+            # One alone: several are noted together only before anything of them is sent.
+            values["served"] = served[0]
+        rows = self._find(each.ticket.digest for each in held)
+        if state != self.state.SENT:
+            # Whom we were too slow for may have sent it meanwhile.
+            rows = rows.filter(holder=self._holder)
+        insist(self.alias, lambda: rows.update(**values))
+
+    def _find(self, digests: Iterable[str]) -> Any:
+        found = list(digests)
+        rows = self.model._base_manager.using(self.alias)
+        # The shorter statement, as it is made for each mail.
+        return rows.filter(digest=found[0]) if len(found) == 1 else rows.filter(digest__in=found)
+
+
+def list_done(tickets: Iterable[Ticket]) -> set[str]:
+    """The digests of those that have been sent, or were refused for good."""
+    model = get_model()
+    done = (model.State.SENT, model.State.REFUSED)
+    rows = model._base_manager.using(router.db_for_write(model)).filter(state__in=done)
+    digests = [ticket.digest for ticket in tickets]
+    return {
+        digest
+        for start in range(0, len(digests), 500)
+        for digest in rows.filter(digest__in=digests[start : start + 500]).values_list(
+            "digest", flat=True
+        )
+    }

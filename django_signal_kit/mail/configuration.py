@@ -1,0 +1,173 @@
+"""What is wrong with the options of a mail, in one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Model
+
+from django_signal_kit.exceptions import Misconfigured, join
+from django_signal_kit.mail import claims
+from django_signal_kit.mail.preview import find_failure
+from django_signal_kit.mail.templates import check_templates, list_former
+from django_signal_kit.wiring import catalog
+from django_signal_kit.wiring.idle import overrides
+from django_signal_kit.wiring.near import find_near
+
+if TYPE_CHECKING:
+    from django_signal_kit.mail.email import Email
+    from django_signal_kit.mail.sending import Sending
+
+_OPTIONS = ("subject_template", "text_template", "html_template")
+
+
+def check(receiver: Email) -> None:
+    """Raise Misconfigured for the first mistake."""
+    _check_signal(receiver)
+    if receiver.flush_on == "before_commit":
+        raise Misconfigured(
+            "E070",
+            f"{receiver.name} has flush_on='before_commit', when the row may still be rolled "
+            f"back; a mail cannot be.",
+            "Leave 'flush_on' out.",
+        )
+    if receiver.rate is not None and receiver.rate < 1:
+        raise Misconfigured(
+            "E071",
+            f"The option 'rate' of {receiver.name} is {receiver.rate}, so that no mail is ever "
+            f"sent.",
+            "Give the number of mails a minute, or None for as many as there are.",
+        )
+    check_templates(receiver.name, get_templates(receiver))
+
+
+def _check_signal(receiver: Email) -> None:
+    signal = receiver.signal
+    names = [name for name in catalog.get_paths() if name not in catalog.MODEL_SIGNALS]
+    sentence = f"The option 'signal' of {receiver.name} is {signal!r}, which is no signal with "
+    sentence += f"{receiver._what}."
+    if signal not in (*names, "post_save"):
+        near = find_near(signal, [*names, "post_save"])
+        raise Misconfigured(
+            "E012",
+            sentence,
+            f"{f'Did you mean {near!r}? ' if near else ''}One that is neither "
+            f"Django's nor the kit's is named in the settings: SIGNAL_KIT['EXTRA_SIGNALS'] = "
+            f"{{{signal!r}: 'the.dotted.path.of.the.signal'}}.",
+        )
+    given = catalog.ARGUMENTS.get(signal)
+    hook = "get_user" if hasattr(receiver, "get_user") else "get_instance"
+    if signal == "post_save" or given is None or not set(given).isdisjoint(receiver._named_by):
+        return
+    if not _is_own(receiver, ("get_instance", "get_user", "receive")):
+        has = join(map(repr, given)) if given else "no arguments"
+        raise Misconfigured(
+            "E012",
+            sentence,
+            f"It has {has}. Name another, or override {hook}().",
+        )
+
+
+def get_templates(receiver: Email) -> dict[str, str]:
+    """Option -> name of the template, of those of which mails are made. What a class makes of
+    a mail by itself is not known: then of those that it has chosen."""
+    names = {
+        option: getattr(receiver, option)
+        for option in _OPTIONS
+        if option != "html_template" or receiver.html_template
+    }
+    if not _is_own(receiver, ("get_message", "send_later", "flush")):
+        return names
+    base = _get_base(receiver)
+    return {option: name for option, name in names.items() if name != getattr(base, option)}
+
+
+def get_warnings(receiver: Email) -> list[CheckMessage]:
+    """What start-up lets pass: a template that fails when it is rendered, and claims that do not
+    last."""
+    found: list[CheckMessage] = []
+    names = get_templates(receiver)
+    for option, old, new in list_former(names):
+        found.append(
+            Warning(
+                f"The template {old!r}, for the option {option!r} of {receiver.name}, has its "
+                f"former name.",
+                hint=f"Move it to {new!r}.",
+                id="signal_kit.W041",
+            )
+        )
+    for option, name, error in find_failure(receiver, names):
+        reason = " ".join(str(error).split())
+        found.append(
+            Error(
+                f"The option {option!r} of {receiver.name} is {name!r}, which cannot be rendered: "
+                f"{type(error).__name__}: {reason.rstrip('.')}.",
+                hint="Correct the template. It was given a row that is made up.",
+                id="signal_kit.E072",
+            )
+        )
+    if receiver.once and not claims.is_installed():
+        found.append(
+            Warning(
+                f"{receiver.name} remembers whom it has mailed in the memory of each process and "
+                f"in the cache 'default' alone.",
+                hint=(
+                    "Add 'django_signal_kit.mail' to INSTALLED_APPS and migrate, so that nobody "
+                    "is mailed twice, or not at all, when a process ends."
+                ),
+                id="signal_kit.W040",
+            )
+        )
+    return found
+
+
+def find_lack(condition: Mapping[str, Any], model: type[Model]) -> str | None:
+    """``"no field 'x'"``, for the first of a condition that is none."""
+    for name in condition:
+        try:
+            is_column = getattr(model._meta.get_field(name), "concrete", False)
+        except FieldDoesNotExist:
+            is_column = False
+        if not is_column:
+            return f"no field {name!r}"
+    return None
+
+
+def is_value(value: Any, wanted: Any) -> bool:
+    """Is ``value`` the one that a condition wants, or one of them?"""
+    if isinstance(wanted, list | tuple | set | frozenset):
+        return any(value == each for each in wanted)
+    return bool(value == wanted)
+
+
+def matches_row(condition: Mapping[str, Any], instance: Model, row: Mapping[str, Any]) -> bool:
+    """Is the condition true of the values of ``row``, by attname?"""
+    for name, wanted in condition.items():
+        field: Any = instance._meta.get_field(name)
+        if isinstance(wanted, Model):
+            wanted = wanted.pk
+        value = row.get(field.attname)
+        if not is_value(None if value is None else field.to_python(value), wanted):
+            return False
+    return True
+
+
+def say_failed(sending: Sending) -> str:
+    """The message of what is to be tried again."""
+    count, error = len(sending.failed), sending.error
+    mails = "1 mail" if count == 1 else f"{count} mails"
+    return f"{mails} could not be sent: {type(error).__name__}: {error}"
+
+
+def _is_own(receiver: Email, names: tuple[str, ...]) -> bool:
+    return overrides(receiver, _get_base(receiver), names)
+
+
+def _get_base(receiver: Email) -> Any:
+    """The class of the kit that ``receiver`` is, or is made of."""
+    return next(
+        cls for cls in type(receiver).__mro__ if cls.__module__.startswith("django_signal_kit.")
+    )

@@ -1,0 +1,281 @@
+"""Many mails over one connection: each claimed, made, sent, noted, so that none harms another."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import django
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.db.models import Model
+from django.utils import translation
+
+from django_signal_kit.mail import rates
+from django_signal_kit.mail.addresses import get_domain
+from django_signal_kit.mail.claims import LEASE, Claims, get_claims
+from django_signal_kit.mail.failing import is_of_server, is_refusal, leaves_connection
+from django_signal_kit.mail.tickets import Held, Ticket, read_rows
+from django_signal_kit.units.failures import report_failure
+
+if TYPE_CHECKING:
+    from django_signal_kit.mail.email import Email
+
+#: Mails that are claimed together.
+CHUNK = 50
+#: Seconds that a server may take for an answer, if the settings do not say: far below a lease.
+_PATIENCE = 60
+#: Noting what was sent takes one part of the time, sending it so many; but never more mails than
+#: these wait to be noted: they are sent twice if the process is killed.
+_SHARE, _MOST = 10, 20
+#: Seconds after which an idle connection may have been closed by the server.
+_IDLE = 5
+
+# Django 6.1 warns of whoever looks at it by its name.
+_CONNECTION = "_connection" if django.VERSION >= (6, 1) else "connection"
+
+logger = logging.getLogger("django_signal_kit")
+
+
+class Sending:
+    """Sends what ``run()`` is given. ``counts``: state -> how many mails. ``failed``: those to try
+    again; ``error``: why, of one of them. ``most``: the seconds to wait for the rate, all in all;
+    what would have to wait longer stays as it is. None is as long as it takes."""
+
+    def __init__(self, receiver: Email, *, most: float | None = None) -> None:
+        self.receiver = receiver
+        self.most = most
+        self.counts: Counter[str] = Counter()
+        self.failed: list[Ticket] = []
+        self.error: Exception | None = None
+        self._claims: Claims = get_claims()
+        self._domain = get_domain(receiver.from_email)
+        self._line = Line(receiver)
+        self._is_down = False
+        self._held_since = 0.0
+        # Mails that the server has taken, and that are not noted yet.
+        self._taken: list[Held] = []
+        self._noted_at = 0.0
+        self._cost = 0.0
+
+    def run(self, tickets: Sequence[Ticket]) -> Iterator[int]:
+        """Gives after each chunk how many tickets have been looked at."""
+        try:
+            for start in range(0, len(tickets), CHUNK):
+                chunk = tickets[start : start + CHUNK]
+                try:
+                    self._send_all(chunk)
+                except (DatabaseError, InterfaceError) as error:
+                    # Who may send is not known.
+                    self._fail(chunk, error)
+                yield start + len(chunk)
+        finally:
+            self._line.close()
+
+    def _send_all(self, tickets: Iterable[Ticket]) -> None:
+        tickets = list(dict.fromkeys(tickets))
+        rows = read_rows(tickets)
+        asked: Mapping[Ticket, Model | None] = {ticket: rows.get(ticket) for ticket in tickets}
+        waiting = self._claims.take(asked, self._domain)
+        self._held_since = time.monotonic()
+        self.counts["done"] += len(tickets) - len(waiting)
+        try:
+            while waiting:
+                waiting = self._renew(waiting)
+                if self._is_down or not waiting:
+                    break
+                held = waiting[0]
+                is_late = not self._send(held, rows.get(held.ticket))
+                waiting = waiting if is_late else waiting[1:]
+                if is_late:
+                    break
+        except BaseException:
+            # What has not been begun is free for others at once.
+            self._claims.note(waiting[1:], "waiting", is_attempt=False)
+            raise
+        finally:
+            self._note_taken()
+        if waiting and self._is_down and self.error is not None:
+            self._claims.note(waiting, "failed", say(self.error))
+            self._fail([each.ticket for each in waiting], self.error)
+        elif waiting:
+            self._claims.note(waiting, "waiting", is_attempt=False)
+            self.counts["waiting"] += len(waiting)
+
+    def _renew(self, waiting: list[Held]) -> list[Held]:
+        if time.monotonic() - self._held_since < LEASE.total_seconds() / 3:
+            return waiting
+        self._held_since = time.monotonic()
+        return self._claims.keep(waiting)
+
+    def _send(self, held: Held, row: Model | None) -> bool:
+        """False if the rate leaves no room for it now."""
+        try:
+            messages = self._make(held, row)
+        except Exception as error:
+            self._note_failure(held, error, is_made=False)
+            return True
+        if isinstance(messages, str):
+            self._note(held, "skipped", messages)
+            return True
+        for place, message in enumerate(messages):
+            address = digest_of(message)
+            if address in held.served:
+                continue
+            if not self._wait():
+                return False
+            try:
+                self._line.send(message)
+            except Exception as error:
+                self._note_failure(held, error)
+                return True
+            if place < len(messages) - 1:
+                held.served = [*held.served, address]
+        self.counts["sent"] += 1
+        self._taken.append(held)
+        # At once, if that is cheap; where it waits for a disk, several together.
+        if time.monotonic() - self._noted_at >= _SHARE * self._cost or len(self._taken) >= _MOST:
+            self._note_taken()
+        return True
+
+    def _note_taken(self) -> None:
+        if self._taken:
+            taken, self._taken = self._taken, []
+            start = time.monotonic()
+            self._claims.note(taken, "sent")
+            self._noted_at = time.monotonic()
+            self._cost = self._noted_at - start
+
+    def _make(self, held: Held, row: Model | None) -> list[Any] | str:
+        """The mails, one for each recipient; or why there are none."""
+        receiver, ticket = self.receiver, held.ticket
+        if row is None:
+            return "The row is gone."
+        with translation.override(ticket.language or settings.LANGUAGE_CODE):
+            language = receiver.get_language(row)
+        with translation.override(language):
+            if not receiver._is_meant(row):
+                return "should_send() says no."
+            message = receiver.get_message(row)
+        if message is None or not message.recipients():
+            logger.warning("%s: %s has no valid address, and gets no mail", receiver, ticket)
+            return "There is no valid address."
+        return list(split(message, held.message_id))
+
+    def _wait(self) -> bool:
+        rate = self.receiver.rate
+        if rate is None:
+            return True
+        seconds = rates.reserve(self.receiver.name, rate, self.most)
+        if seconds is None:
+            return False
+        if self.most is not None:
+            self.most -= seconds
+        if seconds:
+            self._note_taken()
+        if seconds > _IDLE:
+            self._line.close()
+        time.sleep(seconds)
+        return True
+
+    def _note(self, held: Held, state: str, error: str = "") -> None:
+        self.counts[state] += 1
+        self._claims.note([held], state, error)
+
+    def _note_failure(self, held: Held, error: Exception, *, is_made: bool = True) -> None:
+        if is_made and is_refusal(error):
+            self._note(held, "refused", say(error))
+            report_failure(self.receiver, "flush", error)
+        elif is_of_server(error):
+            self._note(held, "failed", say(error))
+            self._fail([held.ticket], error, is_counted=True)
+            self._is_down = self._line.is_down
+        else:
+            # A mistake in a hook or a template: it will be there in a minute, too.
+            self._note(held, "failed", say(error))
+            report_failure(self.receiver, "flush", error)
+
+    def _fail(
+        self, tickets: Iterable[Ticket], error: Exception, *, is_counted: bool = False
+    ) -> None:
+        tickets = list(tickets)
+        self.failed += tickets
+        self.error = error
+        if not is_counted:
+            self.counts["failed"] += len(tickets)
+
+
+class Line:
+    """One connection, opened when it is needed, and again when it was lost."""
+
+    def __init__(self, receiver: Email) -> None:
+        self.receiver = receiver
+        #: Could it not even be opened?
+        self.is_down = False
+        self._connection: Any = None
+
+    def send(self, message: Any) -> None:
+        if vars(message).get(_CONNECTION) is not None:
+            # The class has chosen one for this mail.
+            message.send()
+            return
+        connection = self._open()
+        try:
+            connection.send_messages([message])
+        except Exception as error:
+            if not leaves_connection(error):
+                self.close()
+            raise
+
+    def _open(self) -> Any:
+        if self._connection is None:
+            connection = self.receiver.get_connection()
+            if getattr(connection, "timeout", 0) is None:
+                connection.timeout = _PATIENCE
+            try:
+                connection.open()
+            except Exception:
+                self.is_down = True
+                raise
+            self._connection = connection
+        return self._connection
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as error:
+                # All that was to be sent over it has been answered for.
+                logger.debug("The connection to the mail server did not close: %s", error)
+
+
+def split(message: Any, message_id: str) -> Iterator[Any]:
+    """One mail for each address in ``to``, so that nobody sees the others. Who gets a copy gets
+    that of the first."""
+    recipients: list[str | None] = list(message.to) or [None]
+    first = message_id
+    for place, address in enumerate(recipients):
+        one = copy.copy(message)
+        one.extra_headers = dict(message.extra_headers)
+        if address is not None:
+            one.to = [address]
+        if place:
+            one.cc, one.bcc = [], []
+            message_id = f"<{place}.{first[1:]}"
+        if not any(name.lower() == "message-id" for name in one.extra_headers):
+            one.extra_headers["Message-ID"] = message_id
+        yield one
+
+
+def digest_of(message: Any) -> str:
+    return hashlib.sha256("\n".join(message.to).encode()).hexdigest()[:16]
+
+
+def say(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
