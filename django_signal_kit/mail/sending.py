@@ -163,7 +163,8 @@ class Sending:
                 return "should_send() says no."
             message = receiver.get_message(row)
         if message is None or not message.recipients():
-            logger.warning("%s: %s has no valid address, and gets no mail", receiver, ticket)
+            # No warning: a user of a command, or of a service, may well have none.
+            logger.info("%s: %s has no valid address, and gets no mail", receiver, ticket)
             return "There is no valid address."
         return list(split(message, held.message_id))
 

@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "shop",
     "django_signal_kit",
     "django_signal_kit.audit",
+    "django_signal_kit.mail",
 ]
 
 MIDDLEWARE = [
