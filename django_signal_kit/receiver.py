@@ -44,8 +44,6 @@ class Receiver:
     _savepoint: bool = True
     # Whether __init__() has been called, which a class of the project may forget.
     _is_set: bool = False
-    # Whether what it collects is JSON, if serialize() is not overridden.
-    _is_json: bool = True
     # Why it cannot flush in a task, whatever its items are, as the end of a sentence.
     _not_in_task: str = ""
 

@@ -25,20 +25,24 @@ from django_signal_kit.mail.sending import Sending
 from django_signal_kit.mail.tickets import Ticket, get_key
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.snapshots import get_old_row
+from django_signal_kit.tasks.places import has_worker
 from django_signal_kit.units.failures import report_failure
+from django_signal_kit.units.unit import FlushOn
 
 logger = logging.getLogger("django_signal_kit")
 
 
 class Email(ModelReceiver):
     """Sends a text and HTML mail about a row, after the commit: never for a fixture, nor for a row
-    that was rolled back or is gone.
+    that was rolled back or is gone. In a task where something runs tasks, else in the process that
+    has committed.
 
     A mail server that fails is logged and told by ``receiver_failed``; the write stands. With the
     app ``django_signal_kit.mail`` each mail is remembered in a table, in the transaction of the
     row: it is sent once, whatever dies in between.
     """
 
+    flush_on: FlushOn = "task"
     #: The signal that means "now": ``"post_save"``, or one that names the row, such as an extra
     #: signal: see ``get_instance()``.
     signal: str = "post_save"
@@ -207,7 +211,7 @@ class Email(ModelReceiver):
         ]
         if not tickets:
             return
-        is_kept = self.flush_on != "task" and claims.is_installed()
+        is_kept = claims.is_installed() and not has_worker(self)
         sending = Sending(self, most=1.0 if is_kept else None)
         for _ in sending.run(tickets):
             pass

@@ -35,8 +35,6 @@ class WelcomeEmail(Email):
         user = kwargs.get("user")
         return getattr(kwargs.get("email_address"), "user", None) if user is None else user
 
-    _is_json = False
-
     def should_send(self, user: Any) -> bool:
         """Whether this user is welcomed. By default those who are active."""
         return bool(getattr(user, "is_active", True))

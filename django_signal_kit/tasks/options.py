@@ -19,6 +19,9 @@ class TaskReceiver(Flusher, Protocol):
     """What tasks know of a receiver."""
 
     @property
+    def flush_on(self) -> str: ...
+
+    @property
     def task_options(self) -> Mapping[str, Any]: ...
 
     def serialize(self, item: Any) -> Any: ...

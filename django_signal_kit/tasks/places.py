@@ -80,6 +80,13 @@ def find_place(options: TaskOptions, using: str) -> Place:
     return "outbox" if wants_outbox(options) and has_outbox(using) else "after_commit"
 
 
+def has_worker(receiver: TaskReceiver) -> bool:
+    """Does it flush in a process that nobody waits for?"""
+    if receiver.flush_on != "task":
+        return False
+    return not is_inline(get_backend(read_options(receiver).backend))
+
+
 def is_durable(receiver: TaskReceiver) -> bool:
     """Does a transaction, of some database at least, keep the tasks of this receiver?"""
     options = read_options(receiver)

@@ -11,9 +11,8 @@ from django_signal_kit.tasks.places import get_outbox_model
 _INSTALL = 'pip install "django-signal-kit[tasks]"'
 
 
-def check_task(receiver: TaskReceiver, *, is_json: bool) -> None:
-    """Raise Misconfigured if what ``receiver`` collects cannot go into tasks. ``is_json``: are its
-    items JSON, or made JSON?"""
+def check_task(receiver: TaskReceiver) -> None:
+    """Raise Misconfigured if nothing takes the tasks of ``receiver``."""
     name = receiver.name
     if find_framework() is None:
         raise Misconfigured(
@@ -21,12 +20,6 @@ def check_task(receiver: TaskReceiver, *, is_json: bool) -> None:
             f"{name} has flush_on='task', but this Django has no tasks, and django-tasks is not "
             f"installed.",
             f"{_INSTALL}, or leave 'flush_on' out.",
-        )
-    if not is_json:
-        raise Misconfigured(
-            "E063",
-            f"{name} has flush_on='task', but what it collects cannot travel: it is not JSON.",
-            "Leave 'flush_on' out, or override serialize() and deserialize().",
         )
     check_backend(name, read_options(receiver))
 

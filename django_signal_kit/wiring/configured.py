@@ -245,9 +245,8 @@ def settle_flush(receiver: Receiver, *, is_asked: bool) -> None:
             )
         return
     owner = next(cls for cls in type(receiver).__mro__ if "flush_on" in vars(cls))
-    is_json = receiver._is_json or type(receiver).serialize is not Receiver.serialize
     try:
-        check_task(receiver, is_json=is_json)
+        check_task(receiver)
     except Misconfigured:
         if is_asked or not is_of_kit(owner):
             raise

@@ -11,9 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections
 
-from django_signal_kit import ModelReceiver, receivers
+from django_signal_kit import ModelReceiver
 from django_signal_kit.checks import check_log_tables, check_signal_kit
-from django_signal_kit.receiver import Receiver
 from django_signal_kit.receivers import AuditLog, CacheInvalidation, ExceptionAlert
 from django_signal_kit.tasks import framework, wired
 from django_signal_kit.tasks.models import OutboxTask
@@ -174,41 +173,11 @@ def test_without_a_framework_the_remedy_is_told(wire: Any) -> None:
     assert wire(ExceptionAlert).flush_on == "after_commit"
 
 
-@pytest.mark.parametrize("name", receivers.__all__)
-def test_what_a_ready_made_receiver_collects_is_json_or_said_not_to_be(name: str) -> None:
-    cls = getattr(receivers, name)
-    if cls.flush is not Receiver.flush and cls.serialize is Receiver.serialize:
-        # What is JSON by itself is collected in a test of that receiver.
-        assert cls._not_in_task or cls._is_json is (name in JSON_BY_ITSELF)
-
-
-#: Ready-made receivers whose items are JSON without serialize().
-JSON_BY_ITSELF: set[str] = set()
-
-
 def test_a_ready_made_receiver_that_may_not_be_late_says_so(wire: Any) -> None:
     assert get_error(wire, (AuditLog, {"models": ["testapp.Tag"], "flush_on": "task"})) == (
         "AuditLog has flush_on='task', but an entry is written in the transaction of its change, "
         "or could be missing. Leave 'flush_on' out. (signal_kit.E080)"
     )
-
-
-def test_items_that_cannot_travel(wire: Any) -> None:
-    told = get_error(wire, (Odd, {"models": ["testapp.Tag"]}))
-    assert told == (
-        f"{__name__}.Odd has flush_on='task', but what it collects cannot travel: it is not JSON. "
-        f"Leave 'flush_on' out, or override serialize() and deserialize(). (signal_kit.E063)"
-    )
-    wire((Travels, {"models": ["testapp.Tag"]}))
-
-
-class Odd(Names):
-    _is_json = False
-
-
-class Travels(Odd):
-    def serialize(self, item: Any) -> Any:
-        return str(item)
 
 
 def test_where_tasks_wait_is_shown(wire: Any, settings: Any) -> None:
