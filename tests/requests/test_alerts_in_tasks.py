@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -55,7 +56,9 @@ class Answering(ExceptionAlert):
 
 
 @pytest.fixture(autouse=True)
-def _project(settings: Any) -> None:
+def _project(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What pytest captures of it could not be handed on by a worker of xdist: half a character.
+    monkeypatch.setattr(logging.getLogger("django.request"), "disabled", True)
     settings.ROOT_URLCONF = __name__
     settings.TASKS = BROKER
     settings.SIGNAL_KIT = {}
