@@ -26,6 +26,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "receivers",
         "relations",
         "rows",
+        "sight",
         "stamps",
         "tasks",
         "units",
@@ -44,6 +45,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "relations",
         "requests",
         "rows",
+        "sight",
         "stamps",
         "tasks",
         "units",
@@ -51,7 +53,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "writes",
     ),
     # What is found only if it was packed: modules, commands, templates, migrations, static files.
-    "wheel": (".", "audit/pages", "extension", "mail", "management", "wiring"),
+    "wheel": (".", "audit/pages", "contrib", "extension", "mail", "management", "wiring"),
 }
 
 #: Folders of a selection that it leaves out all the same.

@@ -24,6 +24,19 @@ from tests.factories import TagFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+#: Those that have the option --using.
+USING = {
+    "backfillauditlog",
+    "createrelated",
+    "exportauditlog",
+    "invalidatecache",
+    "partitionauditlog",
+    "pruneauditlog",
+    "recountm2m",
+    "sealauditlog",
+    "sendwelcomeemail",
+    "verifyauditlog",
+}
 OWN = [name for name, app in get_commands().items() if str(app).startswith("django_signal_kit")]
 
 
@@ -135,7 +148,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         (name, {"using": value}, f"{value}")
         for value in ("archive", 5)
         for name in OWN
-        if name not in ("showreceivers", "cleanfiles", "tracesignals")
+        if name in USING
     ),
     *((name, {"verbosity": 7}, "--verbosity is 7.") for name in OWN),
     *((name, {"verbosity": "loud"}, "--verbosity is 'loud'") for name in OWN),
