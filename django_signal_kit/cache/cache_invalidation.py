@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeAlias
+from functools import cached_property, partial
+from typing import Any, Literal
 
-from django.conf import settings
-from django.core.cache import caches
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage
 from django.db import connections
-from django.db.models import Field, ManyToManyField, Model, QuerySet
+from django.db.models import Field, Model, QuerySet
 
-from django_signal_kit.cache import own_writes, recovery
-from django_signal_kit.cache.guard import guard
+from django_signal_kit.cache import configuration, own_writes, recovery
+from django_signal_kit.cache.columns import differ, list_columns, list_written, names_key
+from django_signal_kit.cache.ends import list_stale_ends, note_ends
 from django_signal_kit.cache.instances import make_instance, update
-from django_signal_kit.cache.related import NoRelationError, get_end, get_own_key, list_ends
-from django_signal_kit.cache.templates import get_names, render
+from django_signal_kit.cache.stale import Early, Stale, part
+from django_signal_kit.cache.templates import render
 from django_signal_kit.cache.versions import get_version_key
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.many_to_many import get_reverse_many_to_many
 from django_signal_kit.rows.parents import ask_old_parents, get_old_parents
@@ -29,12 +26,8 @@ from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.registry import registry
-from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes.calls import tell_links_changed
 from django_signal_kit.writes.links import LinkChange
-
-#: A key to delete, or ``("tag", name)`` of a tag to touch.
-Stale: TypeAlias = str | tuple[Literal["tag"], str]
 
 
 class CacheInvalidation(ModelReceiver):
@@ -88,32 +81,25 @@ class CacheInvalidation(ModelReceiver):
         ``delete_many()``. What a cache raises is logged, and what it may still hold is dropped as
         soon as it answers again."""
         dropped = [*keys, *map(get_version_key, tags)]
+        held = [*keys, *(f"what is tagged {tag}" for tag in tags)]
         for alias in self.caches:
-            try:
-                cache = caches[alias]
-                with guard(cache):
-                    cache.delete_many(dropped)
-            except Exception as error:
-                held = ", ".join([*keys, *(f"what is tagged {tag}" for tag in tags)])
-                error.add_note(f"The cache {alias!r} may still hold {held}.")
-                recovery.owe(alias, dropped)
-                report_failure(self, "flush", error)
+            recovery.delete_many(alias, dropped, partial(self._report, alias, held))
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         self._get_old(instance, using)
         if instance._meta.parents:
             ask_old_parents(instance, at_once=self.on_error == "log")
-        self._note_ends(instance, using)
+        note_ends(self, instance, using)
 
     def post_save(
         self, instance: Model, created: bool, update_fields: Any, using: str, **kwargs: Any
     ) -> None:
         old = None if created else self._get_old(instance, using)
-        if old is None and _names_key(type(instance), update_fields):
+        if old is None and names_key(type(instance), update_fields):
             # An update() has given the row another key.
             old = get_old_row(instance, using)
         new = self._get_new(instance, old, update_fields, using)
-        if self.fields and not created and not self._matters(type(instance), old, new):
+        if self.fields and not created and not differ(type(instance), self.fields, old, new):
             return
         stale = self._get_stale(update(instance, new))
         if old is not None:
@@ -139,7 +125,7 @@ class CacheInvalidation(ModelReceiver):
             else:
                 instance_then = instance
             # Afterwards nothing that the row pointed to, or was linked to, could be asked for.
-            self._note_ends(instance, using)
+            note_ends(self, instance, using)
             stale = self._get_stale(instance_then)
             row = old or vars(instance)
             unit.notes[self, id(instance)] = [
@@ -174,81 +160,28 @@ class CacheInvalidation(ModelReceiver):
         # Where the transaction was Django's own, round one deletion, it has ended already, and
         # with it all has been done that was to be done after it.
         self._invalidate(
-            item.stale if isinstance(item, _Early) else item
+            item.stale if isinstance(item, Early) else item
             for item in items
-            if not isinstance(item, _Early) or connections[item.using].in_atomic_block
+            if not isinstance(item, Early) or connections[item.using].in_atomic_block
         )
 
     def check(self) -> None:
-        for alias in self.caches:
-            if alias not in settings.CACHES:
-                raise Misconfigured(
-                    "E012",
-                    f"The option 'caches' of {self.name} has {alias!r}, which is not in CACHES.",
-                    did_you_mean(alias, settings.CACHES),
-                )
-        try:
-            names = get_names([*self.keys, *self.tags], self.fragments)
-        except (TypeError, ValueError) as error:
-            raise Misconfigured(
-                "E012",
-                f"A template of {self.name} cannot be read: {error}.",
-                "Write templates such as 'product:{pk}'; for each fragment, a list of them.",
-            ) from error
-        for model in Coverage(self).get_models():
-            columns = [field.name for field in model._meta.concrete_fields]
-            for name in names:
-                # Of the class, a composite key is no attribute.
-                if name != "pk" and not hasattr(model, name):
-                    raise self._wrong_name(name, model, "attribute", columns)
-            for path in self.related:
-                try:
-                    get_end(model, path)
-                except NoRelationError as error:
-                    raise Misconfigured(
-                        "E012", f"The option 'related' of {self.name} has {error}.", error.guess
-                    ) from error
-            known = [*columns, *(f.attname for f in model._meta.concrete_fields)]
-            known += [_get_accessor(relation) for relation in self.get_m2m_fields(model)]
-            for name in self.fields:
-                if name not in known:
-                    raise self._wrong_name(name, model, "field", known)
+        configuration.check(self)
         options = ["keys", "tags", "fragments", "related"]
         check_idle(self, CacheInvalidation, options, ["get_keys", "get_tags"])
         check_idle(self, CacheInvalidation, ["caches"], ["invalidate"])
 
     def get_warnings(self) -> list[CheckMessage]:
-        return [
-            Warning(
-                f"{self.name} touches the tags of {end._meta.label} ({path!r} in its option "
-                f"'related'), and no CacheInvalidation that covers it has any.",
-                hint=f"Give one that covers {end._meta.label} the option 'tags'.",
-                id="signal_kit.W015",
-            )
-            for path, end in self._list_untagged()
-        ]
-
-    def _list_untagged(self) -> list[tuple[str, type[Model]]]:
-        """The relations to models that no receiver gives tags."""
-        found = {
-            (path, get_end(model, path)): None
-            for model in Coverage(self).get_models()
-            for path in self.related
-        }
-        return [
-            (path, end)
-            for path, end in found
-            if not any(
-                isinstance(receiver, CacheInvalidation)
-                and (receiver.tags or type(receiver).get_tags is not CacheInvalidation.get_tags)
-                for receiver in registry.get_covering(end)
-            )
-        ]
+        return [*configuration.warn(self, self._is_tagged)]
 
     def get_old_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
         """The columns that the keys are made of: all, if what makes them is not known here."""
         if model not in self._columns:
-            self._columns[model] = self._find_columns(model)
+            own, known = type(self), CacheInvalidation
+            is_known = (own.get_keys, own.get_tags) == (known.get_keys, known.get_tags)
+            self._columns[model] = (
+                list_columns(self, model) if is_known else list(model._meta.concrete_fields)
+            )
         return self._columns[model]
 
     def get_m2m_fields(self, model: type[Model]) -> list[Any]:
@@ -262,30 +195,6 @@ class CacheInvalidation(ModelReceiver):
     def _columns(self) -> dict[type[Model], list[Field[Any, Any]]]:
         return {}
 
-    def _find_columns(self, model: type[Model]) -> list[Field[Any, Any]]:
-        columns = {f.name: f for f in model._meta.concrete_fields}
-        columns |= {f.attname: f for f in model._meta.concrete_fields}
-        own, known = type(self), CacheInvalidation
-        if (own.get_keys, own.get_tags) != (known.get_keys, known.get_tags):
-            return list(model._meta.concrete_fields)
-        key = ("pk", model._meta.pk.name)
-        names = get_names([*self.keys, *self.tags], self.fragments)
-        names = [name for name in names if name not in key]
-        if not columns.keys() >= set(names):
-            return list(model._meta.concrete_fields)
-        names += [name for name in self.fields if name in columns]
-        names += [path for path in self.related if get_own_key(model, path) is not None]
-        return list(dict.fromkeys(columns[name] for name in names))
-
-    def _wrong_name(
-        self, name: str, model: type[Model], what: str, known: Iterable[str]
-    ) -> Misconfigured:
-        return Misconfigured(
-            "E012",
-            f"{self.name} names {name!r}, and {model._meta.label} has no such {what}.",
-            did_you_mean(name, known),
-        )
-
     def _get_old(self, instance: Model, using: str) -> Row | None:
         return get_old_row(instance, using) if self.get_old_fields(type(instance)) else None
 
@@ -293,50 +202,20 @@ class CacheInvalidation(ModelReceiver):
         self, instance: Model, old: Row | None, update_fields: Any, using: str
     ) -> dict[str, Any]:
         """What the row holds now, by attname: what this save left alone is as it was."""
-        columns = (*instance._meta.pk_fields, *self.get_old_fields(type(instance)))
-        written = [
-            field
-            for field in dict.fromkeys(columns)
-            if update_fields is None
-            or field.primary_key
-            or field.generated
-            or not update_fields.isdisjoint((field.name, field.attname))
-        ]
+        columns = self.get_old_fields(type(instance))
+        written = list_written(type(instance), columns, update_fields)
         return {**(old or {}), **get_new_row(instance, written, using)}
-
-    def _matters(self, model: type[Model], old: Row | None, new: Row) -> bool:
-        fields = [f for f in model._meta.concrete_fields if {f.name, f.attname} & {*self.fields}]
-        columns = get_columns(model)
-        return any(
-            old is None or not columns[f.attname].is_same(old[f.attname], new[f.attname])
-            for f in fields
-        )
 
     def _get_stale(self, instance: Model) -> list[Stale]:
         return [*self.get_keys(instance), *(("tag", tag) for tag in self.get_tags(instance))]
 
-    def _note_ends(self, instance: Model, using: str) -> None:
-        """What relations lead to before the change, where the row itself does not say."""
-        unit = get_unit()
-        paths = [path for path in self.related if get_own_key(type(instance), path) is None]
-        if paths and unit is not None and instance.pk is not None:
-            ends = list_ends(type(instance), paths, (), instance.pk, using)
-            unit.notes[self, "ends", id(instance)] = list(ends)
-
     def _get_stale_ends(
         self, instance: Model, rows: Iterable[Row | None], using: str
     ) -> list[Stale]:
-        if not self.related:
-            return []
-        unit, model = get_unit(), type(instance)
-        noted = [] if unit is None else unit.notes.pop((self, "ends", id(instance)), [])
-        known = [row for row in rows if row is not None]
-        ends = [*noted, *list_ends(model, self.related, known, instance.pk, using)]
         return [
             ("tag", tag)
-            for end, key in dict.fromkeys(ends)
-            for receiver in registry.get_covering(end)
-            if isinstance(receiver, CacheInvalidation)
+            for end, key in list_stale_ends(self, instance, rows, using)
+            for receiver in _get_covering(end)
             for tag in receiver.get_tags(make_instance(end, key, {}, using))
         ]
 
@@ -358,22 +237,28 @@ class CacheInvalidation(ModelReceiver):
                 self._collect_one(one, using)
 
     def _invalidate(self, stale: Iterable[Stale]) -> None:
-        keys: list[str] = []
-        tags: list[str] = []
-        for one in stale:
-            if isinstance(one, tuple):
-                tags.append(one[1])
-            else:
-                keys.append(one)
+        keys, tags = part(stale)
         if keys or tags:
             self.invalidate(keys, tags)
+
+    def _report(self, alias: str, held: list[str], error: Exception) -> None:
+        error.add_note(f"The cache {alias!r} may still hold {', '.join(held)}.")
+        report_failure(self, "flush", error)
+
+    @staticmethod
+    def _is_tagged(model: type[Model]) -> bool:
+        own = CacheInvalidation.get_tags
+        return any(
+            receiver.tags or type(receiver).get_tags is not own
+            for receiver in _get_covering(model)
+        )
 
     def _collect(self, stale: Iterable[Stale], using: str) -> None:
         is_open = connections[using].in_atomic_block
         for one in stale:
             self._collect_one(one, using)
             if is_open:
-                self.collect(_Early(one, using), key=one, flush_on="before_commit", using=using)
+                self.collect(Early(one, using), key=one, flush_on="before_commit", using=using)
 
     def _collect_one(self, one: Stale, using: str) -> None:
         if isinstance(one, tuple):
@@ -384,18 +269,9 @@ class CacheInvalidation(ModelReceiver):
             self.collect(one, key=one, using=using)
 
 
-class _Early(NamedTuple):
-    """What is stale when the unit of work ends, before the commit."""
-
-    stale: Stale
-    using: str
-
-
-def _names_key(model: type[Model], names: Any) -> bool:
-    return bool(names) and any(field.name in names for field in model._meta.pk_fields)
-
-
-def _get_accessor(relation: Any) -> Any:
-    """The name of a many-to-many relation on the model that is asked for it."""
-    is_declared = isinstance(relation, ManyToManyField)
-    return relation.name if is_declared else relation.get_accessor_name()
+def _get_covering(model: type[Model]) -> list[CacheInvalidation]:
+    return [
+        receiver
+        for receiver in registry.get_covering(model)
+        if isinstance(receiver, CacheInvalidation)
+    ]

@@ -6,14 +6,15 @@ import datetime as dt
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from functools import wraps
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.db.models import Model
 
-from django_signal_kit.cache.entry import refuse_text
+from django_signal_kit.cache import steps
+from django_signal_kit.cache.entry import Entry, refuse_text
+from django_signal_kit.cache.steps import Steps
 from django_signal_kit.cache.tagged import tagged
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,25 +57,11 @@ def cached(
                 return own_key, list(tags(*args, **kwargs))
             return own_key, [tag.format(**given) for tag in tags]
 
-        if inspect.iscoroutinefunction(function):
-
-            @wraps(function)
-            async def aget(*args: Any, **kwargs: Any) -> Any:
-                own_key, own_tags = prepare(*args, **kwargs)
-                return await tagged(alias).aget_or_set(
-                    own_key, lambda: function(*args, **kwargs), tags=own_tags, timeout=timeout
-                )
-
-            return aget  # type: ignore[return-value]
-
-        @wraps(function)
-        def get(*args: Any, **kwargs: Any) -> Any:
+        def plan(*args: Any, **kwargs: Any) -> Steps:
             own_key, own_tags = prepare(*args, **kwargs)
-            return tagged(alias).get_or_set(
-                own_key, lambda: function(*args, **kwargs), tags=own_tags, timeout=timeout
-            )
+            return tagged(alias).look_up(Entry(alias, own_key, own_tags, timeout))
 
-        return get  # type: ignore[return-value]
+        return steps.decorate(function, plan)
 
     refuse_text(tags)
     return decorate

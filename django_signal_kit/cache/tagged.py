@@ -28,6 +28,10 @@ _LOCK = "signal_kit:lock:"
 _NOBODY_WAITS = 2
 
 
+def _leave(value: Any) -> Any:
+    return value
+
+
 class TaggedCache:
     """A cache of ``CACHES``, by its alias, whose values have tags.
 
@@ -142,13 +146,14 @@ class TaggedCache:
         recovery.delete_many(self.alias, [get_version_key(tag) for tag in tags])
         own_writes.note_touched(self.alias, tags, using)
 
-    def look_up(self, entry: Entry) -> Steps:
+    def look_up(self, entry: Entry, finish: Callable[[Any], Any] = _leave) -> Steps:
+        """The steps of a look-up. ``finish`` is given what was made, and returns the value."""
         found, may_store = yield partial(self._look, entry)
         value = entry.read(found or {})
         if value is not MISSING:
             return value
         if found is None or not may_store:
-            return (yield MAKE)
+            return finish((yield MAKE))
         lock, start, pause = f"{_LOCK}{entry.key}", time.monotonic(), _FIRST_PAUSE
         is_ours = False
         while self.lock:
@@ -164,8 +169,8 @@ class TaggedCache:
             yield pause
             pause = min(2 * pause, _LONGEST_PAUSE)
         if is_ours:
-            return (yield from self._make_alone(entry, lock))
-        value, _ = yield from self._make(entry)
+            return (yield from self._make_alone(entry, lock, finish))
+        value, _ = yield from self._make(entry, finish)
         return value
 
     def _look(self, entry: Entry) -> tuple[dict[str, Any] | None, bool]:
@@ -175,10 +180,10 @@ class TaggedCache:
             return None, False
         return get_many(self.alias, entry.keys), not own_writes.may_be_old()
 
-    def _make_alone(self, entry: Entry, lock: str) -> Steps:
+    def _make_alone(self, entry: Entry, lock: str, finish: Callable[[Any], Any]) -> Steps:
         start, is_stored = time.monotonic(), True
         try:
-            value, is_stored = yield from self._make(entry)
+            value, is_stored = yield from self._make(entry, finish)
             return value
         except NotForOthersError:
             is_stored = False
@@ -191,14 +196,14 @@ class TaggedCache:
                 # Later it is the lock of another.
                 yield partial(delete, self.alias, lock)
 
-    def _make(self, entry: Entry) -> Steps:
+    def _make(self, entry: Entry, finish: Callable[[Any], Any]) -> Steps:
         """The value, and whether others may have it from the cache."""
         found = yield partial(get_many, self.alias, entry.keys)
         value = entry.read(found or {})
         if value is not MISSING:
             return value, True
         is_noted = found is not None and (yield partial(note_versions, self.alias, [entry], found))
-        value = yield MAKE
+        value = finish((yield MAKE))
         if not is_noted:
             return value, True
         stored = {entry.key: entry.wrap(value)}

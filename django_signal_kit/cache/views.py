@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
-from inspect import iscoroutinefunction
+from functools import partial
 from typing import Any, TypeVar
 
-from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.http.response import HttpResponseBase
@@ -17,10 +15,10 @@ from django.utils.http import parse_etags
 from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
 
-from django_signal_kit.cache import own_writes
+from django_signal_kit.cache import own_writes, steps
 from django_signal_kit.cache.access import get_many
 from django_signal_kit.cache.entry import Entry, refuse_text
-from django_signal_kit.cache.steps import NotForOthersError, arun, run
+from django_signal_kit.cache.steps import MAKE, NotForOthersError, Steps
 from django_signal_kit.cache.tagged import tagged
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -70,44 +68,20 @@ def cache_view(
         return Entry(alias, _get_key(name, request, names), own_tags, timeout)
 
     def decorate(function: V) -> V:
-        if iscoroutinefunction(function):
-
-            @wraps(function)
-            async def aview(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-                entry = prepare(function, request, kwargs)
-                if entry is None:
-                    return await function(request, *args, **kwargs)
-                known = await sync_to_async(_get_not_modified)(alias, request, entry)
-                if known is not None:
-                    return known
-
-                async def make() -> Any:
-                    return _finish(await function(request, *args, **kwargs), request, entry, names)
-
-                try:
-                    return await arun(tagged(alias).look_up(entry), make)
-                except _ForOneAloneError as found:
-                    return found.response
-
-            return aview  # type: ignore[return-value]
-
-        @wraps(function)
-        def view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        def plan(request: HttpRequest, *args: Any, **kwargs: Any) -> Steps:
             entry = prepare(function, request, kwargs)
             if entry is None:
-                return function(request, *args, **kwargs)
-            if (known := _get_not_modified(alias, request, entry)) is not None:
+                return (yield MAKE)
+            known = yield partial(_get_not_modified, alias, request, entry)
+            if known is not None:
                 return known
-
-            def make() -> Any:
-                return _finish(function(request, *args, **kwargs), request, entry, names)
-
+            finish = partial(_finish, request=request, entry=entry, vary=names)
             try:
-                return run(tagged(alias).look_up(entry), make)
+                return (yield from tagged(alias).look_up(entry, finish))
             except _ForOneAloneError as found:
                 return found.response
 
-        return view  # type: ignore[return-value]
+        return steps.decorate(function, plan)
 
     return decorate
 
