@@ -8,15 +8,18 @@ from functools import partial
 from typing import Any, TypeVar
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
-from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_cache_control, patch_vary_headers
-from django.utils.http import parse_etags
+from django.utils.cache import (
+    get_conditional_response,
+    patch_cache_control,
+    patch_vary_headers,
+)
+from django.utils.http import parse_http_date_safe
 from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
 
-from django_signal_kit.cache import own_writes, steps
-from django_signal_kit.cache.access import get_many
+from django_signal_kit.cache import steps
 from django_signal_kit.cache.entry import Entry, refuse_text
 from django_signal_kit.cache.steps import MAKE, NotForOthersError, Steps
 from django_signal_kit.cache.tagged import tagged
@@ -44,8 +47,9 @@ def cache_view(
     the request and these. ``vary``: names of request headers on which the response depends.
     ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`.
 
-    A response gets an ETag of the versions of its tags: who has it already is answered with 304
-    by one call of the cache, without the view. Never cached are responses with another status
+    A response gets an ETag of its content, if it has none: who has what is cached already is
+    answered with 304, which says of caching what the response does, by one call of the cache and
+    without the view. Never cached are responses with another status
     than 200, streams, those that set a cookie, use the session or a CSRF token, those whose
     header ``Vary`` names what ``vary`` does not, and those to requests with ``Authorization``,
     unless ``vary`` names that. Without a ``Cache-Control`` of its own a response says
@@ -72,14 +76,12 @@ def cache_view(
             entry = prepare(function, request, kwargs)
             if entry is None:
                 return (yield MAKE)
-            known = yield partial(_get_not_modified, alias, request, entry)
-            if known is not None:
-                return known
             finish = partial(_finish, request=request, entry=entry, vary=names)
             try:
-                return (yield from tagged(alias).look_up(entry, finish))
+                response = yield from tagged(alias).look_up(entry, finish)
             except _ForOneAloneError as found:
                 return found.response
+            return _answer(request, response)
 
         return steps.decorate(function, plan)
 
@@ -94,24 +96,20 @@ def _get_key(name: str, request: HttpRequest, vary: Iterable[str]) -> str:
     return f"{name}:{digest}"
 
 
-def _get_etag(entry: Entry, versions: Sequence[int]) -> str:
-    said = "\n".join((entry.key, *map(str, versions))).encode()
-    return f'W/"{hashlib.blake2b(said, digest_size=16).hexdigest()}"'
+def _get_etag(entry: Entry, content: bytes) -> str:
+    said = hashlib.blake2b(entry.key.encode() + content, digest_size=16).hexdigest()
+    # Weak, since it may be compressed on its way.
+    return f'W/"{said}"'
 
 
-def _get_not_modified(alias: str, request: HttpRequest, entry: Entry) -> HttpResponse | None:
-    """The answer to a client that has the response already, or None."""
-    known = parse_etags(request.headers.get("If-None-Match", ""))
-    if not known or own_writes.has_touched(entry.tags):
-        return None
-    found = get_many(alias, entry.version_keys) or {}
-    versions = [found[key] for key in entry.version_keys if key in found]
-    etag = _get_etag(entry, versions)
-    if len(versions) < len(entry.version_keys) or etag not in known:
-        return None
-    response = HttpResponseNotModified(headers={"ETag": etag})
-    patch_cache_control(response, no_cache=True)
-    return response
+def _answer(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """``response``, or what a client gets that has it already: a 304 with the headers that RFC
+    9110, section 15.4.5, wants of it, as they are in ``response``."""
+    modified = parse_http_date_safe(response.get("Last-Modified", ""))
+    answer = get_conditional_response(
+        request, etag=response.get("ETag"), last_modified=modified, response=response
+    )
+    return response if answer is None else answer
 
 
 def _finish(
@@ -124,8 +122,8 @@ def _finish(
     patch_vary_headers(response, vary)
     if not is_for_others:
         raise _ForOneAloneError(response)
-    if entry.versions is not None and not response.has_header("ETag"):
-        response["ETag"] = _get_etag(entry, entry.versions)
+    if not response.has_header("ETag"):
+        response["ETag"] = _get_etag(entry, response.content)
     if not response.has_header("Cache-Control"):
         patch_cache_control(response, no_cache=True)
     return response  # type: ignore[no-any-return]
