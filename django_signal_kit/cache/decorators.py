@@ -14,6 +14,7 @@ from django.db.models import Model
 
 from django_signal_kit.cache import steps
 from django_signal_kit.cache.entry import Entry, refuse_text
+from django_signal_kit.cache.freshness import check_times
 from django_signal_kit.cache.steps import Steps
 from django_signal_kit.cache.tagged import tagged
 
@@ -29,6 +30,8 @@ def cached(
     key: str | None = None,
     timeout: float | None = DEFAULT_TIMEOUT,
     alias: str = "default",
+    stale: float = 0,
+    early: float = 0,
 ) -> Callable[[F], F]:
     """Cache what a function returns, for each set of its arguments.
 
@@ -36,8 +39,8 @@ def cached(
     ``"category:{product.category_id}"``; ``tags`` may be a function of the arguments instead.
     Without ``key`` the function's own name and its arguments are the key: then those have to be
     saved rows, numbers, text, dates or the like, or lists of such, else the call raises TypeError.
-    ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`. Takes ``async def``
-    functions too.
+    ``alias`` as in :func:`~django_signal_kit.cache.tagged`; ``timeout``, ``stale`` and ``early``
+    as in its ``get_or_set()``. Takes ``async def`` functions too.
     """
 
     def decorate(function: F) -> F:
@@ -59,11 +62,12 @@ def cached(
 
         def plan(*args: Any, **kwargs: Any) -> Steps:
             own_key, own_tags = prepare(*args, **kwargs)
-            return tagged(alias).look_up(Entry(alias, own_key, own_tags, timeout))
+            return tagged(alias).look_up(Entry(alias, own_key, own_tags, timeout, stale, early))
 
         return steps.decorate(function, plan)
 
     refuse_text(tags)
+    check_times(stale, early)
     return decorate
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import cache, partial
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from django.core.cache import caches
@@ -12,20 +11,15 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.db import DEFAULT_DB_ALIAS
 
 from django_signal_kit.cache import own_writes, recovery
-from django_signal_kit.cache.access import add, delete, get_many, set_many
+from django_signal_kit.cache.access import get_many, set_many
+from django_signal_kit.cache.ahead import Ahead
 from django_signal_kit.cache.entry import MISSING, Entry, note_versions
-from django_signal_kit.cache.steps import MAKE, NotForOthersError, Steps, arun, run
+from django_signal_kit.cache.freshness import check_times
+from django_signal_kit.cache.lookup import LookUp
+from django_signal_kit.cache.steps import Steps, arun, run
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 
 T = TypeVar("T")
-
-_FIRST_PAUSE = 0.005
-_LONGEST_PAUSE = 0.1
-
-#: Under another name than any value: somebody's own key may end with "lock".
-_LOCK = "signal_kit:lock:"
-#: In place of a lock: what is made under this key cannot be stored, so that nobody waits for it.
-_NOBODY_WAITS = 2
 
 
 def _leave(value: Any) -> Any:
@@ -64,15 +58,23 @@ class TaggedCache:
         *,
         tags: Iterable[str],
         timeout: float | None = DEFAULT_TIMEOUT,
+        stale: float = 0,
+        early: float = 0,
     ) -> T:
         """What is cached under ``key``, or what ``make()`` returns, which is cached until one of
         ``tags`` is touched, or ``timeout`` seconds at most (None: for ever; by default those of
         the cache).
 
+        ``stale``: for so many seconds after its timeout the value is served to others while one
+        reader makes it anew; never if one of its tags has been touched. ``early``: it is made anew
+        by one reader before its timeout, by about ``early`` times the seconds that it takes to
+        make; 1 is good, 0 is never.
+
         In a transaction that has touched one of the tags, ``make`` is called, and nothing is
         stored. What it raises is raised.
         """
-        entry = Entry(self.alias, key, tags, timeout)
+        check_times(stale, early)
+        entry = Entry(self.alias, key, tags, timeout, stale, early)
         return run(self.look_up(entry), make)  # type: ignore[no-any-return]
 
     async def aget_or_set(
@@ -82,9 +84,12 @@ class TaggedCache:
         *,
         tags: Iterable[str],
         timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 it is none of this call
+        stale: float = 0,
+        early: float = 0,
     ) -> T:
         """As :meth:`get_or_set`, for a ``make`` that may be asynchronous."""
-        entry = Entry(self.alias, key, tags, timeout)
+        check_times(stale, early)
+        entry = Entry(self.alias, key, tags, timeout, stale, early)
         return await arun(self.look_up(entry), make)  # type: ignore[no-any-return]
 
     def get_many(
@@ -146,68 +151,15 @@ class TaggedCache:
         recovery.delete_many(self.alias, [get_version_key(tag) for tag in tags])
         own_writes.note_touched(self.alias, tags, using)
 
-    def look_up(self, entry: Entry, finish: Callable[[Any], Any] = _leave) -> Steps:
-        """The steps of a look-up. ``finish`` is given what was made, and returns the value."""
-        found, may_store = yield partial(self._look, entry)
-        value = entry.read(found or {})
-        if value is not MISSING:
-            return value
-        if found is None or not may_store:
-            return finish((yield MAKE))
-        lock, start, pause = f"{_LOCK}{entry.key}", time.monotonic(), _FIRST_PAUSE
-        is_ours = False
-        while self.lock:
-            is_ours = yield partial(add, self.alias, lock, self.lock)
-            if is_ours:
-                break
-            found = (yield partial(get_many, self.alias, [*entry.keys, lock])) or {}
-            value = entry.read(found)
-            if value is not MISSING:
-                return value
-            if found.get(lock) == _NOBODY_WAITS or time.monotonic() > start + self.lock:
-                break
-            yield pause
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        if is_ours:
-            return (yield from self._make_alone(entry, lock, finish))
-        value, _ = yield from self._make(entry, finish)
-        return value
-
-    def _look(self, entry: Entry) -> tuple[dict[str, Any] | None, bool]:
-        """What is in the cache, if it may be asked, and whether what is made may be stored. To be
-        called in the thread that has the connections to the databases."""
-        if own_writes.has_touched(entry.tags):
-            return None, False
-        return get_many(self.alias, entry.keys), not own_writes.may_be_old()
-
-    def _make_alone(self, entry: Entry, lock: str, finish: Callable[[Any], Any]) -> Steps:
-        start, is_stored = time.monotonic(), True
-        try:
-            value, is_stored = yield from self._make(entry, finish)
-            return value
-        except NotForOthersError:
-            is_stored = False
-            raise
-        finally:
-            if not is_stored:
-                # Who waited for it would wait in vain, and the next for him.
-                yield partial(set_many, self.alias, {lock: _NOBODY_WAITS}, self.lock)
-            elif time.monotonic() < start + self.lock:
-                # Later it is the lock of another.
-                yield partial(delete, self.alias, lock)
-
-    def _make(self, entry: Entry, finish: Callable[[Any], Any]) -> Steps:
-        """The value, and whether others may have it from the cache."""
-        found = yield partial(get_many, self.alias, entry.keys)
-        value = entry.read(found or {})
-        if value is not MISSING:
-            return value, True
-        is_noted = found is not None and (yield partial(note_versions, self.alias, [entry], found))
-        value = finish((yield MAKE))
-        if not is_noted:
-            return value, True
-        stored = {entry.key: entry.wrap(value)}
-        return value, (yield partial(set_many, self.alias, stored, entry.timeout))
+    def look_up(
+        self,
+        entry: Entry,
+        finish: Callable[[Any], Any] = _leave,
+        ahead: Sequence[Ahead] = (),
+    ) -> Steps:
+        """The steps of a look-up. ``finish`` is given what was made, and returns the value;
+        ``ahead`` is what has been read already."""
+        return LookUp(self.alias, self.lock, entry, finish, ahead).take()
 
 
 class Found(dict[str, Any]):

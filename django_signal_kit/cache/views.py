@@ -21,6 +21,7 @@ from django.utils.translation import get_language
 
 from django_signal_kit.cache import steps
 from django_signal_kit.cache.entry import Entry, refuse_text
+from django_signal_kit.cache.freshness import check_times
 from django_signal_kit.cache.steps import MAKE, NotForOthersError, Steps
 from django_signal_kit.cache.tagged import tagged
 
@@ -40,12 +41,15 @@ def cache_view(
     timeout: float | None = DEFAULT_TIMEOUT,
     alias: str = "default",
     vary: Sequence[str] = (),
+    stale: float = 0,
+    early: float = 0,
 ) -> Callable[[V], V]:
     """Cache the responses of a view to GET and HEAD, for each address, language and time zone.
 
     ``tags`` are templates over the view's keyword arguments, ``"product:{pk}"``, or a function of
     the request and these. ``vary``: names of request headers on which the response depends.
-    ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`.
+    ``alias`` as in :func:`~django_signal_kit.cache.tagged`; ``timeout``, ``stale`` and ``early``
+    as in its ``get_or_set()``.
 
     A response gets an ETag of its content, if it has none: who has what is cached already is
     answered with 304, which says of caching what the response does, by one call of the cache and
@@ -56,6 +60,7 @@ def cache_view(
     ``no-cache``: ask each time. Its ``Vary`` names what ``vary`` does.
     """
     refuse_text(tags)
+    check_times(stale, early)
     names = tuple(name.lower() for name in vary)
 
     def prepare(function: Any, request: HttpRequest, kwargs: dict[str, Any]) -> Entry | None:
@@ -69,7 +74,7 @@ def cache_view(
         else:
             own_tags = [tag.format(**kwargs) for tag in tags]
         name = f"{function.__module__}.{function.__qualname__}"
-        return Entry(alias, _get_key(name, request, names), own_tags, timeout)
+        return Entry(alias, _get_key(name, request, names), own_tags, timeout, stale, early)
 
     def decorate(function: V) -> V:
         def plan(request: HttpRequest, *args: Any, **kwargs: Any) -> Steps:
