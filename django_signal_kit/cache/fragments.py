@@ -41,11 +41,11 @@ class Fragment:
     def _parse(self, text: str) -> list[tuple[str, Variable | None]]:
         """``text`` as what stands as it is, and the variable that comes after it."""
         try:
-            return [
-                (literal, Variable(name) if name is not None else None)
-                for literal, name, *_ in Formatter().parse(text)
-            ]
-        except (TypeError, ValueError, TemplateSyntaxError) as error:
+            parts = [(literal, name) for literal, name, *_ in Formatter().parse(text)]
+            if "" in (name for _, name in parts):
+                raise ValueError("there is nothing between its braces")
+            return [(literal, None if name is None else Variable(name)) for literal, name in parts]
+        except (ValueError, TemplateSyntaxError) as error:
             raise self._wrong(
                 f'which cannot be read: {error}. Write tags="product:{{product.pk}}"'
             ) from error
