@@ -125,10 +125,14 @@ def test_without_it_each_is_one(count: Any) -> None:
     assert count(lambda: render(LOOP))[0] == 40
 
 
-def test_a_fragment_that_is_missing_is_made_and_found_when_it_is_needed_again() -> None:
+def test_a_fragment_that_is_missing_is_made_and_found_when_it_is_needed_again(
+    count: Any,
+) -> None:
     render(AHEAD + LOOP)
     tagged().touch("card:7")
-    text = render(AHEAD + LOOP + LOOP, "new")
+    trips, text = count(lambda: render(AHEAD + LOOP + LOOP, "new"))
+    # The lock, a second look, a version, the value and the lock, and once more the value.
+    assert trips == 1 + 5 + 1
     assert text.count("new") == 2
     assert text.count("<b>7 new</b>") == 2
     assert render(LOOP, "newer") * 2 == text
@@ -144,9 +148,15 @@ def test_a_fragment_that_is_missing_is_made_and_found_when_it_is_needed_again() 
     ],
     ids=["tags", "name", "cache", "no loop"],
 )
-def test_what_was_read_of_other_fragments_is_not_taken_for_it(other: str) -> None:
+def test_what_was_read_of_other_fragments_is_not_taken_for_it(
+    settings: Any, count: Any, other: str
+) -> None:
+    locmem = "django.core.cache.backends.locmem.LocMemCache"
+    settings.CACHES = {**settings.CACHES, "second": {"BACKEND": locmem, "LOCATION": "other"}}
     assert render(other + LOOP) == render(LOOP)
-    assert render(other + LOOP, "new") == render(LOOP)
+    trips, text = count(lambda: render(other + LOOP, "new"))
+    assert text == render(LOOP)
+    assert trips in (40, 41)
     tagged().touch("cards")
     assert render(other + LOOP, "new").count("new") == 40
 
