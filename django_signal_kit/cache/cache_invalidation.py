@@ -7,21 +7,20 @@ from functools import cached_property, partial
 from typing import Any, Literal
 
 from django.core.checks import CheckMessage
-from django.db import connections
 from django.db.models import Field, Model, QuerySet
 
-from django_signal_kit.cache import configuration, own_writes, recovery
+from django_signal_kit.cache import collecting, configuration, recovery
 from django_signal_kit.cache.columns import differ, list_columns, list_written, names_key
-from django_signal_kit.cache.ends import list_stale_ends, note_ends
+from django_signal_kit.cache.following import Following
 from django_signal_kit.cache.instances import make_instance, update
-from django_signal_kit.cache.stale import Early, Stale, part
+from django_signal_kit.cache.stale import Stale, Start, part, part_items
 from django_signal_kit.cache.templates import render
 from django_signal_kit.cache.versions import get_version_key
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.many_to_many import get_reverse_many_to_many
 from django_signal_kit.rows.parents import ask_old_parents, get_old_parents
-from django_signal_kit.rows.snapshots import get_new_row, get_old_row
+from django_signal_kit.rows.snapshots import get_new_row, get_old_row, is_written_together
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.idle import check_idle
@@ -54,7 +53,8 @@ class CacheInvalidation(ModelReceiver):
     tags: Sequence[str] = ()
     #: Relations, ``"category"``, ``"category__parent"``, backwards too: the tags of the rows that
     #: they lead to, before the change and after it, are touched as well, as the CacheInvalidation
-    #: that covers these has them. Anything but a foreign key of the row costs two queries a row.
+    #: that covers these has them. Anything but a foreign key of the row costs one query a path
+    #: for all rows that are written together.
     related: Sequence[str] = ()
     #: Names of ``{% cache %}`` fragments -> templates of what they vary on.
     fragments: Mapping[str, Sequence[str]] = {}
@@ -89,7 +89,8 @@ class CacheInvalidation(ModelReceiver):
         self._get_old(instance, using)
         if instance._meta.parents:
             ask_old_parents(instance, at_once=self.on_error == "log")
-        note_ends(self, instance, using)
+        if self.related:
+            self._following.note_before_save(instance, kwargs.get("update_fields"), using)
 
     def post_save(
         self, instance: Model, created: bool, update_fields: Any, using: str, **kwargs: Any
@@ -108,13 +109,29 @@ class CacheInvalidation(ModelReceiver):
             if registry.covers(self, parent):
                 key = getattr(instance, parent._meta.pk.attname)
                 stale += self._get_stale(make_instance(parent, key, row, using))
-        stale += self._get_stale_ends(instance, (old, new), using)
         unit = get_unit()
-        is_alone = unit is not None and unit.parent is None and unit.instance is instance
-        if is_alone and self.flush_on == "after_commit":
-            self._invalidate_now(list(dict.fromkeys(stale)), using)
+        is_alone = (
+            self.flush_on == "after_commit"
+            and unit is not None
+            and unit.parent is None
+            and unit.instance is instance
+            and not is_written_together(unit, type(instance))
+        )
+        starts: list[Start] = []
+        if self.related:
+            rows = [row for row in (old, new) if row]
+            starts = self._following.list_after_save(instance, rows, using)
+        if is_alone:
+            for tags in self._following.follow(starts).values():
+                stale += tags
+            stale = list(dict.fromkeys(stale))
+            # Whoever hears the same save later may look into the cache.
+            self._invalidate(stale)
+            collecting.collect_again(self, stale, using)
         else:
-            self._collect(stale, using)
+            tags, starts = self._following.list_known(starts)
+            collecting.collect(self, [*stale, *tags], using)
+            collecting.collect_starts(self, starts, using)
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         unit = get_unit()
@@ -124,19 +141,16 @@ class CacheInvalidation(ModelReceiver):
                 instance_then = make_instance(type(instance), instance.pk, old, using)
             else:
                 instance_then = instance
-            # Afterwards nothing that the row pointed to, or was linked to, could be asked for.
-            note_ends(self, instance, using)
             stale = self._get_stale(instance_then)
-            row = old or vars(instance)
-            unit.notes[self, id(instance)] = [
-                *stale,
-                *self._get_stale_ends(instance, (row,), using),
-            ]
+            if self.related:
+                row = old or vars(instance)
+                stale += self._following.list_before_delete(unit, instance, row, using)
+            unit.notes[self, id(instance)] = stale
 
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         unit = get_unit()
         if unit is not None:
-            self._collect(unit.notes.pop((self, id(instance)), ()), using)
+            collecting.collect(self, unit.notes.pop((self, id(instance)), ()), using)
 
     m2m_changed = tell_links_changed
 
@@ -153,17 +167,15 @@ class CacheInvalidation(ModelReceiver):
                 stale = self._get_stale_of_rows(
                     model, change.relation.get_attname(end), change.get_keys(end), using
                 )
-                self._collect(stale, using)
+                collecting.collect(self, stale, using)
 
     def flush(self, items: list[Any]) -> None:
         """Delete the collected keys and touch the collected tags, at once."""
-        # Where the transaction was Django's own, round one deletion, it has ended already, and
-        # with it all has been done that was to be done after it.
-        self._invalidate(
-            item.stale if isinstance(item, Early) else item
-            for item in items
-            if not isinstance(item, Early) or connections[item.using].in_atomic_block
-        )
+        stale, starts = part_items(items)
+        for using, tags in self._following.follow(starts).items():
+            collecting.collect_again(self, tags, using)
+            stale += tags
+        self._invalidate(stale)
 
     def check(self) -> None:
         configuration.check(self)
@@ -190,10 +202,15 @@ class CacheInvalidation(ModelReceiver):
 
     def _forget_models(self) -> None:
         self._columns.clear()
+        self.__dict__.pop("_following", None)
 
     @cached_property
     def _columns(self) -> dict[type[Model], list[Field[Any, Any]]]:
         return {}
+
+    @cached_property
+    def _following(self) -> Following:
+        return Following(self, CacheInvalidation)
 
     def _get_old(self, instance: Model, using: str) -> Row | None:
         return get_old_row(instance, using) if self.get_old_fields(type(instance)) else None
@@ -209,16 +226,6 @@ class CacheInvalidation(ModelReceiver):
     def _get_stale(self, instance: Model) -> list[Stale]:
         return [*self.get_keys(instance), *(("tag", tag) for tag in self.get_tags(instance))]
 
-    def _get_stale_ends(
-        self, instance: Model, rows: Iterable[Row | None], using: str
-    ) -> list[Stale]:
-        return [
-            ("tag", tag)
-            for end, key in list_stale_ends(self, instance, rows, using)
-            for receiver in _get_covering(end)
-            for tag in receiver.get_tags(make_instance(end, key, {}, using))
-        ]
-
     def _get_stale_of_rows(
         self, model: type[Model], name: str, values: Collection[Any], using: str
     ) -> list[Stale]:
@@ -229,13 +236,6 @@ class CacheInvalidation(ModelReceiver):
             rows = [make_instance(model, pk, {}, using) for pk in values]
         return [stale for row in rows for stale in self._get_stale(row)]
 
-    def _invalidate_now(self, stale: list[Stale], using: str) -> None:
-        """Whoever hears the same save later may look into the cache."""
-        self._invalidate(stale)
-        if connections[using].in_atomic_block:
-            for one in stale:
-                self._collect_one(one, using)
-
     def _invalidate(self, stale: Iterable[Stale]) -> None:
         keys, tags = part(stale)
         if keys or tags:
@@ -245,33 +245,9 @@ class CacheInvalidation(ModelReceiver):
         error.add_note(f"The cache {alias!r} may still hold {', '.join(held)}.")
         report_failure(self, "flush", error)
 
-    @staticmethod
-    def _is_tagged(model: type[Model]) -> bool:
+    def _is_tagged(self, model: type[Model]) -> bool:
         own = CacheInvalidation.get_tags
         return any(
             receiver.tags or type(receiver).get_tags is not own
-            for receiver in _get_covering(model)
+            for receiver in self._following.list_covering(model)
         )
-
-    def _collect(self, stale: Iterable[Stale], using: str) -> None:
-        is_open = connections[using].in_atomic_block
-        for one in stale:
-            self._collect_one(one, using)
-            if is_open:
-                self.collect(Early(one, using), key=one, flush_on="before_commit", using=using)
-
-    def _collect_one(self, one: Stale, using: str) -> None:
-        if isinstance(one, tuple):
-            # Even if keys are deleted before the commit alone: until then others read the old row.
-            own_writes.touching.add(self)
-            self.collect(one, key=one, flush_on="after_commit", using=using)
-        else:
-            self.collect(one, key=one, using=using)
-
-
-def _get_covering(model: type[Model]) -> list[CacheInvalidation]:
-    return [
-        receiver
-        for receiver in registry.get_covering(model)
-        if isinstance(receiver, CacheInvalidation)
-    ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Field, Model
 
-from django_signal_kit.cache.related import get_own_key
+from django_signal_kit.cache.related import get_path
 from django_signal_kit.cache.templates import get_names
 from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import Row
@@ -27,7 +27,8 @@ def list_columns(receiver: CacheInvalidation, model: type[Model]) -> list[Field[
     if not columns.keys() >= set(names):
         return list(model._meta.concrete_fields)
     names += [name for name in receiver.fields if name in columns]
-    names += [path for path in receiver.related if get_own_key(model, path) is not None]
+    paths = [get_path(model, name) for name in receiver.related]
+    names += [path.key.name for path in paths if path.key is not None]
     return list(dict.fromkeys(columns[name] for name in names))
 
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Warning
 from django.db.models import ManyToManyField, Model
 
-from django_signal_kit.cache.related import NoRelationError, get_end
+from django_signal_kit.cache.related import NoRelationError, get_path
 from django_signal_kit.cache.templates import get_names
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.wiring.senders import Coverage
@@ -47,7 +47,7 @@ def _check_model(receiver: CacheInvalidation, model: type[Model], names: list[st
             raise _wrong_name(receiver, name, model, "attribute", columns)
     for path in receiver.related:
         try:
-            get_end(model, path)
+            get_path(model, path)
         except NoRelationError as error:
             raise Misconfigured(
                 "E012", f"The option 'related' of {receiver.name} has {error}.", error.guess
@@ -64,7 +64,7 @@ def warn(
 ) -> Iterator[CheckMessage]:
     """Warn of relations to models that no receiver gives tags."""
     ends = {
-        (path, get_end(model, path)): None
+        (path, get_path(model, path).end): None
         for model in Coverage(receiver).get_models()
         for path in receiver.related
     }

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from django.db import connections
 
 #: A key to delete, or ``("tag", name)`` of a tag to touch.
 Stale: TypeAlias = str | tuple[Literal["tag"], str]
+
+#: Under this key waits, in a unit of work, that tags are to be touched which nobody knows yet.
+WAITING = "signal_kit:waiting"
 
 
 class Early(NamedTuple):
     """What is stale when the unit of work ends, before the commit."""
 
     stale: Stale
+    using: str
+
+
+class Start(NamedTuple):
+    """A row from which relations are to be followed, to rows whose tags are to be touched."""
+
+    model: type[Any]
+    key: Any
+    path: str
+    end: type[Any]
     using: str
 
 
@@ -26,3 +41,20 @@ def part(stale: Iterable[Stale]) -> tuple[list[str], list[str]]:
         else:
             keys.append(one)
     return keys, tags
+
+
+def part_items(items: Iterable[Any]) -> tuple[list[Stale], list[Start]]:
+    """What is stale of what has been collected, and what is still to be followed."""
+    stale: list[Stale] = []
+    starts: list[Start] = []
+    for item in items:
+        if isinstance(item, Start):
+            starts.append(item)
+        elif isinstance(item, Early):
+            # Where the transaction was Django's own, round one deletion, it has ended already, and
+            # with it all has been done that was to be done after it.
+            if connections[item.using].in_atomic_block:
+                stale.append(item.stale)
+        elif item is not None:
+            stale.append(item)
+    return stale, starts
