@@ -552,7 +552,7 @@ def test_deleting_a_queryset_is_one_deletion(calls: Any, wire: Any) -> None:
 def test_a_bulk_write_is_one_deletion_at_its_end_and_one_after_the_commit(
     calls: Any, wire: Any, write: Any
 ) -> None:
-    wire(of("Product", "product:{pk}", "{name}"))
+    wire(of("Product", "product:{pk}", "stock:{stock}"))
     products = [ProductFactory() for _ in range(5)]
     calls.clear()
     write(products)
