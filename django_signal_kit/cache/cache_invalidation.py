@@ -17,10 +17,11 @@ from django_signal_kit.cache.stale import Stale, Start, part, part_items
 from django_signal_kit.cache.templates import render
 from django_signal_kit.cache.versions import get_version_key
 from django_signal_kit.receiver import ModelReceiver
+from django_signal_kit.rows.canonical import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.many_to_many import get_reverse_many_to_many
 from django_signal_kit.rows.parents import ask_old_parents, get_old_parents
-from django_signal_kit.rows.snapshots import get_new_row, get_old_row, is_written_together
+from django_signal_kit.rows.snapshots import get_new_values, get_old_row, is_written_together
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.idle import check_idle
@@ -81,9 +82,8 @@ class CacheInvalidation(ModelReceiver):
         ``delete_many()``. What a cache raises is logged, and what it may still hold is dropped as
         soon as it answers again."""
         dropped = [*keys, *map(get_version_key, tags)]
-        held = [*keys, *(f"what is tagged {tag}" for tag in tags)]
         for alias in self.caches:
-            recovery.delete_many(alias, dropped, partial(self._report, alias, held))
+            recovery.delete_many(alias, dropped, partial(self._report, alias, keys, tags))
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         self._get_old(instance, using)
@@ -105,32 +105,36 @@ class CacheInvalidation(ModelReceiver):
         stale = self._get_stale(update(instance, new))
         if old is not None:
             stale += self._get_stale(make_instance(type(instance), instance.pk, old, using))
-        for parent, row in get_old_parents(instance):
+        for parent, row in get_old_parents(instance) if instance._meta.parents else ():
             if registry.covers(self, parent):
                 key = getattr(instance, parent._meta.pk.attname)
                 stale += self._get_stale(make_instance(parent, key, row, using))
         unit = get_unit()
         is_alone = (
-            self.flush_on == "after_commit"
-            and unit is not None
+            unit is not None
             and unit.parent is None
             and unit.instance is instance
+            and self.flush_on == "after_commit"
             and not is_written_together(unit, type(instance))
         )
         starts: list[Start] = []
         if self.related:
             rows = [row for row in (old, new) if row]
             starts = self._following.list_after_save(instance, rows, using)
-        if is_alone:
-            for tags in self._following.follow(starts).values():
-                stale += tags
+        if is_alone and unit is not None:
+            if starts:
+                for tags in self._following.follow(starts).values():
+                    stale += tags
             stale = list(dict.fromkeys(stale))
             # Whoever hears the same save later may look into the cache.
             self._invalidate(stale)
-            collecting.collect_again(self, stale, using)
+            if unit.journal.connection.in_atomic_block:
+                collecting.collect_again(self, stale, using)
         else:
-            tags, starts = self._following.list_known(starts)
-            collecting.collect(self, [*stale, *tags], using)
+            if starts:
+                tags, starts = self._following.list_known(starts)
+                stale += tags
+            collecting.collect(self, stale, using)
             collecting.collect_starts(self, starts, using)
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
@@ -202,10 +206,16 @@ class CacheInvalidation(ModelReceiver):
 
     def _forget_models(self) -> None:
         self._columns.clear()
+        self._written.clear()
         self.__dict__.pop("_following", None)
 
     @cached_property
     def _columns(self) -> dict[type[Model], list[Field[Any, Any]]]:
+        return {}
+
+    @cached_property
+    def _written(self) -> dict[type[Model], list[Column]]:
+        """What a save writes of these, and the key, unless it is told what to write."""
         return {}
 
     @cached_property
@@ -219,9 +229,14 @@ class CacheInvalidation(ModelReceiver):
         self, instance: Model, old: Row | None, update_fields: Any, using: str
     ) -> dict[str, Any]:
         """What the row holds now, by attname: what this save left alone is as it was."""
-        columns = self.get_old_fields(type(instance))
-        written = list_written(type(instance), columns, update_fields)
-        return {**(old or {}), **get_new_row(instance, written, using)}
+        model = type(instance)
+        columns = self._written.get(model)
+        if columns is None or update_fields is not None:
+            columns = list_written(model, self.get_old_fields(model), update_fields)
+            if update_fields is None:
+                self._written[model] = columns
+        new = get_new_values(instance, columns, using)
+        return {**old, **new} if old else {**new}
 
     def _get_stale(self, instance: Model) -> list[Stale]:
         return [*self.get_keys(instance), *(("tag", tag) for tag in self.get_tags(instance))]
@@ -241,8 +256,11 @@ class CacheInvalidation(ModelReceiver):
         if keys or tags:
             self.invalidate(keys, tags)
 
-    def _report(self, alias: str, held: list[str], error: Exception) -> None:
-        error.add_note(f"The cache {alias!r} may still hold {', '.join(held)}.")
+    def _report(
+        self, alias: str, keys: Sequence[str], tags: Sequence[str], error: Exception
+    ) -> None:
+        held = ", ".join([*keys, *(f"what is tagged {tag}" for tag in tags)])
+        error.add_note(f"The cache {alias!r} may still hold {held}.")
         report_failure(self, "flush", error)
 
     def _is_tagged(self, model: type[Model]) -> bool:

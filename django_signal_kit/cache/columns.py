@@ -9,7 +9,7 @@ from django.db.models import Field, Model
 
 from django_signal_kit.cache.related import get_path
 from django_signal_kit.cache.templates import get_names
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.canonical import Column, get_columns
 from django_signal_kit.rows.database import Row
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ def list_columns(receiver: CacheInvalidation, model: type[Model]) -> list[Field[
 
 def list_written(
     model: type[Model], old_fields: Sequence[Field[Any, Any]], update_fields: Any
-) -> list[Field[Any, Any]]:
+) -> list[Column]:
     """The key, and those of ``old_fields`` that a save with ``update_fields`` writes."""
+    columns = get_columns(model)
     return [
-        field
+        columns[field.attname]
         for field in dict.fromkeys((*model._meta.pk_fields, *old_fields))
         if update_fields is None
         or field.primary_key
