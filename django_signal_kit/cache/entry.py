@@ -87,7 +87,7 @@ class Entry:
         Says in ``is_due`` whether somebody should make it anew."""
         self.is_due = False
         entry = found.get(self.key)
-        if isinstance(entry, tuple) and 3 <= len(entry) <= 4 and entry[0] == _MARK:
+        if isinstance(entry, tuple) and len(entry) in (3, 4) and entry[0] == _MARK:
             versions = tuple(found.get(key) for key in self.version_keys)
             if None not in versions and entry[1] == versions:
                 if len(entry) == 4 and not self._serves(entry[3]):

@@ -16,6 +16,8 @@ Made: TypeAlias = tuple[float, float]
 
 def check_times(stale: float, early: float) -> None:
     """Raise TypeError or ValueError unless both are numbers that are not below 0."""
+    if stale == early == 0:
+        return
     for name, value in (("stale", stale), ("early", early)):
         if not isinstance(value, (int, float)):
             raise TypeError(f"{name}={value!r} is no number. Write {name}=60, or 0 for none.")

@@ -44,8 +44,14 @@ class LookUp:
         self.entry = entry
         self.finish = finish
         self.ahead = ahead
-        self.lock = f"{_LOCK}{entry.key}"
-        self.lock_time = patience or _MAKING
+
+    @property
+    def lock(self) -> str:
+        return f"{_LOCK}{self.entry.key}"
+
+    @property
+    def lock_time(self) -> float:
+        return self.patience or _MAKING
 
     def take(self) -> Steps:
         """The steps; they return the value."""
@@ -64,7 +70,8 @@ class LookUp:
         called in the thread that has the connections to the databases."""
         if own_writes.has_touched(self.entry.tags):
             return None, False
-        return self._get(), not own_writes.may_be_old()
+        found = self._get() if self.ahead else get_many(self.alias, self.entry.keys)
+        return found, not own_writes.may_be_old()
 
     def _get(self) -> dict[str, Any] | None:
         for ahead in self.ahead:
