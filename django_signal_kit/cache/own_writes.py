@@ -16,6 +16,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.cache import counters, purging, recovery
+from django_signal_kit.cache.stale import WAITING
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 from django_signal_kit.units.journal import Journal, is_in_transaction
 from django_signal_kit.units.pile import Flusher
@@ -39,8 +40,16 @@ def has_touched(tags: Iterable[str]) -> bool:
             if isinstance(again, _Again) and not again.tags.isdisjoint(tags):
                 return True
         journal: Journal | None = connection.__dict__.get("_signal_kit_journal")
-        if journal is not None and journal.after.items:
-            find, receivers = journal.after.find, list(touching)
+        if journal is None:
+            continue
+        receivers = list(touching)
+        if journal.before.items:
+            # Some tag: as long as it is not known which, none can be trusted.
+            find = journal.before.find
+            if any(find(by, WAITING) is not None for by in receivers):
+                return True
+        if journal.after.items:
+            find = journal.after.find
             keys = [("tag", tag) for tag in tags]
             if any(find(by, key) is not None for key in keys for by in receivers):
                 return True

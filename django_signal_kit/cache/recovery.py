@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
@@ -39,15 +39,21 @@ def is_owed(alias: str) -> bool:
     return bool(_owed) and alias in _owed
 
 
-def delete_many(alias: str, keys: Collection[str]) -> None:
-    """Delete ``keys``. A cache that raises is logged, and asked again until it answers."""
+def delete_many(
+    alias: str, keys: Collection[str], report: Callable[[Exception], None] | None = None
+) -> None:
+    """Delete ``keys``. A cache that raises is asked again until it answers, and ``report`` is told
+    what it raised; by default it is logged."""
     try:
         cache = caches[alias]
         with guard(cache):
             cache.delete_many(keys)
     except Exception as error:
-        logger.error("The cache %r failed in delete_many(): %s", alias, error, exc_info=error)
         owe(alias, keys)
+        if report is None:
+            logger.error("The cache %r failed in delete_many(): %s", alias, error, exc_info=error)
+        else:
+            report(error)
 
 
 def owe(alias: str, keys: Iterable[str]) -> None:

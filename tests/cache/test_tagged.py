@@ -118,6 +118,8 @@ def test_a_value_without_tags_goes_when_all_that_is_tagged_is_touched() -> None:
 def test_a_value_that_is_stored_late_is_not_served() -> None:
     def make_slowly() -> str:
         tagged().touch("a")
+        # Another reader makes a version, so that the tag has one: another than before.
+        look(None, "a", key="other page")
         return "old"
 
     assert look(make_slowly) == "old"
@@ -222,6 +224,7 @@ def test_many_hits_are_one_call_of_the_cache(calls: list[str]) -> None:
 def test_of_many_values_too_none_that_is_stored_late_is_served() -> None:
     found = tagged().get_many({"x": ["a"], "y": ["b"]})
     tagged().touch("a")
+    look(None, "a", key="other page")
     tagged().set_many({"x": "old", "y": "good"}, found)
     assert tagged().get_many({"x": ["a"], "y": ["b"]}) == {"y": "good"}
 
@@ -562,6 +565,20 @@ def test_asynchronous_callers_wait_for_one_another_too(wire: Any) -> None:
     assert asyncio.run(all_at_once()) == ["page"] * 5
     assert made == [1]
     assert look(Made("other")) == "page"
+
+
+def test_a_value_that_is_stored_late_is_not_served_under_an_event_loop() -> None:
+    async def make_slowly() -> str:
+        tagged().touch("a")
+        # Another reader makes a version, so that the tag has one: another than before.
+        await tagged().aget_or_set("other page", Made(), tags=["a"])
+        return "old"
+
+    async def check() -> None:
+        assert await tagged().aget_or_set("page", make_slowly, tags=["a"]) == "old"
+        assert await tagged().aget_or_set("page", Made("new"), tags=["a"]) == "new"
+
+    asyncio.run(check())
 
 
 def test_an_asynchronous_function_can_be_cached(wire: Any) -> None:
