@@ -13,11 +13,11 @@ from django.db import connections
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 
 from django_signal_kit.cache import own_writes, recovery
-from django_signal_kit.cache.guard import guard
+from django_signal_kit.cache.guard import is_undecided
 from django_signal_kit.cache.instances import make_instance, update
 from django_signal_kit.cache.related import NoRelationError, get_end, get_own_key, list_ends
 from django_signal_kit.cache.templates import get_names, render
-from django_signal_kit.cache.versions import get_version_key
+from django_signal_kit.cache.versions import get_safe_key, get_version_key
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.canonical import get_columns
@@ -87,12 +87,10 @@ class CacheInvalidation(ModelReceiver):
         """Delete ``keys`` from each of the caches, and touch ``tags`` there, by one
         ``delete_many()``. What a cache raises is logged, and what it may still hold is dropped as
         soon as it answers again."""
-        dropped = [*keys, *map(get_version_key, tags)]
+        dropped = _list_dropped(keys, tags)
         for alias in self.caches:
             try:
-                cache = caches[alias]
-                with guard(cache):
-                    cache.delete_many(dropped)
+                recovery.drop(caches[alias], dropped)
             except Exception as error:
                 held = ", ".join([*keys, *(f"what is tagged {tag}" for tag in tags)])
                 error.add_note(f"The cache {alias!r} may still hold {held}.")
@@ -177,6 +175,12 @@ class CacheInvalidation(ModelReceiver):
             item.stale if isinstance(item, _Early) else item
             for item in items
             if not isinstance(item, _Early) or connections[item.using].in_atomic_block
+        )
+        self._insist(
+            item
+            for item in items
+            if not isinstance(item, _Early)
+            and (self.flush_on == "after_commit" or isinstance(item, tuple))
         )
 
     def check(self) -> None:
@@ -356,15 +360,18 @@ class CacheInvalidation(ModelReceiver):
         if connections[using].in_atomic_block:
             for one in stale:
                 self._collect_one(one, using)
+        else:
+            self._insist(stale)
+
+    def _insist(self, stale: Iterable[Stale]) -> None:
+        """What was dropped after the commit stays so."""
+        undecided = [alias for alias in self.caches if is_undecided(caches[alias])]
+        dropped = _list_dropped(*_part(stale)) if undecided else []
+        for alias in undecided if dropped else ():
+            recovery.owe(alias, dropped)
 
     def _invalidate(self, stale: Iterable[Stale]) -> None:
-        keys: list[str] = []
-        tags: list[str] = []
-        for one in stale:
-            if isinstance(one, tuple):
-                tags.append(one[1])
-            else:
-                keys.append(one)
+        keys, tags = _part(stale)
         if keys or tags:
             self.invalidate(keys, tags)
 
@@ -389,6 +396,24 @@ class _Early(NamedTuple):
 
     stale: Stale
     using: str
+
+
+def _part(stale: Iterable[Stale]) -> tuple[list[str], list[str]]:
+    """The keys to delete, and the tags to touch."""
+    keys: list[str] = []
+    tags: list[str] = []
+    for one in stale:
+        if isinstance(one, tuple):
+            tags.append(one[1])
+        else:
+            keys.append(one)
+    return keys, tags
+
+
+def _list_dropped(keys: Iterable[str], tags: Iterable[str]) -> list[str]:
+    """All that has to be deleted: a key by the name too under which a tagged value has it."""
+    names = dict.fromkeys(name for key in keys for name in (key, get_safe_key(key)))
+    return [*names, *map(get_version_key, tags)]
 
 
 def _names_key(model: type[Model], names: Any) -> bool:

@@ -16,6 +16,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.cache import recovery
+from django_signal_kit.cache.guard import is_of_a_test
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 from django_signal_kit.units.journal import Journal, is_in_transaction
 from django_signal_kit.units.pile import Flusher
@@ -54,6 +55,8 @@ def note_touched(alias: str, tags: Iterable[str], using: str) -> None:
         again = _Again(alias, tags)
         _by_hand.add(again)
         transaction.on_commit(again, using, robust=True)
+    else:
+        recovery.insist(alias, [get_version_key(tag) for tag in tags])
 
 
 class _Again:
@@ -64,7 +67,9 @@ class _Again:
         self.tags = frozenset(tags)
 
     def __call__(self) -> None:
-        recovery.delete_many(self.alias, [get_version_key(tag) for tag in self.tags])
+        keys = [get_version_key(tag) for tag in self.tags]
+        recovery.delete_many(self.alias, keys)
+        recovery.insist(self.alias, keys)
 
 
 def may_be_old() -> bool:
@@ -74,14 +79,8 @@ def may_be_old() -> bool:
 
 def _get_open() -> Iterator[BaseDatabaseWrapper]:
     for connection in connections.all(initialized_only=True):
-        if is_in_transaction(connection) and not _is_of_a_test(connection):
+        if is_in_transaction(connection) and not is_of_a_test(connection):
             yield connection
-
-
-def _is_of_a_test(connection: BaseDatabaseWrapper) -> bool:
-    """Is there none but the transactions that a ``TestCase`` opens round its tests?"""
-    blocks = connection.atomic_blocks
-    return bool(blocks) and all(block._from_testcase for block in blocks)  # type: ignore[attr-defined]
 
 
 def _is_snapshot(connection: Any) -> bool:

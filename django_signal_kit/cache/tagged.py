@@ -14,6 +14,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django_signal_kit.cache import own_writes, recovery
 from django_signal_kit.cache.access import add, delete, get_many, set_many
 from django_signal_kit.cache.entry import MISSING, Entry, note_versions
+from django_signal_kit.cache.guard import is_undecided
 from django_signal_kit.cache.steps import MAKE, NotForOthersError, Steps, arun, run
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 
@@ -109,7 +110,7 @@ class TaggedCache:
         to_store = [entry for entry in missing.values() if entry is not None]
         if (
             found is None
-            or own_writes.may_be_old()
+            or self._may_not_store()
             or not note_versions(self.alias, to_store, found)
         ):
             missing = dict.fromkeys(missing)
@@ -173,7 +174,10 @@ class TaggedCache:
         called in the thread that has the connections to the databases."""
         if own_writes.has_touched(entry.tags):
             return None, False
-        return get_many(self.alias, entry.keys), not own_writes.may_be_old()
+        return get_many(self.alias, entry.keys), not self._may_not_store()
+
+    def _may_not_store(self) -> bool:
+        return own_writes.may_be_old() or is_undecided(self.cache)
 
     def _make_alone(self, entry: Entry, lock: str) -> Steps:
         start, is_stored = time.monotonic(), True
