@@ -275,5 +275,5 @@ def test_who_touches_in_one_cache_alone_is_caught(
     """The tests above would see it."""
     wire((CacheInvalidation, {"models": ["testapp.Product"], "tags": ["product:{pk}"]}))
     ledger = SharedLedger()
-    with pytest.raises(AssertionError, match="second: .* gave"):
+    with pytest.raises(AssertionError, match=r"second: .* gave"):
         run(ledger, READS)
