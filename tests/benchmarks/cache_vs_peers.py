@@ -257,13 +257,17 @@ def measure(rounds: int, number: int) -> list[str]:
             for row in rows[way][:40]:
                 read(way, BenchConfig.made[way], row.pk)
         counts = {way: count(act) for way, act in acts.items()}
-        result = compare(acts, rounds=rounds if calls > 1 else 5, number=calls)
-        cells = [
-            f"{result.ratio(way):.2f} ({counts[way][0]:,}, {counts[way][1]:,})" for way in WAYS
-        ]
+        result = compare(acts, rounds=rounds, number=calls)
+        times = {way: f"{result.ratio(way):.2f}" for way in WAYS}
+        times["by hand"] = f"{result.medians['by hand'] / 1000:.2f} ms"
+        cells = [f"{times[way]} ({counts[way][0]:,}, {counts[way][1]:,})" for way in WAYS]
         lines.append(f"| {title} | {' | '.join(cells)} |")
         if make is hit or make is page:
             assert all(queries == 0 for _, queries in counts.values()), counts
+        if make is page:
+            assert all(
+                act() == {row.pk: CARD for row in rows[way][:40]} for way, act in acts.items()
+            )
         for way in WAYS:
             for row in rows[way][:2]:
                 assert read(way, BenchConfig.made[way], row.pk).stock == row.stock, (title, way)
