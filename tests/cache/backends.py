@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,10 @@ def in_redis(request: Any) -> dict[str, Any]:
 
 
 def in_redis_by_django_redis(request: Any) -> dict[str, Any]:
-    pytest.importorskip("django_redis")
     return {"BACKEND": "django_redis.cache.RedisCache", **at_redis(request)}
 
 
 def in_redis_by_django_valkey(request: Any) -> dict[str, Any]:
-    pytest.importorskip("django_valkey")
     place = at_redis(request)
     place["LOCATION"] = place["LOCATION"].replace("redis://", "valkey://")
     return {"BACKEND": "django_valkey.cache.ValkeyCache", **place}
@@ -95,10 +94,15 @@ BACKENDS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "django-valkey": in_redis_by_django_valkey,
 }
 
+#: Packages of a dependency group of their own.
+PACKAGES = {"django-redis": "django_redis", "django-valkey": "django_valkey"}
+
 #: Those that have to do with the database in which the rows are: what runs there is enough.
 OF_DATABASE = ("locmem", "database", "other database")
 
 
 def list_names() -> list[str]:
-    """The backends to run on: all with SQLite."""
-    return [*BACKENDS] if connection.vendor == "sqlite" else [*OF_DATABASE]
+    """The backends to run on: with SQLite, all that are installed."""
+    if connection.vendor != "sqlite":
+        return [*OF_DATABASE]
+    return [name for name in BACKENDS if name not in PACKAGES or find_spec(PACKAGES[name])]
