@@ -10,13 +10,12 @@ from django.core.checks import CheckMessage
 from django.db import connections
 from django.db.models import Field, Model, QuerySet
 
-from django_signal_kit.cache import configuration, counters, purging, recovery, waiting
+from django_signal_kit.cache import configuration, counters, recovery, settling, waiting
 from django_signal_kit.cache.columns import differ, list_columns, list_written, names_key
 from django_signal_kit.cache.following import Following
 from django_signal_kit.cache.instances import make_instance, update
-from django_signal_kit.cache.stale import Late, Stale, Start, part, part_items
+from django_signal_kit.cache.stale import Late, Stale, Start, list_dropped, part, part_items
 from django_signal_kit.cache.templates import render
-from django_signal_kit.cache.versions import get_version_key
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.canonical import Column
 from django_signal_kit.rows.database import Row
@@ -84,7 +83,7 @@ class CacheInvalidation(ModelReceiver):
         """Delete ``keys`` from each of the caches, and touch ``tags`` there, by one
         ``delete_many()``. What a cache raises is logged, and what it may still hold is dropped as
         soon as it answers again."""
-        dropped = [*keys, *map(get_version_key, tags)]
+        dropped = list_dropped(keys, tags)
         for alias in self.caches:
             counters.of(alias).count_dropped(len(keys), len(tags))
             recovery.delete_many(alias, dropped, partial(self._report, alias, keys, tags))
@@ -135,7 +134,7 @@ class CacheInvalidation(ModelReceiver):
             if unit.journal.connection.in_atomic_block:
                 waiting.collect_again(self, stale, using)
             else:
-                self._settle([Late(one, using) for one in stale])
+                settling.settle(self.caches, [Late(one, using) for one in stale])
         else:
             if starts:
                 tags, starts = self._following.list_known(starts)
@@ -189,7 +188,7 @@ class CacheInvalidation(ModelReceiver):
             else:
                 late += [Late(tag, using) for tag in tags]
         self._invalidate([*stale, *(one.stale for one in late)])
-        self._settle(late)
+        settling.settle(self.caches, late)
 
     def check(self) -> None:
         configuration.check(self)
@@ -265,15 +264,6 @@ class CacheInvalidation(ModelReceiver):
         keys, tags = part(stale)
         if keys or tags:
             self.invalidate(keys, tags)
-
-    def _settle(self, late: Iterable[Late]) -> None:
-        """It has been dropped in Django's caches, from which the edge is filled again."""
-        by_using: dict[str, list[str]] = {}
-        for one, using in late:
-            if isinstance(one, tuple):
-                by_using.setdefault(using, []).append(one[1])
-        for using, tags in by_using.items():
-            purging.tell_fallen(tags, using)
 
     def _report(
         self, alias: str, keys: Sequence[str], tags: Sequence[str], error: Exception

@@ -73,7 +73,7 @@ class LookUp:
         if own_writes.has_touched(self.entry.tags):
             return None, False
         found = self._get() if self.ahead else get_many(self.alias, self.entry.keys)
-        return found, not own_writes.may_be_old()
+        return found, own_writes.may_store(self.alias)
 
     def _get(self) -> dict[str, Any] | None:
         for ahead in self.ahead:

@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from django.db import connections
 
+from django_signal_kit.cache.versions import get_safe_key, get_version_key
+
 #: A key to delete, or ``("tag", name)`` of a tag to touch.
 Stale: TypeAlias = str | tuple[Literal["tag"], str]
 
@@ -36,6 +38,12 @@ class Start(NamedTuple):
     path: str
     end: type[Any]
     using: str
+
+
+def list_dropped(keys: Iterable[str], tags: Iterable[str]) -> list[str]:
+    """All that has to be deleted: a key by the name too under which a tagged value has it."""
+    names = dict.fromkeys(name for key in keys for name in (key, get_safe_key(key)))
+    return [*names, *map(get_version_key, tags)]
 
 
 def part(stale: Iterable[Stale]) -> tuple[list[str], list[str]]:

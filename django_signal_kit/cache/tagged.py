@@ -119,7 +119,7 @@ class TaggedCache:
         to_store = [entry for entry in missing.values() if entry is not None]
         if (
             found is None
-            or own_writes.may_be_old()
+            or not own_writes.may_store(self.alias)
             or not note_versions(self.alias, to_store, found)
         ):
             missing = dict.fromkeys(missing)

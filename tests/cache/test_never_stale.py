@@ -154,7 +154,9 @@ def look_up_plainly(pk: int) -> int:
     return int(cache.get_or_set(f"plain:{pk}", lambda: read_slowly(pk), 60))
 
 
-def run(ledger: Ledger, look: Callable[[int], int], reads: int, seconds: float = 120) -> None:
+def run(
+    ledger: Ledger, look: Callable[[int], int], reads: int, seconds: float = max(120, READS / 20)
+) -> None:
     """Let all run until there have been so many reads, and some writes, or for so long."""
     end = time.monotonic() + seconds
 
