@@ -11,11 +11,12 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.core.cache import caches
 from django.db import OperationalError, connections, transaction
 from django.db.models import F
@@ -175,6 +176,8 @@ def let_go() -> None:
 
 def repeat(ledger: SharedLedger, act: Callable[[SharedLedger], None], seed: int) -> None:
     random.seed(seed)
+    # The thread in which sync_to_async() calls is the parent's, and not there after a fork.
+    SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
     # What a cache that is down has to say, hundreds of times.
     logging.disable()
     try:
