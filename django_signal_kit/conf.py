@@ -93,13 +93,13 @@ def check_task_keys(where: str, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if key not in TASK_KEYS:
             raise Misconfigured(
-                "E060",
+                "E054",
                 f"{where} has the key {key!r}, which tasks do not know.",
                 did_you_mean(key, TASK_KEYS),
             )
         if not TASK_KEYS[key].is_right(value):
             raise Misconfigured(
-                "E061",
+                "E055",
                 f"{where} has {key!r}: {value!r}, of type {type(value).__name__}.",
                 f"It has to be {TASK_KEYS[key].expected}.",
             )
@@ -268,22 +268,22 @@ class Settings:
 def _read_header(name: object, how: object) -> TagHeader:
     where = f"SIGNAL_KIT['CACHE_TAG_HEADERS'] has {name!r}: {how!r}"
     if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-        raise Misconfigured("E092", f"{where}. That is no name of a header.", f"Write {_HEADERS}.")
+        raise Misconfigured("E067", f"{where}. That is no name of a header.", f"Write {_HEADERS}.")
     said: Mapping[Any, Any] = how if isinstance(how, Mapping) else {"SEPARATOR": how}
     fields = {field.upper(): field for field in TagHeader._fields}
     for key in said:
         if key not in fields:
-            raise Misconfigured("E092", f"{where}, with {key!r}.", did_you_mean(key, fields))
+            raise Misconfigured("E067", f"{where}, with {key!r}.", did_you_mean(key, fields))
     header = TagHeader(**{fields[key]: value for key, value in said.items()})
     if header.separator not in (",", " ", ", ", ";", "|"):
         raise Misconfigured(
-            "E092",
+            "E067",
             f"{where}, where {header.separator!r} would separate tags.",
             "Choose from ',', ' ', ', ', ';' and '|', which no tag has.",
         )
     if not all(type(most) is int and most >= 0 for most in header[1:]) or not header.max_bytes:
         raise Misconfigured(
-            "E092",
+            "E067",
             f"{where}, with a limit that is no number of bytes or tags.",
             "Write whole numbers; MAX_TAGS 0 is as many as fit.",
         )

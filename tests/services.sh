@@ -126,5 +126,7 @@ step MariaDB mariadb_server
 step Redis redis
 step RabbitMQ rabbitmq
 step Varnish varnish
+# The tests start one of their own.
+command -v memcached >/dev/null || install_packages memcached
 # mysqlclient comes as source and is compiled.
 install_packages default-libmysqlclient-dev gcc pkg-config

@@ -121,16 +121,8 @@ LOGGERS = {
 }
 
 CHECKS = {
-    *(f"E{number:03}" for number in range(1, 54)),
-    *(f"E{number:03}" for number in range(60, 67)),
-    *(f"W{number:03}" for number in range(1, 18)),
-    "E090",
-    "E091",
-    "E092",
-    "W060",
-    "W061",
-    *("E080", "E081", "W050"),
-    *(f"W{number:03}" for number in range(30, 33)),
+    *(f"E{number:03}" for number in range(1, 68)),
+    *(f"W{number:03}" for number in range(1, 26)),
     "I001",
 }
 

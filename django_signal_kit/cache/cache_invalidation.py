@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeAlias
+from functools import cached_property, partial
+from typing import Any, Literal
 
-from django.conf import settings
-from django.core.cache import caches
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage
 from django.db import connections
-from django.db.models import Field, ManyToManyField, Model, QuerySet
+from django.db.models import Field, Model, QuerySet
 
-from django_signal_kit.cache import counters, own_writes, purging, recovery
-from django_signal_kit.cache.guard import guard
+from django_signal_kit.cache import configuration, counters, recovery, settling, waiting
+from django_signal_kit.cache.columns import differ, list_columns, list_written, names_key
+from django_signal_kit.cache.following import Following
 from django_signal_kit.cache.instances import make_instance, update
-from django_signal_kit.cache.related import NoRelationError, get_end, get_own_key, list_ends
-from django_signal_kit.cache.templates import get_names, render
-from django_signal_kit.cache.versions import get_version_key
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
+from django_signal_kit.cache.stale import Late, Stale, Start, list_dropped, part, part_items
+from django_signal_kit.cache.templates import render
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.canonical import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.many_to_many import get_reverse_many_to_many
 from django_signal_kit.rows.parents import ask_old_parents, get_old_parents
-from django_signal_kit.rows.snapshots import get_new_row, get_old_row
+from django_signal_kit.rows.snapshots import get_new_values, get_old_row, is_written_together
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.idle import check_idle
 from django_signal_kit.wiring.registry import registry
-from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes.calls import tell_links_changed
 from django_signal_kit.writes.links import LinkChange
-
-#: A key to delete, or ``("tag", name)`` of a tag to touch.
-Stale: TypeAlias = str | tuple[Literal["tag"], str]
 
 
 class CacheInvalidation(ModelReceiver):
@@ -61,7 +54,8 @@ class CacheInvalidation(ModelReceiver):
     tags: Sequence[str] = ()
     #: Relations, ``"category"``, ``"category__parent"``, backwards too: the tags of the rows that
     #: they lead to, before the change and after it, are touched as well, as the CacheInvalidation
-    #: that covers these has them. Anything but a foreign key of the row costs two queries a row.
+    #: that covers these has them. Anything but a foreign key of the row costs one query a path
+    #: for all rows that are written together.
     related: Sequence[str] = ()
     #: Names of ``{% cache %}`` fragments -> templates of what they vary on.
     fragments: Mapping[str, Sequence[str]] = {}
@@ -89,49 +83,64 @@ class CacheInvalidation(ModelReceiver):
         """Delete ``keys`` from each of the caches, and touch ``tags`` there, by one
         ``delete_many()``. What a cache raises is logged, and what it may still hold is dropped as
         soon as it answers again."""
-        dropped = [*keys, *map(get_version_key, tags)]
+        dropped = list_dropped(keys, tags)
         for alias in self.caches:
-            try:
-                cache = caches[alias]
-                counters.of(alias).count_dropped(len(keys), len(tags))
-                with guard(cache):
-                    cache.delete_many(dropped)
-            except Exception as error:
-                held = ", ".join([*keys, *(f"what is tagged {tag}" for tag in tags)])
-                error.add_note(f"The cache {alias!r} may still hold {held}.")
-                recovery.owe(alias, dropped)
-                report_failure(self, "flush", error)
+            counters.of(alias).count_dropped(len(keys), len(tags))
+            recovery.delete_many(alias, dropped, partial(self._report, alias, keys, tags))
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         self._get_old(instance, using)
         if instance._meta.parents:
             ask_old_parents(instance, at_once=self.on_error == "log")
-        self._note_ends(instance, using)
+        if self.related:
+            self._following.note_before_save(instance, kwargs.get("update_fields"), using)
 
     def post_save(
         self, instance: Model, created: bool, update_fields: Any, using: str, **kwargs: Any
     ) -> None:
         old = None if created else self._get_old(instance, using)
-        if old is None and _names_key(type(instance), update_fields):
+        if old is None and names_key(type(instance), update_fields):
             # An update() has given the row another key.
             old = get_old_row(instance, using)
         new = self._get_new(instance, old, update_fields, using)
-        if self.fields and not created and not self._matters(type(instance), old, new):
+        if self.fields and not created and not differ(type(instance), self.fields, old, new):
             return
         stale = self._get_stale(update(instance, new))
         if old is not None:
             stale += self._get_stale(make_instance(type(instance), instance.pk, old, using))
-        for parent, row in get_old_parents(instance):
+        for parent, row in get_old_parents(instance) if instance._meta.parents else ():
             if registry.covers(self, parent):
                 key = getattr(instance, parent._meta.pk.attname)
                 stale += self._get_stale(make_instance(parent, key, row, using))
-        stale += self._get_stale_ends(instance, (old, new), using)
         unit = get_unit()
-        is_alone = unit is not None and unit.parent is None and unit.instance is instance
-        if is_alone and self.flush_on == "after_commit":
-            self._invalidate_now(list(dict.fromkeys(stale)), using)
+        is_alone = (
+            unit is not None
+            and unit.parent is None
+            and unit.instance is instance
+            and self.flush_on == "after_commit"
+            and not is_written_together(unit, type(instance))
+        )
+        starts: list[Start] = []
+        if self.related:
+            rows = [row for row in (old, new) if row]
+            starts = self._following.list_after_save(instance, rows, using)
+        if is_alone and unit is not None:
+            if starts:
+                for tags in self._following.follow(starts).values():
+                    stale += tags
+            stale = list(dict.fromkeys(stale))
+            # Whoever hears the same save later may look into the cache.
+            self._invalidate(stale)
+            if unit.journal.connection.in_atomic_block:
+                waiting.collect_again(self, stale, using)
+            else:
+                settling.settle(self.caches, [Late(one, using) for one in stale])
         else:
-            self._collect(stale, using)
+            if starts:
+                tags, starts = self._following.list_known(starts)
+                stale += tags
+            waiting.collect(self, stale, using)
+            waiting.collect_starts(self, starts, using)
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         unit = get_unit()
@@ -141,19 +150,16 @@ class CacheInvalidation(ModelReceiver):
                 instance_then = make_instance(type(instance), instance.pk, old, using)
             else:
                 instance_then = instance
-            # Afterwards nothing that the row pointed to, or was linked to, could be asked for.
-            self._note_ends(instance, using)
             stale = self._get_stale(instance_then)
-            row = old or vars(instance)
-            unit.notes[self, id(instance)] = [
-                *stale,
-                *self._get_stale_ends(instance, (row,), using),
-            ]
+            if self.related:
+                row = old or vars(instance)
+                stale += self._following.list_before_delete(unit, instance, row, using)
+            unit.notes[self, id(instance)] = stale
 
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         unit = get_unit()
         if unit is not None:
-            self._collect(unit.notes.pop((self, id(instance)), ()), using)
+            waiting.collect(self, unit.notes.pop((self, id(instance)), ()), using)
 
     m2m_changed = tell_links_changed
 
@@ -170,89 +176,37 @@ class CacheInvalidation(ModelReceiver):
                 stale = self._get_stale_of_rows(
                     model, change.relation.get_attname(end), change.get_keys(end), using
                 )
-                self._collect(stale, using)
+                waiting.collect(self, stale, using)
 
     def flush(self, items: list[Any]) -> None:
         """Delete the collected keys and touch the collected tags, at once."""
-        # Where the transaction was Django's own, round one deletion, it has ended already, and
-        # with it all has been done that was to be done after it.
-        self._invalidate(
-            item if isinstance(item, str) else item.stale
-            for item in items
-            if not isinstance(item, _Early) or connections[item.using].in_atomic_block
-        )
-        self._purge(item for item in items if isinstance(item, _Late))
+        stale, late, starts = part_items(items)
+        for using, tags in self._following.follow(starts).items():
+            if connections[using].in_atomic_block:
+                stale += tags
+                waiting.collect_again(self, tags, using)
+            else:
+                late += [Late(tag, using) for tag in tags]
+        self._invalidate([*stale, *(one.stale for one in late)])
+        settling.settle(self.caches, late)
 
     def check(self) -> None:
-        for alias in self.caches:
-            if alias not in settings.CACHES:
-                raise Misconfigured(
-                    "E012",
-                    f"The option 'caches' of {self.name} has {alias!r}, which is not in CACHES.",
-                    did_you_mean(alias, settings.CACHES),
-                )
-        try:
-            names = get_names([*self.keys, *self.tags], self.fragments)
-        except (TypeError, ValueError) as error:
-            raise Misconfigured(
-                "E012",
-                f"A template of {self.name} cannot be read: {error}.",
-                "Write templates such as 'product:{pk}'; for each fragment, a list of them.",
-            ) from error
-        for model in Coverage(self).get_models():
-            columns = [field.name for field in model._meta.concrete_fields]
-            for name in names:
-                # Of the class, a composite key is no attribute.
-                if name != "pk" and not hasattr(model, name):
-                    raise self._wrong_name(name, model, "attribute", columns)
-            for path in self.related:
-                try:
-                    get_end(model, path)
-                except NoRelationError as error:
-                    raise Misconfigured(
-                        "E012", f"The option 'related' of {self.name} has {error}.", error.guess
-                    ) from error
-            known = [*columns, *(f.attname for f in model._meta.concrete_fields)]
-            known += [_get_accessor(relation) for relation in self.get_m2m_fields(model)]
-            for name in self.fields:
-                if name not in known:
-                    raise self._wrong_name(name, model, "field", known)
+        configuration.check(self)
         options = ["keys", "tags", "fragments", "related"]
         check_idle(self, CacheInvalidation, options, ["get_keys", "get_tags"])
         check_idle(self, CacheInvalidation, ["caches"], ["invalidate"])
 
     def get_warnings(self) -> list[CheckMessage]:
-        return [
-            Warning(
-                f"{self.name} touches the tags of {end._meta.label} ({path!r} in its option "
-                f"'related'), and no CacheInvalidation that covers it has any.",
-                hint=f"Give one that covers {end._meta.label} the option 'tags'.",
-                id="signal_kit.W015",
-            )
-            for path, end in self._list_untagged()
-        ]
-
-    def _list_untagged(self) -> list[tuple[str, type[Model]]]:
-        """The relations to models that no receiver gives tags."""
-        found = {
-            (path, get_end(model, path)): None
-            for model in Coverage(self).get_models()
-            for path in self.related
-        }
-        return [
-            (path, end)
-            for path, end in found
-            if not any(
-                isinstance(receiver, CacheInvalidation)
-                and (receiver.tags or type(receiver).get_tags is not CacheInvalidation.get_tags)
-                for receiver in registry.get_covering(end)
-            )
-        ]
+        return [*configuration.warn(self, self._is_tagged)]
 
     def get_old_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
         """The columns that the keys are made of: all, if what makes them is not known here."""
         if model not in self._columns:
-            self._columns[model] = self._find_columns(model)
+            own, known = type(self), CacheInvalidation
+            is_known = (own.get_keys, own.get_tags) == (known.get_keys, known.get_tags)
+            self._columns[model] = (
+                list_columns(self, model) if is_known else list(model._meta.concrete_fields)
+            )
         return self._columns[model]
 
     def get_m2m_fields(self, model: type[Model]) -> list[Any]:
@@ -261,34 +215,21 @@ class CacheInvalidation(ModelReceiver):
 
     def _forget_models(self) -> None:
         self._columns.clear()
+        self._written.clear()
+        self.__dict__.pop("_following", None)
 
     @cached_property
     def _columns(self) -> dict[type[Model], list[Field[Any, Any]]]:
         return {}
 
-    def _find_columns(self, model: type[Model]) -> list[Field[Any, Any]]:
-        columns = {f.name: f for f in model._meta.concrete_fields}
-        columns |= {f.attname: f for f in model._meta.concrete_fields}
-        own, known = type(self), CacheInvalidation
-        if (own.get_keys, own.get_tags) != (known.get_keys, known.get_tags):
-            return list(model._meta.concrete_fields)
-        key = ("pk", model._meta.pk.name)
-        names = get_names([*self.keys, *self.tags], self.fragments)
-        names = [name for name in names if name not in key]
-        if not columns.keys() >= set(names):
-            return list(model._meta.concrete_fields)
-        names += [name for name in self.fields if name in columns]
-        names += [path for path in self.related if get_own_key(model, path) is not None]
-        return list(dict.fromkeys(columns[name] for name in names))
+    @cached_property
+    def _written(self) -> dict[type[Model], list[Column]]:
+        """What a save writes of these, and the key, unless it is told what to write."""
+        return {}
 
-    def _wrong_name(
-        self, name: str, model: type[Model], what: str, known: Iterable[str]
-    ) -> Misconfigured:
-        return Misconfigured(
-            "E012",
-            f"{self.name} names {name!r}, and {model._meta.label} has no such {what}.",
-            did_you_mean(name, known),
-        )
+    @cached_property
+    def _following(self) -> Following:
+        return Following(self, CacheInvalidation)
 
     def _get_old(self, instance: Model, using: str) -> Row | None:
         return get_old_row(instance, using) if self.get_old_fields(type(instance)) else None
@@ -297,52 +238,17 @@ class CacheInvalidation(ModelReceiver):
         self, instance: Model, old: Row | None, update_fields: Any, using: str
     ) -> dict[str, Any]:
         """What the row holds now, by attname: what this save left alone is as it was."""
-        columns = (*instance._meta.pk_fields, *self.get_old_fields(type(instance)))
-        written = [
-            field
-            for field in dict.fromkeys(columns)
-            if update_fields is None
-            or field.primary_key
-            or field.generated
-            or not update_fields.isdisjoint((field.name, field.attname))
-        ]
-        return {**(old or {}), **get_new_row(instance, written, using)}
-
-    def _matters(self, model: type[Model], old: Row | None, new: Row) -> bool:
-        fields = [f for f in model._meta.concrete_fields if {f.name, f.attname} & {*self.fields}]
-        columns = get_columns(model)
-        return any(
-            old is None or not columns[f.attname].is_same(old[f.attname], new[f.attname])
-            for f in fields
-        )
+        model = type(instance)
+        columns = self._written.get(model)
+        if columns is None or update_fields is not None:
+            columns = list_written(model, self.get_old_fields(model), update_fields)
+            if update_fields is None:
+                self._written[model] = columns
+        new = get_new_values(instance, columns, using)
+        return {**old, **new} if old else {**new}
 
     def _get_stale(self, instance: Model) -> list[Stale]:
         return [*self.get_keys(instance), *(("tag", tag) for tag in self.get_tags(instance))]
-
-    def _note_ends(self, instance: Model, using: str) -> None:
-        """What relations lead to before the change, where the row itself does not say."""
-        unit = get_unit()
-        paths = [path for path in self.related if get_own_key(type(instance), path) is None]
-        if paths and unit is not None and instance.pk is not None:
-            ends = list_ends(type(instance), paths, (), instance.pk, using)
-            unit.notes[self, "ends", id(instance)] = list(ends)
-
-    def _get_stale_ends(
-        self, instance: Model, rows: Iterable[Row | None], using: str
-    ) -> list[Stale]:
-        if not self.related:
-            return []
-        unit, model = get_unit(), type(instance)
-        noted = [] if unit is None else unit.notes.pop((self, "ends", id(instance)), [])
-        known = [row for row in rows if row is not None]
-        ends = [*noted, *list_ends(model, self.related, known, instance.pk, using)]
-        return [
-            ("tag", tag)
-            for end, key in dict.fromkeys(ends)
-            for receiver in registry.get_covering(end)
-            if isinstance(receiver, CacheInvalidation)
-            for tag in receiver.get_tags(make_instance(end, key, {}, using))
-        ]
 
     def _get_stale_of_rows(
         self, model: type[Model], name: str, values: Collection[Any], using: str
@@ -354,69 +260,21 @@ class CacheInvalidation(ModelReceiver):
             rows = [make_instance(model, pk, {}, using) for pk in values]
         return [stale for row in rows for stale in self._get_stale(row)]
 
-    def _invalidate_now(self, stale: list[Stale], using: str) -> None:
-        """Whoever hears the same save later may look into the cache."""
-        self._invalidate(stale)
-        if connections[using].in_atomic_block:
-            for one in stale:
-                self._collect_one(one, using)
-        else:
-            self._purge(_Late(one, using) for one in stale if isinstance(one, tuple))
-
-    def _purge(self, fallen: Iterable[_Late]) -> None:
-        """Once they are touched in Django's caches, from which the edge is filled again."""
-        by_using: dict[str, list[str]] = {}
-        for (_, tag), using in fallen:
-            by_using.setdefault(using, []).append(tag)
-        for using, tags in by_using.items():
-            purging.tell_fallen(tags, using)
-
     def _invalidate(self, stale: Iterable[Stale]) -> None:
-        keys: list[str] = []
-        tags: list[str] = []
-        for one in stale:
-            if isinstance(one, tuple):
-                tags.append(one[1])
-            else:
-                keys.append(one)
+        keys, tags = part(stale)
         if keys or tags:
             self.invalidate(keys, tags)
 
-    def _collect(self, stale: Iterable[Stale], using: str) -> None:
-        is_open = connections[using].in_atomic_block
-        for one in stale:
-            self._collect_one(one, using)
-            if is_open:
-                self.collect(_Early(one, using), key=one, flush_on="before_commit", using=using)
+    def _report(
+        self, alias: str, keys: Sequence[str], tags: Sequence[str], error: Exception
+    ) -> None:
+        held = ", ".join([*keys, *(f"what is tagged {tag}" for tag in tags)])
+        error.add_note(f"The cache {alias!r} may still hold {held}.")
+        report_failure(self, "flush", error)
 
-    def _collect_one(self, one: Stale, using: str) -> None:
-        if isinstance(one, tuple):
-            # Even if keys are deleted before the commit alone: until then others read the old row.
-            own_writes.touching.add(self)
-            self.collect(_Late(one, using), key=one, flush_on="after_commit", using=using)
-        else:
-            self.collect(one, key=one, using=using)
-
-
-class _Early(NamedTuple):
-    """What is stale when the unit of work ends, before the commit."""
-
-    stale: Stale
-    using: str
-
-
-class _Late(NamedTuple):
-    """A tag to touch after the commit, and in which database that is."""
-
-    stale: tuple[Literal["tag"], str]
-    using: str
-
-
-def _names_key(model: type[Model], names: Any) -> bool:
-    return bool(names) and any(field.name in names for field in model._meta.pk_fields)
-
-
-def _get_accessor(relation: Any) -> Any:
-    """The name of a many-to-many relation on the model that is asked for it."""
-    is_declared = isinstance(relation, ManyToManyField)
-    return relation.name if is_declared else relation.get_accessor_name()
+    def _is_tagged(self, model: type[Model]) -> bool:
+        own = CacheInvalidation.get_tags
+        return any(
+            receiver.tags or type(receiver).get_tags is not own
+            for receiver in self._following.list_covering(model)
+        )

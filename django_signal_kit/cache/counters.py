@@ -10,7 +10,7 @@ from typing import NamedTuple
 class Counted(NamedTuple):
     """What this process has counted for one cache of ``CACHES`` since it began."""
 
-    #: Values that were cached, and pages that the client had already (304).
+    #: Values that were cached; pages too of which the client heard that he has them (304).
     hits: int
     #: Values that had to be made.
     misses: int

@@ -6,15 +6,16 @@ import datetime as dt
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from functools import partial, wraps
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.db.models import Model
 
-from django_signal_kit.cache import recalled
-from django_signal_kit.cache.entry import refuse_text
+from django_signal_kit.cache import recalled, steps
+from django_signal_kit.cache.entry import Entry, refuse_text
+from django_signal_kit.cache.freshness import check_times
+from django_signal_kit.cache.steps import Steps
 from django_signal_kit.cache.tagged import tagged
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,6 +30,8 @@ def cached(
     key: str | None = None,
     timeout: float | None = DEFAULT_TIMEOUT,
     alias: str = "default",
+    stale: float = 0,
+    early: float = 0,
     collect: bool = False,
 ) -> Callable[[F], F]:
     """Cache what a function returns, for each set of its arguments.
@@ -37,9 +40,10 @@ def cached(
     ``"category:{product.category_id}"``; ``tags`` may be a function of the arguments instead.
     Without ``key`` the function's own name and its arguments are the key: then those have to be
     saved rows, numbers, text, dates or the like, or lists of such, else the call raises TypeError.
-    ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`. ``collect``: what the
-    function uses adds its tags, as in :func:`~django_signal_kit.cache.collect_tags`; a hit is two
-    calls of the cache then, and the first result is not stored. Takes ``async def`` functions too.
+    ``alias`` as in :func:`~django_signal_kit.cache.tagged`; ``timeout``, ``stale`` and ``early``
+    as in its ``get_or_set()``. ``collect``: what the function uses adds its tags, as in
+    :func:`~django_signal_kit.cache.collect_tags`; a hit is two calls of the cache then, and the
+    first result is not stored. Takes ``async def`` functions too.
     """
 
     def decorate(function: F) -> F:
@@ -59,33 +63,16 @@ def cached(
                 return own_key, list(tags(*args, **kwargs))
             return own_key, [tag.format(**given) for tag in tags]
 
-        if inspect.iscoroutinefunction(function):
-
-            @wraps(function)
-            async def aget(*args: Any, **kwargs: Any) -> Any:
-                own_key, own_tags = prepare(*args, **kwargs)
-                if collect:
-                    make = partial(function, *args, **kwargs)
-                    return await recalled.aget_or_set(alias, own_key, make, own_tags, timeout)
-                return await tagged(alias).aget_or_set(
-                    own_key, lambda: function(*args, **kwargs), tags=own_tags, timeout=timeout
-                )
-
-            return aget  # type: ignore[return-value]
-
-        @wraps(function)
-        def get(*args: Any, **kwargs: Any) -> Any:
+        def plan(*args: Any, **kwargs: Any) -> Steps:
             own_key, own_tags = prepare(*args, **kwargs)
             if collect:
-                make = partial(function, *args, **kwargs)
-                return recalled.get_or_set(alias, own_key, make, own_tags, timeout)
-            return tagged(alias).get_or_set(
-                own_key, lambda: function(*args, **kwargs), tags=own_tags, timeout=timeout
-            )
+                return recalled.look_up(alias, own_key, own_tags, timeout, stale, early)
+            return tagged(alias).look_up(Entry(alias, own_key, own_tags, timeout, stale, early))
 
-        return get  # type: ignore[return-value]
+        return steps.decorate(function, plan)
 
     refuse_text(tags)
+    check_times(stale, early)
     return decorate
 
 

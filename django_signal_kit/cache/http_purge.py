@@ -86,28 +86,28 @@ class HTTPPurge(Purge):
         super().check()
         if not self.urls:
             raise Misconfigured(
-                "E091",
+                "E066",
                 f"{self.name} has no urls, and purges nothing.",
                 "Set the option 'urls', such as [\"http://127.0.0.1:6081/\"].",
             )
         for url in self.urls:
             if problem := _find_problem(url):
                 raise Misconfigured(
-                    "E091",
+                    "E066",
                     f"The option 'urls' of {self.name} has {url!r}, which {problem}.",
                     'Write one such as "http://127.0.0.1:6081/".',
                 )
         for option, word in (("method", self.method), ("header", self.header)):
             if not _TOKEN.fullmatch(word):
                 raise Misconfigured(
-                    "E091",
+                    "E066",
                     f"The option {option!r} of {self.name} is {word!r}.",
                     "Write one word of letters, digits and dashes.",
                 )
         for option, value in (("per_request", self.per_request), ("timeout", self.timeout)):
             if value <= 0:
                 raise Misconfigured(
-                    "E091",
+                    "E066",
                     f"The option {option!r} of {self.name} is {value!r}.",
                     "Set a number that is greater than 0.",
                 )

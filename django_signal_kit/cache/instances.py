@@ -6,6 +6,7 @@ from copy import copy
 from typing import Any
 
 from django.db.models import Model
+from django.db.models.fields import NOT_PROVIDED
 
 from django_signal_kit.rows.canonical import canonical_key
 from django_signal_kit.rows.database import Row
@@ -16,7 +17,11 @@ from django_signal_kit.rows.values import say
 def update(instance: Model, row: Row) -> Model:
     """``instance``, or a copy of it if it does not read as ``row`` does."""
     values = vars(instance)
-    if all(name in values and say(values[name]) == say(row[name]) for name in row):
+    for name, value in row.items():
+        own = values.get(name, NOT_PROVIDED)
+        if own is not value and (own is NOT_PROVIDED or say(own) != say(value)):
+            break
+    else:
         return instance
     instance = copy(instance)
     for name, value in row.items():

@@ -12,10 +12,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from weakref import WeakSet
 
+from django.core.cache import caches
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.cache import counters, purging, recovery
+from django_signal_kit.cache.guard import is_of_a_test, is_undecided
+from django_signal_kit.cache.stale import WAITING
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 from django_signal_kit.units.journal import Journal, is_in_transaction
 from django_signal_kit.units.pile import Flusher
@@ -39,8 +42,16 @@ def has_touched(tags: Iterable[str]) -> bool:
             if isinstance(again, _Again) and not again.tags.isdisjoint(tags):
                 return True
         journal: Journal | None = connection.__dict__.get("_signal_kit_journal")
-        if journal is not None and journal.after.items:
-            find, receivers = journal.after.find, list(touching)
+        if journal is None:
+            continue
+        receivers = list(touching)
+        if journal.before.items:
+            # Some tag: as long as it is not known which, none can be trusted.
+            find = journal.before.find
+            if any(find(by, WAITING) is not None for by in receivers):
+                return True
+        if journal.after.items:
+            find = journal.after.find
             keys = [("tag", tag) for tag in tags]
             if any(find(by, key) is not None for key in keys for by in receivers):
                 return True
@@ -55,6 +66,7 @@ def note_touched(alias: str, tags: Iterable[str], using: str) -> None:
         _by_hand.add(again)
         transaction.on_commit(again, using, robust=True)
     else:
+        recovery.insist(alias, [get_version_key(tag) for tag in tags])
         purging.tell_fallen(tuple(tags), using)
 
 
@@ -67,26 +79,24 @@ class _Again:
         self.using = using
 
     def __call__(self) -> None:
-        counters.of(self.alias).count_dropped(0, len(self.tags))
-        recovery.delete_many(self.alias, [get_version_key(tag) for tag in self.tags])
+        keys = [get_version_key(tag) for tag in self.tags]
+        counters.of(self.alias).count_dropped(0, len(keys))
+        recovery.delete_many(self.alias, keys)
+        recovery.insist(self.alias, keys)
         purging.tell_fallen(self.tags, self.using)
 
 
-def may_be_old() -> bool:
-    """May what this thread reads have been written over by a transaction that is committed?"""
-    return any(_is_snapshot(connection) for connection in _get_open())
+def may_store(alias: str) -> bool:
+    """May what this thread makes be stored in the cache ``alias``? Not what has been written over
+    by a transaction that is committed, perhaps, nor what others do not see yet."""
+    is_old = any(_is_snapshot(connection) for connection in _get_open())
+    return not is_old and not is_undecided(caches[alias])
 
 
 def _get_open() -> Iterator[BaseDatabaseWrapper]:
     for connection in connections.all(initialized_only=True):
-        if is_in_transaction(connection) and not _is_of_a_test(connection):
+        if is_in_transaction(connection) and not is_of_a_test(connection):
             yield connection
-
-
-def _is_of_a_test(connection: BaseDatabaseWrapper) -> bool:
-    """Is there none but the transactions that a ``TestCase`` opens round its tests?"""
-    blocks = connection.atomic_blocks
-    return bool(blocks) and all(block._from_testcase for block in blocks)  # type: ignore[attr-defined]
 
 
 def _is_snapshot(connection: Any) -> bool:

@@ -66,14 +66,14 @@ class Purge(Receiver):
     def check(self) -> None:
         if self.flush_on == "before_commit":
             raise Misconfigured(
-                "E090",
+                "E065",
                 f"{self.name} has flush_on='before_commit': the edge would be filled again with "
                 f"what the commit is about to change.",
                 "Leave it out, or set flush_on to 'task'.",
             )
         if self.limit < 1:
             raise Misconfigured(
-                "E090",
+                "E065",
                 f"{self.name} has limit={self.limit!r}.",
                 "Set it to the number of tags that are purged one by one, 1 at least.",
             )
@@ -86,7 +86,7 @@ class Purge(Receiver):
                     f"{self.name} purges tags that no response has: CacheTagHeaders is not in "
                     f"MIDDLEWARE.",
                     hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE, as its first.",
-                    id="signal_kit.W061",
+                    id="signal_kit.W025",
                 )
             ]
         above = [path for path in settings.MIDDLEWARE[: places[0]] if path in _SAY_WHOSE]
@@ -97,7 +97,7 @@ class Purge(Receiver):
                 f"CacheTagHeaders stands below {above[0]!r} in MIDDLEWARE, and does not see which "
                 f"responses that makes one client's own.",
                 hint="Let CacheTagHeaders be the first of MIDDLEWARE.",
-                id="signal_kit.W060",
+                id="signal_kit.W024",
             )
         ]
 

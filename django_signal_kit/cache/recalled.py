@@ -9,17 +9,16 @@ the remembered tags, and the value with their versions.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
-
-from asgiref.sync import sync_to_async
-from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from django_signal_kit.cache.access import get_many, set_many
 from django_signal_kit.cache.collecting import collect_tags
 from django_signal_kit.cache.entry import Entry
 from django_signal_kit.cache.gathering import CollectedTags
-from django_signal_kit.cache.steps import NotForOthersError, arun, run
+from django_signal_kit.cache.lookup import LookUp
+from django_signal_kit.cache.steps import NotForOthersError, Steps
 from django_signal_kit.cache.tagged import tagged
 from django_signal_kit.cache.versions import get_safe_key
 
@@ -38,13 +37,18 @@ class _NotYetError(NotForOthersError):
 
 
 def recall(
-    alias: str, key: str, tags: Iterable[str], timeout: float | None = DEFAULT_TIMEOUT
+    alias: str,
+    key: str,
+    tags: Iterable[str],
+    timeout: float | None,
+    stale: float = 0,
+    early: float = 0,
 ) -> Entry:
     """The entry of ``key``, with ``tags`` and those that are remembered. One call of the cache."""
     name = _get_name(key)
     known = (get_many(alias, [name]) or {}).get(name, ())
     known = known if isinstance(known, tuple) else ()
-    return Entry(alias, key, [*tags, *known], timeout)
+    return Entry(alias, key, [*tags, *known], timeout, stale, early)
 
 
 def knows(alias: str, entry: Entry, found: CollectedTags) -> bool:
@@ -65,48 +69,36 @@ def knows(alias: str, entry: Entry, found: CollectedTags) -> bool:
         return False
     if all(tag in entry.tags for tag in found):
         return True
-    kept = None if entry.timeout is None else max(_LEAST, int(2 * entry.timeout))
+    kept = None if entry.kept is None else max(_LEAST, int(2 * entry.kept))
     set_many(alias, {_get_name(entry.key): tuple(found)}, kept)
     return False
 
 
-def get_or_set(
-    alias: str, key: str, make: Callable[[], Any], tags: Iterable[str], timeout: float | None
-) -> Any:
-    """As the method of ``tagged()``, with the tags of what ``make`` uses."""
-    entry = recall(alias, key, tags, timeout)
+class _LookUp(LookUp):
+    """One whose value is stored if all tags of what it was made of are known."""
 
-    def collect() -> Any:
+    def _call(self) -> Steps:
         with collect_tags() as found:
-            value = make()
-        if not knows(alias, entry, found):
+            value = yield from super()._call()
+        if not (yield partial(knows, self.alias, self.entry, found)):
             raise _NotYetError(value)
         return value
 
-    try:
-        return run(tagged(alias).look_up(entry), collect)
-    except _NotYetError as made:
-        return made.value
 
-
-async def aget_or_set(
+def look_up(
     alias: str,
     key: str,
-    make: Callable[[], Awaitable[Any]],
     tags: Iterable[str],
-    timeout: float | None,  # noqa: ASYNC109 it is none of this call
-) -> Any:
-    entry = await sync_to_async(recall)(alias, key, tags, timeout)
-
-    async def collect() -> Any:
-        with collect_tags() as found:
-            value = await make()
-        if not await sync_to_async(knows)(alias, entry, found):
-            raise _NotYetError(value)
-        return value
-
+    timeout: float | None,
+    stale: float,
+    early: float,
+    finish: Callable[[Any], Any] | None = None,
+) -> Steps:
+    """As the method of ``tagged()``, with the tags of what is used while the value is made and
+    finished."""
+    entry = yield partial(recall, alias, key, tags, timeout, stale, early)
     try:
-        return await arun(tagged(alias).look_up(entry), collect)
+        return (yield from _LookUp(alias, tagged(alias).lock, entry, finish).take())
     except _NotYetError as made:
         return made.value
 

@@ -12,14 +12,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
-from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache import InvalidCacheBackendError, InvalidCacheKey, caches
 from django.core.cache.backends.base import BaseCache
 from django.core.signals import setting_changed
 from django.db import connections
 
-from django_signal_kit.cache.guard import guard
+from django_signal_kit.cache.guard import guard, is_undecided
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 
 logger = logging.getLogger("django_signal_kit.cache")
@@ -39,14 +39,44 @@ def is_owed(alias: str) -> bool:
     return bool(_owed) and alias in _owed
 
 
-def delete_many(alias: str, keys: Collection[str]) -> None:
-    """Delete ``keys``. A cache that raises is logged, and asked again until it answers."""
+def delete_many(
+    alias: str, keys: Collection[str], report: Callable[[Exception], None] | None = None
+) -> None:
+    """Delete ``keys``. A cache that raises is asked again until it answers, and ``report`` is told
+    what it raised; by default it is logged."""
     try:
-        cache = caches[alias]
-        with guard(cache):
-            cache.delete_many(keys)
+        drop(caches[alias], keys)
     except Exception as error:
-        logger.error("The cache %r failed in delete_many(): %s", alias, error, exc_info=error)
+        owe(alias, keys)
+        if report is None:
+            logger.error("The cache %r failed in delete_many(): %s", alias, error, exc_info=error)
+        else:
+            report(error)
+
+
+def drop(cache: BaseCache, keys: Collection[str]) -> None:
+    """Delete ``keys`` from ``cache``, which cannot hold those that it refuses. Raises what it
+    raises else."""
+    with guard(cache):
+        try:
+            cache.delete_many(keys)
+        except InvalidCacheKey:
+            cache.delete_many([key for key in keys if _is_taken(cache, key)])
+
+
+def _is_taken(cache: BaseCache, key: str) -> bool:
+    try:
+        cache.make_and_validate_key(key)
+    except InvalidCacheKey:
+        return False
+    return True
+
+
+def insist(alias: str, keys: Iterable[str]) -> None:
+    """``keys`` were dropped after a commit. If that was inside another transaction, of the
+    database in which the cache is a table, they would be back if that is rolled back: they are
+    dropped after it, too."""
+    if is_undecided(caches[alias]):
         owe(alias, keys)
 
 
@@ -78,7 +108,7 @@ def _settle(alias: str) -> None:
         try:
             cache = caches[alias]
             try:
-                cache.delete_many(tried)
+                drop(cache, tried)
             finally:
                 disconnect(cache)
                 # Of a cache that is a table: one that broke is of no use, and nobody else would.

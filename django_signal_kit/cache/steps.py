@@ -7,12 +7,15 @@ the value to be made. Each gives back the result.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
-from collections.abc import Callable, Generator
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Generator
+from functools import wraps
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, TypeAlias, TypeVar
 
 from asgiref.sync import sync_to_async
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 MAKE: Any = object()
 
@@ -26,27 +29,37 @@ Steps: TypeAlias = Generator[Any, Any, Any]
 
 def run(steps: Steps, make: Callable[[], Any]) -> Any:
     """Take the steps, and return what they return."""
-    go: Callable[[Any], Any] = steps.send
-    value: Any = None
-    while True:
-        try:
-            step = go(value)
-        except StopIteration as end:
-            return end.value
-        try:
-            if step is MAKE:
-                value = make()
-            elif isinstance(step, float):
-                time.sleep(step)
-            else:
-                value = step()
-            go = steps.send
-        except BaseException as error:
-            go, value = steps.throw, error
+
+    async def act(step: Any) -> Any:
+        if step is MAKE:
+            return make()
+        if isinstance(step, float):
+            time.sleep(step)  # noqa: ASYNC251 no event loop runs it
+            return None
+        return step()
+
+    try:
+        # Nothing in it waits for an event loop, so that it comes to its end at once.
+        _take(steps, act).send(None)
+    except StopIteration as end:
+        return end.value
 
 
 async def arun(steps: Steps, make: Callable[[], Any]) -> Any:
     """Take the steps under an event loop: what may block, in a thread."""
+
+    async def act(step: Any) -> Any:
+        if step is MAKE:
+            value = make()
+            return await value if isawaitable(value) else value
+        if isinstance(step, float):
+            return await asyncio.sleep(step)
+        return await sync_to_async(step)()
+
+    return await _take(steps, act)
+
+
+async def _take(steps: Steps, act: Callable[[Any], Awaitable[Any]]) -> Any:
     go: Callable[[Any], Any] = steps.send
     value: Any = None
     while True:
@@ -55,14 +68,25 @@ async def arun(steps: Steps, make: Callable[[], Any]) -> Any:
         except StopIteration as end:
             return end.value
         try:
-            if step is MAKE:
-                value = make()
-                if inspect.isawaitable(value):
-                    value = await value
-            elif isinstance(step, float):
-                await asyncio.sleep(step)
-            else:
-                value = await sync_to_async(step)()
+            value = await act(step)
             go = steps.send
         except BaseException as error:
             go, value = steps.throw, error
+
+
+def decorate(function: F, plan: Callable[..., Steps]) -> F:
+    """``function``, each call of which takes the steps that ``plan`` returns for its arguments,
+    and is made where they say ``MAKE``."""
+    if iscoroutinefunction(function):
+
+        @wraps(function)
+        async def acall(*args: Any, **kwargs: Any) -> Any:
+            return await arun(plan(*args, **kwargs), lambda: function(*args, **kwargs))
+
+        return acall  # type: ignore[return-value]
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return run(plan(*args, **kwargs), lambda: function(*args, **kwargs))
+
+    return call  # type: ignore[return-value]

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import cache, partial
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.db import DEFAULT_DB_ALIAS
 
-from django_signal_kit.cache import counters, own_writes, recovery
-from django_signal_kit.cache.access import add, delete, get_many, set_many
+from django_signal_kit.cache import counters, gathering, own_writes, recovery
+from django_signal_kit.cache.access import get_many, set_many
+from django_signal_kit.cache.ahead import Ahead
 from django_signal_kit.cache.entry import MISSING, Entry, drop_late, note_versions
-from django_signal_kit.cache.steps import MAKE, NotForOthersError, Steps, arun, run
+from django_signal_kit.cache.freshness import check_times
+from django_signal_kit.cache.lookup import LookUp
+from django_signal_kit.cache.steps import Steps, arun, run
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
 
 T = TypeVar("T")
-
-_FIRST_PAUSE = 0.005
-_LONGEST_PAUSE = 0.1
-
-#: Under another name than any value: somebody's own key may end with "lock".
-_LOCK = "signal_kit:lock:"
-#: In place of a lock: what is made under this key cannot be stored, so that nobody waits for it.
-_NOBODY_WAITS = 2
 
 
 class TaggedCache:
@@ -61,15 +55,23 @@ class TaggedCache:
         *,
         tags: Iterable[str],
         timeout: float | None = DEFAULT_TIMEOUT,
+        stale: float = 0,
+        early: float = 0,
     ) -> T:
         """What is cached under ``key``, or what ``make()`` returns, which is cached until one of
         ``tags`` is touched, or ``timeout`` seconds at most (None: for ever; by default those of
         the cache).
 
+        ``stale``: for so many seconds after its timeout the value is served to others while one
+        reader makes it anew; never if one of its tags has been touched. ``early``: it is made anew
+        by one reader before its timeout, by about ``early`` times the seconds that it takes to
+        make; 1 is good, 0 is never.
+
         In a transaction that has touched one of the tags, ``make`` is called, and nothing is
         stored. What it raises is raised.
         """
-        entry = Entry(self.alias, key, tags, timeout)
+        check_times(stale, early)
+        entry = Entry(self.alias, key, tags, timeout, stale, early)
         return run(self.look_up(entry), make)  # type: ignore[no-any-return]
 
     async def aget_or_set(
@@ -79,9 +81,12 @@ class TaggedCache:
         *,
         tags: Iterable[str],
         timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 it is none of this call
+        stale: float = 0,
+        early: float = 0,
     ) -> T:
         """As :meth:`get_or_set`, for a ``make`` that may be asynchronous."""
-        entry = Entry(self.alias, key, tags, timeout)
+        check_times(stale, early)
+        entry = Entry(self.alias, key, tags, timeout, stale, early)
         return await arun(self.look_up(entry), make)  # type: ignore[no-any-return]
 
     def get_many(
@@ -97,6 +102,7 @@ class TaggedCache:
         :meth:`set_many`, which caches them for ``timeout`` seconds.
         """
         entries = {key: Entry(self.alias, key, some, timeout) for key, some in tags.items()}
+        gathering.note_tags(*(tag for entry in entries.values() for tag in entry.tags))
         asked = {
             key: entry for key, entry in entries.items() if not own_writes.has_touched(entry.tags)
         }
@@ -106,13 +112,14 @@ class TaggedCache:
             value = entry.read(found or {})
             if value is not MISSING:
                 hits[key] = value
+                entry.counters.count_hit()
         missing = {key: asked.get(key) for key in entries if key not in hits}
         for key in missing:
             entries[key].counters.count_miss()
         to_store = [entry for entry in missing.values() if entry is not None]
         if (
             found is None
-            or own_writes.may_be_old()
+            or not own_writes.may_store(self.alias)
             or not note_versions(self.alias, to_store, found)
         ):
             missing = dict.fromkeys(missing)
@@ -147,70 +154,15 @@ class TaggedCache:
         recovery.delete_many(self.alias, [get_version_key(tag) for tag in tags])
         own_writes.note_touched(self.alias, tags, using)
 
-    def look_up(self, entry: Entry) -> Steps:
-        found, may_store = yield partial(self._look, entry)
-        value = entry.read(found or {})
-        if value is not MISSING:
-            return value
-        if found is None or not may_store:
-            entry.counters.count_miss()
-            return (yield MAKE)
-        lock, start, pause = f"{_LOCK}{entry.key}", time.monotonic(), _FIRST_PAUSE
-        is_ours = False
-        while self.lock:
-            is_ours = yield partial(add, self.alias, lock, self.lock)
-            if is_ours:
-                break
-            found = (yield partial(get_many, self.alias, [*entry.keys, lock])) or {}
-            value = entry.read(found)
-            if value is not MISSING:
-                return value
-            if found.get(lock) == _NOBODY_WAITS or time.monotonic() > start + self.lock:
-                break
-            yield pause
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        if is_ours:
-            return (yield from self._make_alone(entry, lock))
-        value, _ = yield from self._make(entry)
-        return value
-
-    def _look(self, entry: Entry) -> tuple[dict[str, Any] | None, bool]:
-        """What is in the cache, if it may be asked, and whether what is made may be stored. To be
-        called in the thread that has the connections to the databases."""
-        if own_writes.has_touched(entry.tags):
-            return None, False
-        return get_many(self.alias, entry.keys), not own_writes.may_be_old()
-
-    def _make_alone(self, entry: Entry, lock: str) -> Steps:
-        start, is_stored = time.monotonic(), True
-        try:
-            value, is_stored = yield from self._make(entry)
-            return value
-        except NotForOthersError:
-            is_stored = False
-            raise
-        finally:
-            if not is_stored:
-                # Who waited for it would wait in vain, and the next for him.
-                yield partial(set_many, self.alias, {lock: _NOBODY_WAITS}, self.lock)
-            elif time.monotonic() < start + self.lock:
-                # Later it is the lock of another.
-                yield partial(delete, self.alias, lock)
-
-    def _make(self, entry: Entry) -> Steps:
-        """The value, and whether others may have it from the cache."""
-        found = yield partial(get_many, self.alias, entry.keys)
-        value = entry.read(found or {})
-        if value is not MISSING:
-            return value, True
-        is_noted = found is not None and (yield partial(note_versions, self.alias, [entry], found))
-        entry.counters.count_miss()
-        value = yield MAKE
-        if not is_noted or not (yield partial(drop_late, self.alias, [entry])):
-            # Whoever waits makes it anew.
-            return value, True
-        stored = {entry.key: entry.wrap(value)}
-        return value, (yield partial(set_many, self.alias, stored, entry.timeout))
+    def look_up(
+        self,
+        entry: Entry,
+        finish: Callable[[Any], Any] | None = None,
+        ahead: Sequence[Ahead] = (),
+    ) -> Steps:
+        """The steps of a look-up. ``finish`` is given what was made, and returns the value;
+        ``ahead`` is what has been read already."""
+        return LookUp(self.alias, self.lock, entry, finish, ahead).take()
 
 
 class Found(dict[str, Any]):

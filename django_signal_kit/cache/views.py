@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
-from inspect import iscoroutinefunction
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
-from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
-from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_cache_control, patch_vary_headers
-from django.utils.http import parse_etags
+from django.utils.cache import (
+    get_conditional_response,
+    patch_cache_control,
+    patch_vary_headers,
+)
+from django.utils.http import parse_http_date_safe
 from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
 
-from django_signal_kit.cache import own_writes, recalled
-from django_signal_kit.cache.access import get_many
-from django_signal_kit.cache.collecting import collect_tags
+from django_signal_kit.cache import recalled, steps
 from django_signal_kit.cache.entry import Entry, refuse_text
-from django_signal_kit.cache.gathering import CollectedTags, gather
-from django_signal_kit.cache.steps import NotForOthersError, arun, run
+from django_signal_kit.cache.freshness import check_times
+from django_signal_kit.cache.steps import MAKE, NotForOthersError, Steps
 from django_signal_kit.cache.tagged import tagged
 
 V = TypeVar("V", bound=Callable[..., Any])
+#: The key of a response, and its tags.
+Asked: TypeAlias = tuple[str, list[str]]
 
 
 class _ForOneAloneError(NotForOthersError):
@@ -41,27 +43,32 @@ def cache_view(
     timeout: float | None = DEFAULT_TIMEOUT,
     alias: str = "default",
     vary: Sequence[str] = (),
+    stale: float = 0,
+    early: float = 0,
     collect: bool = False,
 ) -> Callable[[V], V]:
     """Cache the responses of a view to GET and HEAD, for each address, language and time zone.
 
     ``tags`` are templates over the view's keyword arguments, ``"product:{pk}"``, or a function of
     the request and these. ``vary``: names of request headers on which the response depends.
-    ``timeout`` and ``alias`` as in :func:`~django_signal_kit.cache.tagged`. ``collect``: what the
-    view uses adds its tags, as in :func:`~django_signal_kit.cache.collect_tags`; a hit is two
-    calls of the cache then, and the first response is not stored.
+    ``alias`` as in :func:`~django_signal_kit.cache.tagged`; ``timeout``, ``stale`` and ``early``
+    as in its ``get_or_set()``. ``collect``: what the view uses adds its tags, as in
+    :func:`~django_signal_kit.cache.collect_tags`; a hit is two calls of the cache then, and the
+    first response is not stored.
 
-    A response gets an ETag of the versions of its tags: who has it already is answered with 304
-    by one call of the cache, without the view. Never cached are responses with another status
+    A response gets an ETag of its content, if it has none: who has what is cached already is
+    answered with 304, which says of caching what the response does, by one call of the cache and
+    without the view. Never cached are responses with another status
     than 200, streams, those that set a cookie, use the session or a CSRF token, those whose
     header ``Vary`` names what ``vary`` does not, and those to requests with ``Authorization``,
     unless ``vary`` names that. Without a ``Cache-Control`` of its own a response says
     ``no-cache``: ask each time. Its ``Vary`` names what ``vary`` does.
     """
     refuse_text(tags)
+    check_times(stale, early)
     names = tuple(name.lower() for name in vary)
 
-    def prepare(function: Any, request: HttpRequest, kwargs: dict[str, Any]) -> Entry | None:
+    def prepare(function: Any, request: HttpRequest, kwargs: dict[str, Any]) -> Asked | None:
         if request.method not in ("GET", "HEAD"):
             return None
         if "Authorization" in request.headers and "authorization" not in names:
@@ -72,60 +79,29 @@ def cache_view(
         else:
             own_tags = [tag.format(**kwargs) for tag in tags]
         name = f"{function.__module__}.{function.__qualname__}"
-        key = _get_key(name, request, names)
-        if collect:
-            return recalled.recall(alias, key, own_tags, timeout)
-        return Entry(alias, key, own_tags, timeout)
-
-    def finish(response: Any, request: HttpRequest, entry: Entry, found: CollectedTags) -> Any:
-        is_known = not collect or recalled.knows(alias, entry, found)
-        return _finish(response, request, entry, names, is_known=is_known)
-
-    gathering = collect_tags if collect else gather
+        return _get_key(name, request, names), own_tags
 
     def decorate(function: V) -> V:
-        if iscoroutinefunction(function):
-
-            @wraps(function)
-            async def aview(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-                entry = await sync_to_async(prepare)(function, request, kwargs)
-                if entry is None:
-                    return await function(request, *args, **kwargs)
-                known = await sync_to_async(_get_not_modified)(alias, request, entry)
-                if known is not None:
-                    return known
-
-                async def make() -> Any:
-                    with gathering() as found:
-                        response = _render(await function(request, *args, **kwargs))
-                    return await sync_to_async(finish)(response, request, entry, found)
-
-                try:
-                    return await arun(tagged(alias).look_up(entry), make)
-                except _ForOneAloneError as found:
-                    return found.response
-
-            return aview  # type: ignore[return-value]
-
-        @wraps(function)
-        def view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            entry = prepare(function, request, kwargs)
-            if entry is None:
-                return function(request, *args, **kwargs)
-            if (known := _get_not_modified(alias, request, entry)) is not None:
-                return known
-
-            def make() -> Any:
-                with gathering() as found:
-                    response = _render(function(request, *args, **kwargs))
-                return finish(response, request, entry, found)
-
+        def plan(request: HttpRequest, *args: Any, **kwargs: Any) -> Steps:
+            ask = partial(prepare, function, request, kwargs)
+            # What a function for tags asks the database for blocks.
+            asked = (yield ask) if callable(tags) else ask()
+            if asked is None:
+                return (yield MAKE)
+            key, own_tags = asked
+            times = (timeout, stale, early)
+            finish = partial(_finish, request=request, key=key, vary=names)
+            if collect:
+                look_up = recalled.look_up(alias, key, own_tags, *times, finish)
+            else:
+                look_up = tagged(alias).look_up(Entry(alias, key, own_tags, *times), finish)
             try:
-                return run(tagged(alias).look_up(entry), make)
+                response = yield from look_up
             except _ForOneAloneError as found:
                 return found.response
+            return _answer(request, response)
 
-        return view  # type: ignore[return-value]
+        return steps.decorate(function, plan)
 
     return decorate
 
@@ -138,42 +114,34 @@ def _get_key(name: str, request: HttpRequest, vary: Iterable[str]) -> str:
     return f"{name}:{digest}"
 
 
-def _get_etag(entry: Entry, versions: Sequence[int]) -> str:
-    said = "\n".join((entry.key, *map(str, versions))).encode()
-    return f'W/"{hashlib.blake2b(said, digest_size=16).hexdigest()}"'
+def _get_etag(key: str, content: bytes) -> str:
+    said = hashlib.blake2b(key.encode() + content, digest_size=16).hexdigest()
+    # Weak, since it may be compressed on its way.
+    return f'W/"{said}"'
 
 
-def _get_not_modified(alias: str, request: HttpRequest, entry: Entry) -> HttpResponse | None:
-    """The answer to a client that has the response already, or None."""
-    known = parse_etags(request.headers.get("If-None-Match", ""))
-    if not known or own_writes.has_touched(entry.tags):
-        return None
-    found = get_many(alias, entry.version_keys) or {}
-    versions = [found[key] for key in entry.version_keys if key in found]
-    etag = _get_etag(entry, versions)
-    if len(versions) < len(entry.version_keys) or etag not in known:
-        return None
-    entry.counters.count_hit()
-    response = HttpResponseNotModified(headers={"ETag": etag})
-    patch_cache_control(response, no_cache=True)
-    return response
-
-
-def _render(response: Any) -> Any:
-    return response.render() if callable(getattr(response, "render", None)) else response
+def _answer(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """``response``, or what a client gets that has it already: a 304 with the headers that RFC
+    9110, section 15.4.5, wants of it, as they are in ``response``."""
+    modified = parse_http_date_safe(response.get("Last-Modified", ""))
+    answer = get_conditional_response(
+        request, etag=response.get("ETag"), last_modified=modified, response=response
+    )
+    return response if answer is None else answer
 
 
 def _finish(
-    response: Any, request: HttpRequest, entry: Entry, vary: Sequence[str], *, is_known: bool
+    response: Any, request: HttpRequest, key: str, vary: Sequence[str]
 ) -> HttpResponseBase:
-    """The response, complete. Raises _ForOneAloneError if it must not be stored; ``is_known``: are
-    the versions of all its tags known?"""
-    is_for_others = is_known and _is_for_others(response, request, vary)
+    """The response, complete. Raises _ForOneAloneError if it must not be stored."""
+    if hasattr(response, "render") and callable(response.render):
+        response = response.render()
+    is_for_others = _is_for_others(response, request, vary)
     patch_vary_headers(response, vary)
     if not is_for_others:
         raise _ForOneAloneError(response)
-    if entry.versions is not None and not response.has_header("ETag"):
-        response["ETag"] = _get_etag(entry, entry.versions)
+    if not response.has_header("ETag"):
+        response["ETag"] = _get_etag(key, response.content)
     if not response.has_header("Cache-Control"):
         patch_cache_control(response, no_cache=True)
     return response  # type: ignore[no-any-return]

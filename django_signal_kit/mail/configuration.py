@@ -29,14 +29,14 @@ def check(receiver: Email) -> None:
     _check_signal(receiver)
     if receiver.flush_on == "before_commit":
         raise Misconfigured(
-            "E070",
+            "E060",
             f"{receiver.name} has flush_on='before_commit', when the row may still be rolled "
             f"back; a mail cannot be.",
             "Leave 'flush_on' out.",
         )
     if receiver.rate is not None and receiver.rate < 1:
         raise Misconfigured(
-            "E071",
+            "E061",
             f"The option 'rate' of {receiver.name} is {receiver.rate}, so that no mail is ever "
             f"sent.",
             "Give the number of mails a minute, or None for as many as there are.",
@@ -96,7 +96,7 @@ def get_warnings(receiver: Email) -> list[CheckMessage]:
                 f"The template {old!r}, for the option {option!r} of {receiver.name}, has its "
                 f"former name.",
                 hint=f"Move it to {new!r}.",
-                id="signal_kit.W041",
+                id="signal_kit.W022",
             )
         )
     for option, name, error in find_failure(receiver, names):
@@ -106,7 +106,7 @@ def get_warnings(receiver: Email) -> list[CheckMessage]:
                 f"The option {option!r} of {receiver.name} is {name!r}, which cannot be rendered: "
                 f"{type(error).__name__}: {reason.rstrip('.')}.",
                 hint="Correct the template. It was given a row that is made up.",
-                id="signal_kit.E072",
+                id="signal_kit.E062",
             )
         )
     if receiver.once and not claims.is_installed():
@@ -118,7 +118,7 @@ def get_warnings(receiver: Email) -> list[CheckMessage]:
                     "Add 'django_signal_kit.mail' to INSTALLED_APPS and migrate, so that nobody "
                     "is mailed twice, or not at all, when a process ends."
                 ),
-                id="signal_kit.W040",
+                id="signal_kit.W021",
             )
         )
     return found

@@ -51,7 +51,7 @@ def warn_of_tasks(receiver: Any) -> list[CheckMessage]:
             f"process: if no worker can tell of one, those like it are silent until the window is "
             f"over.",
             hint="Set its option 'cache' to an alias of CACHES that all processes share.",
-            id="signal_kit.W050",
+            id="signal_kit.W023",
         )
     ]
 

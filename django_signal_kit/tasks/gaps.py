@@ -38,7 +38,7 @@ def check_gaps(receivers: Iterable[TaskReceiver]) -> Iterator[CheckMessage]:
                 f"Add {_APP!r} to INSTALLED_APPS and migrate: its outbox keeps the tasks. Or "
                 f"accept it by 'OUTBOX': False in SIGNAL_KIT['TASKS']."
             ),
-            id="signal_kit.W030",
+            id="signal_kit.W018",
         )
     for using, names in missing.items():
         yield Warning(
@@ -46,10 +46,10 @@ def check_gaps(receivers: Iterable[TaskReceiver]) -> Iterator[CheckMessage]:
             f"would have flushed in a task: its routers allow no table of the outbox there.",
             hint=(
                 f"Have allow_migrate() allow 'signal_kit_tasks' for {using!r}, and migrate it; or "
-                f"add 'signal_kit.W031' to SILENCED_SYSTEM_CHECKS, if nothing they hear is "
+                f"add 'signal_kit.W019' to SILENCED_SYSTEM_CHECKS, if nothing they hear is "
                 f"written there."
             ),
-            id="signal_kit.W031",
+            id="signal_kit.W019",
         )
 
 
@@ -77,5 +77,5 @@ def check_tables(
                 f"The database {using!r} has no table {table!r} for the outbox, so that no write "
                 f"there succeeds of which a receiver makes a task.",
                 hint=f"Run: migrate --database {using}",
-                id="signal_kit.W032",
+                id="signal_kit.W020",
             )

@@ -16,7 +16,7 @@ def check_task(receiver: TaskReceiver) -> None:
     name = receiver.name
     if find_framework() is None:
         raise Misconfigured(
-            "E062",
+            "E056",
             f"{name} has flush_on='task', but this Django has no tasks, and django-tasks is not "
             f"installed.",
             f"{_INSTALL}, or leave 'flush_on' out.",
@@ -30,7 +30,7 @@ def check_backend(name: str, options: TaskOptions) -> None:
         get_backend(options.backend)
     except Exception as error:
         raise Misconfigured(
-            "E064",
+            "E057",
             f"The tasks of {name} have the backend {options.backend!r}, which cannot be made: "
             f"{str(error).rstrip('.')}.",
             _advise(options.backend),
@@ -39,13 +39,13 @@ def check_backend(name: str, options: TaskOptions) -> None:
         make_task(get_functions(), options, attempts=options.attempts)
     except Exception as error:
         raise Misconfigured(
-            "E065",
+            "E058",
             f"The backend {options.backend!r} takes no task of {name}: {error}",
             "Set 'QUEUE' or 'PRIORITY' in SIGNAL_KIT['TASKS'], or in the option 'task_options'.",
         ) from error
     if options.outbox and get_outbox_model() is None:
         raise Misconfigured(
-            "E066",
+            "E059",
             f"The tasks of {name} have 'OUTBOX': True, but the app that has its table is not "
             f"installed.",
             "Add 'django_signal_kit.tasks' to INSTALLED_APPS, and migrate.",

@@ -2,98 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from django.template import Library, TemplateSyntaxError
+from django.template.base import FilterExpression, Parser, Token
 
-from django.core.cache.utils import make_template_fragment_key
-from django.template import Library, Node, TemplateSyntaxError
-from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
-from django.template.context import Context
-
-from django_signal_kit.cache.tagged import tagged
+from django_signal_kit.cache.fragment_nodes import CacheTaggedNode, PrefetchTaggedNode
+from django_signal_kit.cache.fragments import Fragment, split
+from django_signal_kit.exceptions import join
 
 register = Library()
 
-_USAGE = '{% cachetagged 600 "name" product.pk tags=product_tags %} … {% endcachetagged %}'
+_USAGE = (
+    '{% cachetagged 600 "card" product.pk tags="product:{product.pk}" %} … {% endcachetagged %}'
+)
+_AHEAD_USAGE = (
+    '{% prefetchtagged "card" product.pk tags="product:{product.pk}" for product in products %}'
+)
 
 
 @register.tag("cachetagged")
 def do_cachetagged(parser: Parser, token: Token) -> CacheTaggedNode:
-    """``{% cachetagged timeout name [vary …] tags=… [using="alias"] %}``, as ``{% cache %}``.
+    """``{% cachetagged timeout name [vary …] tags=… [stale=…] [early=…] [using="alias"] %}``, as
+    ``{% cache %}``.
 
     ``timeout``: seconds, or None for ever; ``tags``: a list of tags, or a text with commas between
-    them. A fragment of this name is dropped by the option ``fragments`` of CacheInvalidation too.
+    them, in which ``{product.pk}`` is what that is in the template; ``stale`` and ``early``: see
+    ``tagged().get_or_set()``. A fragment of this name is dropped by the option ``fragments`` of
+    CacheInvalidation too.
     """
     nodelist = parser.parse(("endcachetagged",))
     parser.delete_first_token()
-    bits = token.split_contents()[1:]
-    options: dict[str, FilterExpression] = {}
-    plain: list[str] = []
-    for bit in bits:
-        if "=" in bit.split('"')[0].split("'")[0]:
-            options |= token_kwargs([bit], parser)
-        else:
-            plain.append(bit)
+    plain, options = split(token.split_contents()[1:], parser)
     if len(plain) < 2 or "tags" not in options:
         raise TemplateSyntaxError(
             f"{{% cachetagged %}} needs a time, a name and tags: write {_USAGE}."
         )
-    if unknown := options.keys() - {"tags", "using"}:
+    _refuse("cachetagged", options, ("tags", "stale", "early", "using"), _USAGE)
+    timeout, *words = plain
+    fragment = Fragment("cachetagged", words, options, parser)
+    return CacheTaggedNode(nodelist, fragment, parser.compile_filter(timeout), options)
+
+
+@register.tag("prefetchtagged")
+def do_prefetchtagged(parser: Parser, token: Token) -> PrefetchTaggedNode:
+    """``{% prefetchtagged name [vary …] tags=… [using="alias"] for item in items %}``: reads at
+    once the fragments ``{% cachetagged timeout name [vary …] tags=… %}`` of a loop after it, in an
+    included template too, as they are in the cache by then.
+    """
+    bits = token.split_contents()[1:]
+    if "for" not in bits or "in" not in bits[bits.index("for") :]:
         raise TemplateSyntaxError(
-            f"{{% cachetagged %}} has no option {sorted(unknown)[0]!r}, only 'tags' and 'using': "
-            f"write {_USAGE}."
+            f"{{% prefetchtagged %}} needs the loop that comes after it: write {_AHEAD_USAGE}."
         )
-    timeout, name, *vary_on = (parser.compile_filter(bit) for bit in plain)
-    return CacheTaggedNode(nodelist, timeout, name, vary_on, options["tags"], options.get("using"))
-
-
-class CacheTaggedNode(Node):
-    def __init__(
-        self,
-        nodelist: NodeList,
-        timeout: FilterExpression,
-        name: FilterExpression,
-        vary_on: list[FilterExpression],
-        tags: FilterExpression,
-        using: FilterExpression | None,
-    ) -> None:
-        self.nodelist = nodelist
-        self.timeout = timeout
-        self.name = name
-        self.vary_on = vary_on
-        self.tags = tags
-        self.using = using
-
-    def render(self, context: Context) -> Any:
-        key = make_template_fragment_key(
-            self.name.resolve(context), [part.resolve(context) for part in self.vary_on]
+    start = bits.index("for")
+    end = bits.index("in", start)
+    plain, options = split(bits[:start], parser)
+    names = [name for bit in bits[start + 1 : end] for name in bit.split(",") if name]
+    if not plain or "tags" not in options or not names or len(bits) != end + 2:
+        raise TemplateSyntaxError(
+            f"{{% prefetchtagged %}} needs a name, tags and a loop: write {_AHEAD_USAGE}."
         )
-        alias = "default" if self.using is None else self.using.resolve(context)
-        return tagged(alias).get_or_set(
-            key,
-            lambda: self.nodelist.render(context),
-            tags=self._get_tags(context),
-            timeout=self._get_timeout(context),
+    _refuse("prefetchtagged", options, ("tags", "using"), _AHEAD_USAGE)
+    fragment = Fragment("prefetchtagged", plain, options, parser)
+    return PrefetchTaggedNode(fragment, names, parser.compile_filter(bits[-1]))
+
+
+def _refuse(
+    tag: str, options: dict[str, FilterExpression], known: tuple[str, ...], usage: str
+) -> None:
+    if unknown := options.keys() - {*known}:
+        raise TemplateSyntaxError(
+            f"{{% {tag} %}} has no option {sorted(unknown)[0]!r}, only "
+            f"{join(map(repr, known), 'and')}: write {usage}."
         )
-
-    def _get_tags(self, context: Context) -> Iterable[str]:
-        tags = self.tags.resolve(context)
-        if isinstance(tags, str):
-            return [tag for part in tags.split(",") if (tag := part.strip())]
-        if not isinstance(tags, Iterable):
-            raise TemplateSyntaxError(
-                f"{{% cachetagged %}} got tags={self.tags.token}, which is {tags!r}. Give it a "
-                f"list of tags, or a text with commas between them."
-            )
-        return [str(tag) for tag in tags]
-
-    def _get_timeout(self, context: Context) -> float | None:
-        timeout = self.timeout.resolve(context)
-        if timeout is None:
-            return None
-        try:
-            return int(timeout)
-        except (TypeError, ValueError):
-            raise TemplateSyntaxError(
-                f"{{% cachetagged %}} got {timeout!r} as its time. Give it seconds, or None."
-            ) from None

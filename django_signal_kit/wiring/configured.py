@@ -232,14 +232,14 @@ def settle_flush(receiver: Receiver, *, is_asked: bool) -> None:
         return
     if receiver._not_in_task:
         raise Misconfigured(
-            "E080",
+            "E063",
             f"{receiver.name} has flush_on='task', but {receiver._not_in_task}.",
             "Leave 'flush_on' out.",
         )
     if not receiver._flushes_in_task:
         if is_asked:
             raise Misconfigured(
-                "E081",
+                "E064",
                 f"{receiver.name} has flush_on='task', but it has no flush().",
                 "Leave 'flush_on' out, or write flush() for what it collects.",
             )

@@ -40,6 +40,7 @@ MIDDLEWARE = [
     "django_signal_kit.middleware.RequestContextMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "shop.caching.ShowCache",
 ]
 
 SIGNAL_KIT = {
@@ -70,6 +71,8 @@ SIGNAL_KIT = {
             "NAME": "ProductPages",
             "OPTIONS": {
                 "models": ["shop.Product"],
+                # What has one of these is made anew, whenever it was stored; see shop/views.py.
+                "tags": ["product:{slug}", "category:{category_id}"],
                 "keys": ["category:{category_id}:in-stock"],
                 "fragments": {
                     "front_page": [],
@@ -84,6 +87,7 @@ SIGNAL_KIT = {
             "NAME": "CategoryPages",
             "OPTIONS": {
                 "models": ["shop.Category"],
+                "tags": ["categories", "category:{pk}"],
                 "keys": ["category:{pk}:in-stock"],
                 "fragments": {"front_page": [], "category_page": ["{pk}"]},
             },

@@ -28,6 +28,10 @@ class TaggedPages(CacheInvalidation):
         for pk in Product.objects.filter(tags=instance.pk).values_list("pk", flat=True):
             yield make_template_fragment_key("product_page", [pk])
 
+    def get_tags(self, instance: Tag) -> Iterator[str]:
+        for slug in Product.objects.filter(tags=instance.pk).values_list("slug", flat=True):
+            yield f"product:{slug}"
+
     def get_m2m_fields(self, model: Any) -> list[Any]:
         """None: which tags a product has, ProductPages hears."""
         return []

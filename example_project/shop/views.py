@@ -6,12 +6,13 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth import login
-from django.core.cache import cache
 from django.db.models import Count, Q, QuerySet, Sum
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
 from django.urls import reverse_lazy
 from django.views.generic import DetailView, FormView, ListView, TemplateView
 
+from shop.caching import cache_page, note_fragment, remember
 from shop.forms import SignUpForm
 from shop.models import Category, Product, Tag
 
@@ -56,17 +57,44 @@ class ProductPage(DetailView):
             product.ordered = lines.aggregate(sum=Sum("quantity", default=0))["sum"]
         return product
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        tags = note_fragment("product_page", [f"product:{self.object.slug}"])
+        return super().get_context_data(product_tags=tags, **kwargs)
+
+
+# The page names its category, too.
+show_product = cache_page(["product:{slug}", "categories"])(ProductPage.as_view())
+
 
 class CategoryPage(DetailView):
     template_name = "shop/category.html"
     model = Category
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        in_stock = cache.get_or_set(
+        tags = [f"category:{self.object.pk}"]
+        in_stock = remember(
             f"category:{self.object.pk}:in-stock",
             lambda: self.object.products.filter(stock__gt=0).count(),
+            tags=tags,
         )
-        return super().get_context_data(in_stock=in_stock, **kwargs)
+        note_fragment("category_page", tags)
+        return super().get_context_data(in_stock=in_stock, category_tags=tags, **kwargs)
+
+
+@cache_page(["product:{slug}", "categories"])
+def tell_product(request: HttpRequest, slug: str) -> HttpResponse:
+    """The product for other programs. Who has it already is answered with 304."""
+    product = get_object_or_404(Product.objects.select_related("category"), slug=slug)
+    return JsonResponse(
+        {
+            "sku": product.sku,
+            "name": product.name,
+            "category": product.category.name,
+            "price": str(product.price),
+            "stock": product.stock,
+            "tags": [tag.name for tag in product.tags.all()],
+        }
+    )
 
 
 class TagPage(DetailView):

@@ -540,6 +540,29 @@ def test_deleting_a_queryset_is_one_deletion(calls: Any, wire: Any) -> None:
     assert calls == [("after", keys)]
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda products: Product.objects.bulk_update(products, ["name"]),
+        lambda products: Product.objects.update(name="new"),
+        lambda products: Product.objects.bulk_create([Product(name="new") for _ in products]),
+    ],
+    ids=["bulk_update", "update", "bulk_create"],
+)
+def test_a_bulk_write_is_one_deletion_at_its_end_and_one_after_the_commit(
+    calls: Any, wire: Any, write: Any
+) -> None:
+    wire(of("Product", "product:{pk}", "stock:{stock}"))
+    products = [ProductFactory() for _ in range(5)]
+    calls.clear()
+    write(products)
+    assert [when for when, _ in calls] == ["after"]
+    calls.clear()
+    with transaction.atomic():
+        write(products)
+    assert [when for when, _ in calls] == ["inside", "after"]
+
+
 def test_after_a_rollback_nothing_is_dropped(calls: Any, wire: Any) -> None:
     wire(of("Product", "product:{pk}"))
     product = ProductFactory()

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.cache import cache, caches
 from django.db import connection, transaction
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.db.models.query import ModelIterable
 from django.db.models.sql.compiler import SQLCompiler
 from django.http import HttpRequest, HttpResponse
+from django.template import engines
+from django.template.response import SimpleTemplateResponse
 from django.test import RequestFactory
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -38,6 +40,8 @@ from tests.conftest import run_async
 from tests.factories import CategoryFactory, PersonFactory, ProductFactory, TagFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+LOCK = "signal_kit:lock:count"
 
 
 @pytest.fixture(autouse=True)
@@ -477,7 +481,7 @@ def test_a_value_that_was_touched_while_it_was_made_is_not_stored(shop: None) ->
     assert get_counters()["default"].late
 
 
-def test_a_page_gets_an_etag_when_its_tags_are_known(shop: None) -> None:
+def test_a_page_is_not_modified_as_long_as_its_content_is_not(shop: None) -> None:
     called: list[str] = []
 
     @cache_view(tags=[], collect=True)
@@ -488,8 +492,10 @@ def test_a_page_gets_an_etag_when_its_tags_are_known(shop: None) -> None:
     def get(**headers: str) -> Any:
         return page(RequestFactory().get("/", headers=headers))
 
-    assert "ETag" not in get()
     etag = get()["ETag"]
+    # That one was not stored, this one is.
+    assert get(**{"If-None-Match": etag}).status_code == 304
+    assert len(called) == 2
     assert get(**{"If-None-Match": etag}).status_code == 304
     assert len(called) == 2
     ProductFactory(name="tea")
@@ -498,7 +504,8 @@ def test_a_page_gets_an_etag_when_its_tags_are_known(shop: None) -> None:
     assert len(called) == 3
     # The tags that were remembered are lost.
     cache.clear()
-    assert get(**{"If-None-Match": response["ETag"]}).status_code == 200
+    assert get(**{"If-None-Match": response["ETag"]}).status_code == 304
+    assert len(called) == 4
 
 
 def test_an_asynchronous_page_too(shop: None) -> None:
@@ -516,6 +523,85 @@ def test_an_asynchronous_page_too(shop: None) -> None:
 
     assert run_async(main()) == [b"0", b"0", b"0", b"1"]
     assert len(called) == 3
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_page_tells_the_tags_of_what_is_read_while_it_is_rendered(
+    shop: None, is_async: bool
+) -> None:
+    template = engines["django"].from_string("{{ products.count }}")
+
+    def render(request: HttpRequest) -> Any:
+        return SimpleTemplateResponse(template, {"products": Product.objects})
+
+    async def arender(request: HttpRequest) -> Any:
+        return render(request)
+
+    function: Any = arender if is_async else render
+    page = cache_view(tags=lambda request: [f"count:{Tag.objects.count()}"], collect=True)(
+        function
+    )
+
+    def get() -> Any:
+        request = RequestFactory().get("/")
+        with gathering.gather() as found:
+            response = async_to_sync(page)(request) if is_async else page(request)
+        return response.content, sorted(found)
+
+    for _ in range(3):
+        assert get() == (b"0", ["count:0", "products"])
+    ProductFactory()
+    assert get()[0] == b"1"
+
+
+def test_a_collected_value_whose_time_is_over_is_served_while_one_makes_it_anew(
+    shop: None,
+) -> None:
+    made: list[int] = []
+    served: list[int] = []
+
+    @cached(tags=[], key="count", timeout=0, stale=60, collect=True)
+    def count() -> int:
+        made.append(Product.objects.count())
+        if len(made) == 3:
+            thread = threading.Thread(target=serve)
+            thread.start()
+            thread.join(30)
+        return made[-1]
+
+    def serve() -> None:
+        try:
+            served.append(count())
+        finally:
+            connection.close()
+
+    # The first is not stored, the second is, and is over at once.
+    assert [count(), count()] == [0, 0]
+    assert not cache.add(LOCK, 1), "who made the first said for a while that nobody is to wait"
+    cache.delete(LOCK)
+    assert count() == 0
+    assert (made, served) == ([0, 0, 0], [0])
+    ProductFactory()
+    assert count() == 1
+
+
+def test_a_collected_value_is_made_anew_before_its_time_under_an_event_loop(shop: None) -> None:
+    made: list[int] = []
+
+    @cached(tags=[], key="count", timeout=3600, early=1e18, collect=True)
+    async def count() -> int:
+        made.append(await Product.objects.acount())
+        return made[-1]
+
+    async def main() -> list[int]:
+        found = [await count(), await count()]
+        await cache.adelete(LOCK)
+        found.append(await count())
+        await Product.objects.acreate(name="a")
+        return [*found, await count()]
+
+    assert run_async(main()) == [0, 0, 0, 1]
+    assert made == [0, 0, 0, 1]
 
 
 def test_what_a_transaction_has_touched_is_made_anew_in_it(shop: None) -> None:

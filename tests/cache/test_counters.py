@@ -14,7 +14,15 @@ from django.http import HttpRequest, HttpResponse
 from django.template import Context, engines
 from django.test import RequestFactory
 
-from django_signal_kit.cache import Counted, cache_view, cached, counters, get_counters, tagged
+from django_signal_kit.cache import (
+    Counted,
+    cache_view,
+    cached,
+    counters,
+    gathering,
+    get_counters,
+    tagged,
+)
 from django_signal_kit.receivers import CacheInvalidation
 from tests.factories import ProductFactory
 
@@ -116,6 +124,47 @@ def test_who_waits_for_another_has_a_hit() -> None:
     for thread in threads:
         thread.join(30)
     count(hits=3, misses=1)
+
+
+@pytest.mark.parametrize("times", [{"timeout": 0, "stale": 60}, {"timeout": 60, "early": 1e18}])
+def test_who_makes_a_value_anew_has_a_miss_and_who_is_served_meanwhile_a_hit(times: Any) -> None:
+    found: list[str] = []
+
+    def look(word: str) -> str:
+        return tagged().get_or_set("page", lambda: make(word), tags=["a"], **times)
+
+    def make(word: str) -> str:
+        if word == "new":
+            thread = threading.Thread(target=lambda: found.append(look("newer")))
+            thread.start()
+            thread.join(30)
+        return word
+
+    assert look("old") == "old"
+    count(misses=1)
+    assert look("new") == "new"
+    assert found == ["old"]
+    count(hits=1, misses=1)
+
+
+def test_fragments_that_are_read_ahead_are_counted_when_they_are_needed() -> None:
+    fragments = engines["django"].from_string(
+        "{% load signal_kit %}"
+        '{% prefetchtagged "card" n tags="card:{n}" for n in numbers %}'
+        "{% for n in shown %}"
+        '{% cachetagged 60 "card" n tags="card:{n}" %}{{ n }}{% endcachetagged %}'
+        "{% endfor %}"
+    )
+
+    def render() -> Any:
+        with gathering.gather() as found:
+            assert fragments.render({"numbers": "123", "shown": "12"}) == "12"
+        return [*found]
+
+    assert render() == ["card:1", "card:2"]
+    count(misses=2)
+    assert render() == ["card:1", "card:2"]
+    count(hits=2)
 
 
 def test_what_is_dropped_is_counted_each_time(wire: Any) -> None:

@@ -275,7 +275,7 @@ def test_a_header_that_cannot_be_written_is_refused(
 ) -> None:
     with pytest.raises(ImproperlyConfigured, match=re.escape(problem)) as found:
         settings.SIGNAL_KIT = {"CACHE_TAG_HEADERS": value}
-    assert "signal_kit.E092" in str(found.value)
+    assert "signal_kit.E067" in str(found.value)
 
 
 def test_a_setting_of_another_type_is_refused(settings: Any) -> None:

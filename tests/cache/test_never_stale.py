@@ -127,12 +127,36 @@ def look_up_collected(pk: int) -> int:
     return read_slowly(pk)
 
 
+def look_up_late(pk: int) -> int:
+    """The time of a value is always over: it is served while one makes it anew."""
+    return tagged().get_or_set(
+        f"stock:{pk}",
+        lambda: read_slowly(pk),
+        tags=[f"product:{pk}"],
+        timeout=0,
+        stale=60,
+    )
+
+
+def look_up_early(pk: int) -> int:
+    """Values are made anew long before their time."""
+    return tagged().get_or_set(
+        f"stock:{pk}",
+        lambda: read_slowly(pk),
+        tags=[f"product:{pk}"],
+        timeout=60,
+        early=5000,
+    )
+
+
 def look_up_plainly(pk: int) -> int:
     """As people do by hand: any slow reader can store what he read before a commit after it."""
     return int(cache.get_or_set(f"plain:{pk}", lambda: read_slowly(pk), 60))
 
 
-def run(ledger: Ledger, look: Callable[[int], int], reads: int, seconds: float = 120) -> None:
+def run(
+    ledger: Ledger, look: Callable[[int], int], reads: int, seconds: float = max(120, READS / 20)
+) -> None:
     """Let all run until there have been so many reads, and some writes, or for so long."""
     end = time.monotonic() + seconds
 
@@ -205,7 +229,9 @@ def redis_at(server: RedisServer) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("look", [look_up, look_up_many, look_up_collected])
+@pytest.mark.parametrize(
+    "look", [look_up, look_up_many, look_up_collected, look_up_late, look_up_early]
+)
 def test_nobody_reads_what_a_committed_write_has_changed(
     backend: None, ledger: Ledger, look: Any
 ) -> None:

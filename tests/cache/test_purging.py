@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from http.server import BaseHTTPRequestHandler
 from itertools import chain
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import TestCase
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,8 +29,9 @@ from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.exceptions import FlushFailedError
 from django_signal_kit.receivers import CacheInvalidation
 from django_signal_kit.signals import receiver_failed
-from tests.apps.testapp.models import Product
-from tests.factories import ProductFactory
+from tests.apps.testapp.models import Line, Product
+from tests.cache.test_related import covering
+from tests.factories import CategoryFactory, ProductFactory
 from tests.serving import serve
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -202,6 +203,103 @@ def test_a_deletion_and_a_link_are_purged_too(noted: list[list[str]]) -> None:
     noted.clear()
     product.delete()
     assert noted == [[f"product:{pk}"]]
+
+
+class Looking(Noted):
+    """Notes too what Django's own cache has, and whether a transaction is open."""
+
+    seen: list[Any] = []
+
+    def purge(self, tags: Any) -> None:
+        super().purge(tags)
+        found = dict(tagged().get_many({tag: [tag] for tag in tags}))
+        self.seen.append((found, connection.in_atomic_block))
+
+
+def save_in(block: Callable[[], Any]) -> Callable[[Line], None]:
+    def write(line: Line) -> None:
+        with block():
+            line.save()
+
+    return write
+
+
+def move_by_update(line: Line) -> None:
+    Line.objects.update(text="new")
+
+
+def move_by_bulk_update(line: Line) -> None:
+    Line.objects.bulk_update([line], ["text"])
+
+
+def add_by_bulk_create(line: Line) -> None:
+    Line.objects.bulk_create([Line(product=line.product) for _ in range(3)])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        save_in(nullcontext),
+        save_in(transaction.atomic),
+        save_in(batch),
+        lambda line: transaction.atomic(save_in(batch))(line),
+        move_by_update,
+        move_by_bulk_update,
+        add_by_bulk_create,
+        lambda line: line.delete(),
+        lambda line: transaction.atomic(line.delete)(),
+    ],
+    ids=[
+        "save",
+        "atomic",
+        "batch",
+        "batch in atomic",
+        "update",
+        "bulk_update",
+        "bulk_create",
+        "delete",
+        "delete in atomic",
+    ],
+)
+@pytest.mark.parametrize("path", ["product__category", "product__category__product"])
+def test_what_relations_lead_to_is_purged_after_it_was_touched(
+    path: str, write: Callable[[Line], None], wire: Any
+) -> None:
+    told: list[list[str]] = []
+    seen: list[Any] = []
+    wire(
+        covering("Line", related=[path]),
+        covering("Category", "category:{pk}"),
+        # Its tags are made of a column, for which it is asked.
+        covering("Product", "name:{name}"),
+        (Looking, {"told": told, "seen": seen}),
+    )
+    product = ProductFactory(name="tea", category=CategoryFactory())
+    line = Line.objects.create(product=product)
+    tag = f"category:{product.category_id}" if path.endswith("category") else "name:tea"
+    told.clear()
+    seen.clear()
+    tagged().get_or_set(tag, lambda: "old", tags=[tag])
+    write(line)
+    assert told == [[tag]]
+    assert seen == [({}, False)]
+
+
+@pytest.mark.parametrize("block", [nullcontext, batch])
+def test_what_relations_lead_to_is_not_purged_by_a_rollback(block: Any, wire: Any) -> None:
+    told: list[list[str]] = []
+    wire(
+        covering("Line", related=["product__category"]),
+        covering("Category", "category:{pk}"),
+        (Noted, {"told": told}),
+    )
+    line = Line.objects.create(product=ProductFactory(category=CategoryFactory()))
+    told.clear()
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with block():
+            line.save()
+        raise ZeroDivisionError
+    assert told == []
 
 
 def test_keys_alone_purge_nothing(wire: Any) -> None:
@@ -419,12 +517,12 @@ def test_a_base_without_purge_says_so() -> None:
 def test_what_cannot_be_sent_is_refused(wire: Any, options: Any, problem: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=re.escape(problem)) as found:
         wire((HTTPPurge, options))
-    assert "signal_kit.E091" in str(found.value)
+    assert "signal_kit.E066" in str(found.value)
 
 
 @pytest.mark.parametrize("options", [{"flush_on": "before_commit"}, {"limit": 0}])
 def test_what_would_purge_nothing_or_too_early_is_refused(wire: Any, options: Any) -> None:
-    with pytest.raises(ImproperlyConfigured, match=r"signal_kit\.E090"):
+    with pytest.raises(ImproperlyConfigured, match=r"signal_kit\.E065"):
         wire((Noted, options))
 
 
@@ -441,10 +539,10 @@ def test_a_middleware_that_is_missing_or_too_low_is_warned_of(
     wire: Any, settings: Any, path: str
 ) -> None:
     wire(Noted)
-    assert get_ids() == ["signal_kit.W061"]
+    assert get_ids() == ["signal_kit.W025"]
     others = [*settings.MIDDLEWARE, "not.there"]
     settings.MIDDLEWARE = [*others, path]
-    assert get_ids() == ["signal_kit.W060"]
+    assert get_ids() == ["signal_kit.W024"]
     settings.MIDDLEWARE = [path, *others]
     assert get_ids() == []
 

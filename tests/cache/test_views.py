@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.cache import cache
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -75,6 +77,70 @@ def test_who_has_the_response_already_gets_304_without_the_database(
     assert (response.status_code, response.content) == (200, b"new")
     assert response["ETag"] != etag
     assert get("/?other", pk=product.pk, headers={"If-None-Match": response["ETag"]}).content
+
+
+KEPT = {
+    "Cache-Control": "max-age=60, public",
+    "Content-Location": "/en/",
+    "Date": "Thu, 01 Jan 2026 00:00:00 GMT",
+    "ETag": '"mine"',
+    "Expires": "Thu, 01 Jan 2026 00:01:00 GMT",
+    "Last-Modified": "Wed, 31 Dec 2025 00:00:00 GMT",
+    "Vary": "Accept-Language, X-Currency",
+}
+
+
+def make_kept(request: HttpRequest) -> HttpResponse:
+    called.append("")
+    return HttpResponse("page", headers={**KEPT, "X-Other": "1", "Content-Language": "en"})
+
+
+async def amake_kept(request: HttpRequest) -> HttpResponse:
+    return make_kept(request)
+
+
+@pytest.mark.parametrize("make", [make_kept, amake_kept])
+@pytest.mark.parametrize(
+    "asked", [{"If-None-Match": '"mine"'}, {"If-Modified-Since": KEPT["Last-Modified"]}]
+)
+def test_who_has_it_is_told_of_caching_what_the_response_says(
+    make: Any, asked: dict[str, str], django_assert_num_queries: Any
+) -> None:
+    view = cache_view(tags=["a"], vary=["X-Currency"])(make)
+    if iscoroutinefunction(make):
+        view = async_to_sync(view)
+    get(view=view)
+    with django_assert_num_queries(0):
+        response = get(view=view, headers=asked)
+    assert (response.status_code, response.content) == (304, b"")
+    assert {**response.headers} == KEPT
+    assert len(called) == 1
+    assert get(view=view, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_who_has_what_is_made_anew_and_is_the_same_needs_it_no_more() -> None:
+    @cache_view(tags=["a"])
+    def view(request: HttpRequest) -> HttpResponse:
+        called.append("")
+        return HttpResponse("page" if len(called) < 3 else "other")
+
+    etag = get(view=view)["ETag"]
+    tagged().touch("a")
+    assert get(view=view, headers={"If-None-Match": etag}).status_code == 304
+    assert get(view=view, headers={"If-None-Match": etag}).status_code == 304
+    assert len(called) == 2
+    tagged().touch("a")
+    assert get(view=view, headers={"If-None-Match": etag}).content == b"other"
+
+
+def test_who_has_what_is_out_of_time_gets_what_is_made_anew() -> None:
+    @cache_view(tags=["a"], timeout=0)
+    def view(request: HttpRequest) -> HttpResponse:
+        called.append("")
+        return HttpResponse(str(len(called)))
+
+    etag = get(view=view)["ETag"]
+    assert get(view=view, headers={"If-None-Match": etag}).content == b"2"
 
 
 def test_languages_methods_and_headers_that_matter_are_kept_apart() -> None:

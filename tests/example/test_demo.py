@@ -227,6 +227,11 @@ def test_who_signed_up_got_one_mail_and_nobody_else_any(shop: Shop) -> None:
     assert shop.figures["mails"] == shop.figures["mails_to_newcomer"] == 1
 
 
+def unwrap(value: Any) -> Any:
+    """What has tags is stored with their versions."""
+    return value[-1] if isinstance(value, tuple) else value
+
+
 def test_no_cached_part_of_a_page_holds_an_old_value(shop: Shop) -> None:
     cache = FileBasedCache(str(shop.kept / "cache"), {"timeout": None})
     cards: defaultdict[int, list[str]] = defaultdict(list)
@@ -235,7 +240,7 @@ def test_no_cached_part_of_a_page_holds_an_old_value(shop: Shop) -> None:
     def look(name: str, *vary_on: int) -> str:
         value = cache.get(make_template_fragment_key(name, vary_on))
         found[name] += value is not None
-        return "" if value is None else value
+        return "" if value is None else unwrap(value)
 
     for row in shop.ask("SELECT * FROM shop_product"):
         price = f"€ {row['price']:.2f}<"
@@ -266,7 +271,7 @@ def test_no_cached_part_of_a_page_holds_an_old_value(shop: Shop) -> None:
         in_stock = shop.ask(
             "SELECT 1 FROM shop_product WHERE category_id = ? AND stock > 0", row["id"]
         )
-        assert cache.get(f"category:{row['id']}:in-stock") == len(in_stock)
+        assert unwrap(cache.get(f"category:{row['id']}:in-stock")) == len(in_stock)
     # The cache is full of what was looked at: none of this holds for want of anything to look at.
     assert found["product_card"] == found["product_page"] == shop.figures["products"]
     assert shop.figures["cached"] > shop.figures["cached_dropped"] > 300

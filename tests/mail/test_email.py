@@ -347,7 +347,7 @@ def test_a_mail_before_the_commit_is_refused(wire: Any) -> None:
         wire((WelcomeEmail, {"flush_on": "before_commit"}))
     assert str(error.value) == (
         "WelcomeEmail has flush_on='before_commit', when the row may still be rolled back; a mail "
-        "cannot be. Leave 'flush_on' out. (signal_kit.E070)"
+        "cannot be. Leave 'flush_on' out. (signal_kit.E060)"
     )
 
 

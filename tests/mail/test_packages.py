@@ -1,4 +1,4 @@
-"""Other ways to send: django-anymail and django-post_office. Run by ``tox run -e mail``."""
+"""Other ways to send: django-anymail and django-post_office. Run by ``tox run -e others``."""
 
 from __future__ import annotations
 

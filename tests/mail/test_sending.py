@@ -249,7 +249,7 @@ def test_a_rate_below_one_is_refused(wire: Any) -> None:
         wire((WelcomeEmail, {"rate": 0}))
     assert str(error.value) == (
         "The option 'rate' of WelcomeEmail is 0, so that no mail is ever sent. Give the number of "
-        "mails a minute, or None for as many as there are. (signal_kit.E071)"
+        "mails a minute, or None for as many as there are. (signal_kit.E061)"
     )
 
 

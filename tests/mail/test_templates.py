@@ -290,7 +290,7 @@ def test_a_template_that_fails_is_an_error_of_the_checks(
         f"The option {option!r} of WelcomeEmail is 'mail/hi.txt', which cannot be rendered: {told}"
     )
     assert said.endswith(
-        ". Correct the template. It was given a row that is made up. (signal_kit.E072)"
+        ". Correct the template. It was given a row that is made up. (signal_kit.E062)"
     )
 
 
@@ -360,7 +360,7 @@ def test_a_template_of_a_project_under_its_former_name_is_taken_with_a_warning(
 ) -> None:
     told = (
         f"The template {old!r}, for the option {option!r} of WelcomeEmail, has its former name. "
-        f"Move it to {new!r}. (signal_kit.W041)"
+        f"Move it to {new!r}. (signal_kit.W022)"
     )
     assert ask() == []
     # Who names it in the settings has it, too.
@@ -392,6 +392,6 @@ def test_a_memory_that_passes_is_a_warning(settings: Any) -> None:
     assert ask() == [
         "WelcomeEmail remembers whom it has mailed in the memory of each process and in the cache "
         "'default' alone. Add 'django_signal_kit.mail' to INSTALLED_APPS and migrate, so that "
-        "nobody is mailed twice, or not at all, when a process ends. (signal_kit.W040)"
+        "nobody is mailed twice, or not at all, when a process ends. (signal_kit.W021)"
     ]
     assert ask(once=False) == []

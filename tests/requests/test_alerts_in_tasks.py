@@ -236,7 +236,7 @@ def test_windows_that_no_worker_can_give_back_are_warned_of(wire: Any, settings:
         receiver = wire((ExceptionAlert, {"to": OPS, **options}))
         return [warning.id for warning in receiver.get_warnings()]
 
-    assert get_ids(flush_on="task") == ["signal_kit.W050"]
+    assert get_ids(flush_on="task") == ["signal_kit.W023"]
     assert get_ids(flush_on="task", cache="second") == []
     assert get_ids() == []
     for tasks in (IMMEDIATE, DUMMY):

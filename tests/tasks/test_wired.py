@@ -43,48 +43,48 @@ NAMES = "tests.tasks.collectors.Names"
         (
             "QUEU",
             "mail",
-            "the key 'QUEU', which tasks do not know. Did you mean 'QUEUE'? (signal_kit.E060)",
+            "the key 'QUEU', which tasks do not know. Did you mean 'QUEUE'? (signal_kit.E054)",
         ),
         (
             "queue",
             "mail",
-            "the key 'queue', which tasks do not know. Did you mean 'QUEUE'? (signal_kit.E060)",
+            "the key 'queue', which tasks do not know. Did you mean 'QUEUE'? (signal_kit.E054)",
         ),
         (
             "ATTEMPTS",
             0,
             "'ATTEMPTS': 0, of type int. It has to be a whole number from 1 to 1000. "
-            "(signal_kit.E061)",
+            "(signal_kit.E055)",
         ),
         (
             "ATTEMPTS",
             True,
             "'ATTEMPTS': True, of type bool. It has to be a whole number from 1 to 1000. "
-            "(signal_kit.E061)",
+            "(signal_kit.E055)",
         ),
         (
             "BACKOFF",
             "10s",
             "'BACKOFF': '10s', of type str. It has to be a number of seconds above 0. "
-            "(signal_kit.E061)",
+            "(signal_kit.E055)",
         ),
         (
             "PRIORITY",
             101,
             "'PRIORITY': 101, of type int. It has to be a whole number from -100 to 100. "
-            "(signal_kit.E061)",
+            "(signal_kit.E055)",
         ),
         (
             "QUEUE",
             None,
             "'QUEUE': None, of type NoneType. It has to be the name of a queue, such as "
-            '"default". (signal_kit.E061)',
+            '"default". (signal_kit.E055)',
         ),
         (
             "OUTBOX",
             "yes",
             "'OUTBOX': 'yes', of type str. It has to be True, False, or None for what the "
-            "backend needs. (signal_kit.E061)",
+            "backend needs. (signal_kit.E055)",
         ),
     ],
 )
@@ -109,7 +109,7 @@ def test_a_backend_that_is_not_there(wire: Any, settings: Any) -> None:
     settings.TASKS = {**DUMMY, "mails": DUMMY["default"]}
     told = get_error(wire, own(BACKEND="mail"))
     assert told.startswith(f"The tasks of {NAMES} have the backend 'mail', which cannot be made: ")
-    assert told.endswith(" Did you mean 'mails'? (signal_kit.E064)")
+    assert told.endswith(" Did you mean 'mails'? (signal_kit.E057)")
 
 
 def test_a_backend_that_cannot_be_imported(wire: Any, settings: Any) -> None:
@@ -123,7 +123,7 @@ def test_a_queue_that_the_backend_does_not_know(wire: Any, settings: Any) -> Non
     assert get_error(wire, Names) == (
         f"The backend 'default' takes no task of {NAMES}: Queue 'default' is not valid for "
         f"backend. Set 'QUEUE' or 'PRIORITY' in SIGNAL_KIT['TASKS'], or in the option "
-        f"'task_options'. (signal_kit.E065)"
+        f"'task_options'. (signal_kit.E058)"
     )
     wire(own(QUEUE="mail"))
     wire(Names, TASKS={"QUEUE": "mail"})
@@ -146,7 +146,7 @@ def test_an_outbox_that_is_not_installed(wire: Any, settings: Any) -> None:
     assert get_error(wire, Names, TASKS={"OUTBOX": True}) == (
         f"The tasks of {NAMES} have 'OUTBOX': True, but the app that has its table is not "
         f"installed. Add 'django_signal_kit.tasks' to INSTALLED_APPS, and migrate. "
-        f"(signal_kit.E066)"
+        f"(signal_kit.E059)"
     )
 
 
@@ -168,7 +168,7 @@ def test_without_a_framework_the_remedy_is_told(wire: Any) -> None:
     assert get_error(wire, Names) == (
         f"{NAMES} has flush_on='task', but this Django has no tasks, and django-tasks is not "
         f"installed. pip install \"django-signal-kit[tasks]\", or leave 'flush_on' out. "
-        f"(signal_kit.E062)"
+        f"(signal_kit.E056)"
     )
     assert wire(ExceptionAlert).flush_on == "after_commit"
 
@@ -176,7 +176,7 @@ def test_without_a_framework_the_remedy_is_told(wire: Any) -> None:
 def test_a_ready_made_receiver_that_may_not_be_late_says_so(wire: Any) -> None:
     assert get_error(wire, (AuditLog, {"models": ["testapp.Tag"], "flush_on": "task"})) == (
         "AuditLog has flush_on='task', but an entry is written in the transaction of its change, "
-        "or could be missing. Leave 'flush_on' out. (signal_kit.E080)"
+        "or could be missing. Leave 'flush_on' out. (signal_kit.E063)"
     )
 
 
@@ -210,7 +210,7 @@ def test_a_gap_is_told_with_its_remedy(wire: Any, settings: Any) -> None:
         "A crash right after a commit loses what Names and Counts would have flushed in a task: "
         "the queue of the backend 'default' is not in the database that is written to. Add "
         "'django_signal_kit.tasks' to INSTALLED_APPS and migrate: its outbox keeps the tasks. Or "
-        "accept it by 'OUTBOX': False in SIGNAL_KIT['TASKS']. (signal_kit.W030)"
+        "accept it by 'OUTBOX': False in SIGNAL_KIT['TASKS']. (signal_kit.W018)"
     ]
     wire(Names, TASKS={"OUTBOX": False})
     assert get_warnings() == []
@@ -231,8 +231,8 @@ def test_a_database_without_an_outbox_is_told(wire: Any, settings: Any) -> None:
     assert get_warnings() == [
         "A crash right after a commit of the database 'other' loses what Names would have flushed "
         "in a task: its routers allow no table of the outbox there. Have allow_migrate() allow "
-        "'signal_kit_tasks' for 'other', and migrate it; or add 'signal_kit.W031' to "
-        "SILENCED_SYSTEM_CHECKS, if nothing they hear is written there. (signal_kit.W031)"
+        "'signal_kit_tasks' for 'other', and migrate it; or add 'signal_kit.W019' to "
+        "SILENCED_SYSTEM_CHECKS, if nothing they hear is written there. (signal_kit.W019)"
     ]
 
 
@@ -253,7 +253,7 @@ def test_a_database_that_lacks_the_table_is_told(wire: Any, settings: Any) -> No
     assert f"{told.msg} {told.hint} ({told.id})" == (
         "The database 'other' has no table 'signal_kit_tasks_outboxtask' for the outbox, so that "
         "no write there succeeds of which a receiver makes a task. Run: migrate --database other "
-        "(signal_kit.W032)"
+        "(signal_kit.W020)"
     )
 
 

@@ -10,7 +10,7 @@ from django.template import Context, Template, TemplateSyntaxError
 
 from django_signal_kit.cache import tagged
 from tests.cache.keys import of
-from tests.factories import ProductFactory
+from tests.factories import CategoryFactory, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,6 +43,30 @@ def test_tags_of_a_fragment_may_be_a_text_and_its_cache_another(settings: Any) -
     assert render(source, n=3) == "3"
 
 
+def test_tags_of_a_fragment_may_name_what_is_in_the_template(wire: Any) -> None:
+    wire(of("Product", tags=["product:{pk}", "category:{category_id}"]))
+    product, other = ProductFactory(category=CategoryFactory()), ProductFactory()
+    source = (
+        '{% cachetagged 60 "c" product.pk tags="product:{product.pk}, category:'
+        '{product.category_id}, by {user.name}" %}{{ n }}{% endcachetagged %}'
+    )
+    context = {"product": product, "user": {"name": "Ann"}}
+    assert [render(source, **context, n=n) for n in (1, 2)] == ["1", "1"]
+    other.save()
+    assert render(source, **context, n=3) == "1"
+    product.save()
+    assert [render(source, **context, n=n) for n in (4, 5)] == ["4", "4"]
+    tagged().touch("by Ann")
+    assert render(source, **context, n=6) == "6"
+
+
+def test_braces_in_a_variable_are_braces() -> None:
+    source = '{% cachetagged 60 "c" tags=tags %}{{ n }}{% endcachetagged %}'
+    assert render(source, tags="{secret}", secret="a", n=1) == "1"
+    tagged().touch("{secret}")
+    assert render(source, tags="{secret}", secret="a", n=2) == "2"
+
+
 def test_a_fragment_that_a_receiver_drops_by_its_name_is_found(wire: Any) -> None:
     wire(of("Product", fragments={"card": ["{pk}"]}))
     product = ProductFactory()
@@ -61,6 +85,10 @@ def test_a_fragment_that_a_receiver_drops_by_its_name_is_found(wire: Any) -> Non
         ('600 "card" tags="a" version=2', "has no option 'version'"),
         ('600 "card" tags=5', "Give it a list of tags"),
         ('"soon" "card" tags="a"', "got 'soon' as its time"),
+        ('60 "card" tags="a:{b}"', "and there is no 'b' in the template. Name a variable"),
+        ('60 "card" tags="a:{b"', "which cannot be read: expected '}'"),
+        ('60 "card" tags="a" stale="x"', "got stale='x'. Give it a number"),
+        ('60 "card" tags="a" early=-1', "got early=-1. Give it a number"),
     ],
 )
 def test_a_fragment_that_cannot_be_cached_is_said(arguments: str, words: str) -> None:
