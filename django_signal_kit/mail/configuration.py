@@ -144,15 +144,24 @@ def is_value(value: Any, wanted: Any) -> bool:
 
 
 def matches_row(condition: Mapping[str, Any], instance: Model, row: Mapping[str, Any]) -> bool:
-    """Is the condition true of the values of ``row``, by attname?"""
+    """Is the condition true of the values of ``row``, by attname? An expression may be any."""
     for name, wanted in condition.items():
         field: Any = instance._meta.get_field(name)
-        if isinstance(wanted, Model):
-            wanted = wanted.pk
         value = row.get(field.attname)
+        if hasattr(value, "resolve_expression"):
+            continue
+        if isinstance(wanted, list | tuple | set | frozenset):
+            wanted = [_get_column(field, each) for each in wanted]
+        else:
+            wanted = _get_column(field, wanted)
         if not is_value(None if value is None else field.to_python(value), wanted):
             return False
     return True
+
+
+def _get_column(field: Any, wanted: Any) -> Any:
+    """What the column of ``field`` has of a row that a condition names."""
+    return getattr(wanted, field.target_field.attname) if isinstance(wanted, Model) else wanted
 
 
 def say_failed(sending: Sending) -> str:

@@ -11,6 +11,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from django.db.models import F, Value
 from django.dispatch import Signal
 from django.utils import translation
 from django.utils.functional import SimpleLazyObject
@@ -129,6 +130,27 @@ def test_or_each_time_that_it_becomes_true(wire: Any) -> None:
     ids = [message.extra_headers["Message-ID"] for message in mail.outbox]
     assert len(set(ids)) == 3
     assert WelcomeSent.objects.filter(state="sent").count() == 3
+
+
+@pytest.mark.parametrize("stock", ["0", F("stock") - 5, Value(0)], ids=str)
+def test_it_is_the_database_that_says_what_is_true(wire: Any, stock: Any) -> None:
+    wire(SoldOut)
+    lamp = make()
+    lamp.stock = stock
+    lamp.save()
+    assert len(mail.outbox) == 1
+
+
+@pytest.mark.parametrize("wants", ["row", "key", "list of rows", "list of keys"])
+def test_a_condition_names_another_row_or_its_key(wire: Any, wants: str) -> None:
+    ann, bea = UserFactory(), UserFactory()
+    wanted = ann if wants.endswith(("row", "rows")) else ann.pk
+    wire((SoldOut, {"condition": {"editor": [wanted] if "list" in wants else wanted}}))
+    lamp = make(editor=bea)
+    for editor in (ann, ann):
+        lamp.editor = editor
+        lamp.save()
+    assert sent() == [ann.email]
 
 
 def test_what_was_true_before_is_no_news(wire: Any) -> None:
