@@ -11,9 +11,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.core import mail
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from django_signal_kit import muted
+from django_signal_kit.mail import claims
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.receivers import AuditLog, WelcomeEmail
 from tests.factories import UserFactory
@@ -29,6 +31,11 @@ def _mailer(settings: Any) -> None:
     use_mailer(settings, "locmem")
     vars(backend).clear()
     backend.__init__()  # type: ignore[misc]
+
+
+class Clumsy(WelcomeEmail):
+    def get_context_data(self, user: Any) -> dict[str, Any]:
+        raise ZeroDivisionError
 
 
 def run(*args: str, **options: Any) -> str:
@@ -124,6 +131,27 @@ def test_a_mistake_is_told(wire: Any, args: tuple[str, ...], told: str) -> None:
         run(*args)
     assert told in str(error.value)
     assert sent() == []
+
+
+def test_a_mail_that_cannot_be_made_ends_it_with_an_error(wire: Any) -> None:
+    wire(Clumsy)
+    UserFactory()
+    for _ in range(2):
+        with pytest.raises(CommandError, match=r"Clumsy: 1 could not be made. The log says why."):
+            run()
+
+
+def test_a_missing_table_is_told(wire: Any) -> None:
+    wire(WelcomeEmail)
+    claims._migrated.clear()
+    with connection.schema_editor() as editor:
+        editor.alter_db_table(WelcomeSent, WelcomeSent._meta.db_table, "elsewhere")
+    try:
+        with pytest.raises(CommandError, match=r"Run: migrate --database default"):
+            run()
+    finally:
+        with connection.schema_editor() as editor:
+            editor.alter_db_table(WelcomeSent, "elsewhere", WelcomeSent._meta.db_table)
 
 
 def test_without_a_receiver_there_is_nothing_to_do(wire: Any) -> None:
