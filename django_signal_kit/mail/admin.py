@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from django_signal_kit.mail import claims
 from django_signal_kit.mail.models import WelcomeSent
-from django_signal_kit.mail.resending import get_covering, make_tickets
+from django_signal_kit.mail.resending import get_covering, make_ticket, make_tickets
 from django_signal_kit.mail.sending import Sending
 from django_signal_kit.mail.tickets import say_key
 
@@ -104,7 +104,7 @@ def read_states(rows: list[Any]) -> None:
     for row in rows:
         vars(row)[_STATES] = []
         for receiver in get_covering(type(row)):
-            [ticket] = make_tickets(receiver, [row], row._state.db)
+            ticket = make_ticket(receiver, row, row._state.db)
             asked[ticket.digest] = row
     if asked and claims.is_installed():
         for sent in WelcomeSent._base_manager.filter(digest__in=list(asked)):

@@ -103,6 +103,16 @@ def test_the_action_sends_to_the_selected_who_have_none(wire: Any, root: Any) ->
     assert sent() == [old.email, new.email, other.email]
 
 
+def test_the_action_does_not_send_again_what_is_sent_each_time(wire: Any, root: Any) -> None:
+    wire((WelcomeEmail, {"once": False}))
+    with muted("WelcomeEmail"):
+        new = UserFactory()
+    old = UserFactory()
+    for _ in range(2):
+        send(root, new, old)
+    assert sent() == [old.email, new.email]
+
+
 def test_the_action_says_what_has_failed(wire: Any, root: Any) -> None:
     wire(Over)
 

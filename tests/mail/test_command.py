@@ -99,6 +99,15 @@ def test_those_who_came_while_nobody_listened_are_found_by_their_date(wire: Any)
     assert welcomed.email not in sent()
 
 
+@pytest.mark.parametrize("args", [("--since", "2000-01-01"), ("--to", "ann")], ids=str)
+def test_what_is_sent_each_time_is_not_sent_again(wire: Any, args: tuple[str, ...]) -> None:
+    wire((WelcomeEmail, {"once": False}))
+    UserFactory(username="ann")
+    for _ in range(2):
+        assert run(*args) == "WelcomeEmail: nothing to send"
+    assert len(sent()) == 1
+
+
 @pytest.mark.parametrize("who", ["ann@shop.example", "ANN@shop.example", "ann", "{pk}"])
 def test_one_may_be_named_by_address_name_or_key(wire: Any, who: str) -> None:
     wire(WelcomeEmail)
