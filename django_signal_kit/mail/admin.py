@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from django_signal_kit.mail import claims
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.mail.resending import get_covering, make_ticket, make_tickets
-from django_signal_kit.mail.sending import Sending
+from django_signal_kit.mail.sending import Sending, say
 from django_signal_kit.mail.tickets import say_key
 
 
@@ -89,9 +89,9 @@ class WelcomeStatusMixin:
             )
             text = said % {"email": receiver.name, "count": sent}
             level = messages.SUCCESS
-            if sending.failed:
+            if sending.last is not None:
                 level = messages.ERROR
-                text += f" {type(sending.error).__name__}: {sending.error}"
+                text += f" {say(sending.last)}"
             self.message_user(request, text, level)  # type: ignore[attr-defined]
 
 

@@ -17,6 +17,7 @@ from django_signal_kit.mail.admin import WelcomeStatusMixin
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.receivers import WelcomeEmail
 from tests.factories import UserFactory
+from tests.mail.test_command import Clumsy
 from tests.mail.test_sending import Over, backend
 from tests.mail.test_welcome_email import sent, use_mailer
 
@@ -123,6 +124,12 @@ def test_the_action_says_what_has_failed(wire: Any, root: Any) -> None:
     user = UserFactory()
     page = send(root, user).content.decode()
     assert "Over: 0 mails were sent. ConnectionResetError: the server is down" in page
+
+
+def test_the_action_says_what_cannot_be_made(wire: Any, root: Any) -> None:
+    wire(Clumsy)
+    page = send(root, UserFactory()).content.decode()
+    assert "Clumsy: 0 mails were sent. ZeroDivisionError: division by zero" in page
 
 
 def test_the_action_is_for_those_who_may_change_users(wire: Any, client: Any) -> None:

@@ -35,7 +35,7 @@ def _mailer(settings: Any) -> None:
 
 class Clumsy(WelcomeEmail):
     def get_context_data(self, user: Any) -> dict[str, Any]:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("division by zero")
 
 
 def run(*args: str, **options: Any) -> str:
