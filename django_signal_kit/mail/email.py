@@ -142,7 +142,8 @@ class Email(ModelReceiver):
         return list(names.values())  # type: ignore[arg-type]
 
     def lacks(self, model: type[Model]) -> str | None:
-        return configuration.find_lack(self.condition, model)
+        lack = configuration.find_lack(self.condition, model)
+        return lack or configuration.find_lack_of_address(self, model)
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         get_old_row(instance, using)

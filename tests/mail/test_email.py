@@ -218,7 +218,7 @@ def test_an_entry_of_the_settings_is_enough(wire: Any) -> None:
         "site_url": "https://shop.example",
     }
     entry = {"RECEIVER": "django_signal_kit.receivers.Email", "NAME": "Gone", "OPTIONS": options}
-    options["to"] = ["editor.email", "category.owner"]
+    options["to"] = ["editor.email", "category.name"]
     receiver = wire(entry)
     lamp = make(name="<Lamp>", stock=-1)
     assert receiver.name == "Gone"
@@ -229,6 +229,23 @@ def test_an_entry_of_the_settings_is_enough(wire: Any) -> None:
 def test_a_field_that_no_model_has_is_refused(wire: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match="no field 'sotck'"):
         wire((SoldOut, {"condition": {"sotck": 0}}))
+
+
+@pytest.mark.parametrize(
+    ("to", "lacks"),
+    [
+        (["editr.email"], "no field 'editr'. Did you mean 'editor'?"),
+        (["editor.emial"], "no field 'editor.emial'."),
+        (["editor__email"], "no field 'editor__email'."),
+        ([], "no field 'email'."),
+    ],
+)
+def test_a_way_to_an_address_that_leads_nowhere_is_refused(
+    wire: Any, to: list[str], lacks: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured) as error:
+        wire((SoldOut, {"to": to}))
+    assert f"cannot cover testapp.Product: it has {lacks}" in str(error.value)
 
 
 def test_another_signal_names_the_row_as_instance(wire: Any) -> None:
