@@ -24,7 +24,9 @@ def is_address(text: object) -> bool:
         return False
     try:
         validate_email(text)
-    except ValidationError:
+        # As Django does when it sends it.
+        text.rpartition("@")[2].encode("idna")
+    except (ValidationError, UnicodeError):
         return False
     return True
 

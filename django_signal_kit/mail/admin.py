@@ -12,8 +12,8 @@ from django.utils.translation import ngettext
 
 from django_signal_kit.mail import claims
 from django_signal_kit.mail.models import WelcomeSent
-from django_signal_kit.mail.resending import get_covering, make_tickets
-from django_signal_kit.mail.sending import Sending
+from django_signal_kit.mail.resending import get_covering, make_ticket, make_tickets
+from django_signal_kit.mail.sending import Sending, say
 from django_signal_kit.mail.tickets import say_key
 
 
@@ -89,9 +89,9 @@ class WelcomeStatusMixin:
             )
             text = said % {"email": receiver.name, "count": sent}
             level = messages.SUCCESS
-            if sending.failed:
+            if sending.last is not None:
                 level = messages.ERROR
-                text += f" {type(sending.error).__name__}: {sending.error}"
+                text += f" {say(sending.last)}"
             self.message_user(request, text, level)  # type: ignore[attr-defined]
 
 
@@ -104,7 +104,7 @@ def read_states(rows: list[Any]) -> None:
     for row in rows:
         vars(row)[_STATES] = []
         for receiver in get_covering(type(row)):
-            [ticket] = make_tickets(receiver, [row], row._state.db)
+            ticket = make_ticket(receiver, row, row._state.db)
             asked[ticket.digest] = row
     if asked and claims.is_installed():
         for sent in WelcomeSent._base_manager.filter(digest__in=list(asked)):

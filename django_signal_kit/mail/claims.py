@@ -205,3 +205,20 @@ def list_done(tickets: Iterable[Ticket]) -> set[str]:
             "digest", flat=True
         )
     }
+
+
+def list_told(tickets: Sequence[Ticket]) -> set[tuple[str, str]]:
+    """Root and key of the rows of these tickets, all of one receiver and database, of which it has
+    told, or is to, on any occasion."""
+    model = get_model()
+    labels = {each._meta.label for each in apps.get_models()}
+    rows = model._base_manager.using(router.db_for_write(model)).filter(
+        email__in={ticket.email[:150] for ticket in tickets},
+        using__in={ticket.using[:100] for ticket in tickets},
+        key__in=[ticket.key[:255] for ticket in tickets],
+    )
+    told = rows.exclude(state=model.State.SKIPPED).values_list("email", "model", "using", "key")
+    return {
+        (each.root, each.key)
+        for each in (Ticket(*values) for values in told if values[1] in labels)
+    }

@@ -136,6 +136,33 @@ def find_lack(condition: Mapping[str, Any], model: type[Model]) -> str | None:
     return None
 
 
+def find_lack_of_address(receiver: Email, model: type[Model]) -> str | None:
+    """``"no field 'x'"``, for where an address is looked for and none can be. What is no field may
+    be any attribute of the class."""
+    if _is_own(receiver, ("get_recipients", "get_message", "send_later", "flush")):
+        return None
+    if not receiver.to:
+        name = getattr(model, "get_email_field_name", lambda: "email")()
+        return None if _has(model, name) else f"no field {name!r}"
+    for path in receiver.to:
+        current: Any = model
+        for name in path.split("."):
+            if not _has(current, name):
+                return f"no field {(name if current is model else path)!r}"
+            try:
+                current = current._meta.get_field(name).related_model
+            except FieldDoesNotExist:
+                current = None
+            if not isinstance(current, type):
+                break
+    return None
+
+
+def _has(model: Any, name: str) -> bool:
+    names = {field.name for field in model._meta.get_fields()}
+    return name in names or hasattr(model, name) or hasattr(model, "__getattr__")
+
+
 def is_value(value: Any, wanted: Any) -> bool:
     """Is ``value`` the one that a condition wants, or one of them?"""
     if isinstance(wanted, list | tuple | set | frozenset):
@@ -144,15 +171,24 @@ def is_value(value: Any, wanted: Any) -> bool:
 
 
 def matches_row(condition: Mapping[str, Any], instance: Model, row: Mapping[str, Any]) -> bool:
-    """Is the condition true of the values of ``row``, by attname?"""
+    """Is the condition true of the values of ``row``, by attname? An expression may be any."""
     for name, wanted in condition.items():
         field: Any = instance._meta.get_field(name)
-        if isinstance(wanted, Model):
-            wanted = wanted.pk
         value = row.get(field.attname)
+        if hasattr(value, "resolve_expression"):
+            continue
+        if isinstance(wanted, list | tuple | set | frozenset):
+            wanted = [_get_column(field, each) for each in wanted]
+        else:
+            wanted = _get_column(field, wanted)
         if not is_value(None if value is None else field.to_python(value), wanted):
             return False
     return True
+
+
+def _get_column(field: Any, wanted: Any) -> Any:
+    """What the column of ``field`` has of a row that a condition names."""
+    return getattr(wanted, field.target_field.attname) if isinstance(wanted, Model) else wanted
 
 
 def say_failed(sending: Sending) -> str:

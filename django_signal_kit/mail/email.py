@@ -142,7 +142,8 @@ class Email(ModelReceiver):
         return list(names.values())  # type: ignore[arg-type]
 
     def lacks(self, model: type[Model]) -> str | None:
-        return configuration.find_lack(self.condition, model)
+        lack = configuration.find_lack(self.condition, model)
+        return lack or configuration.find_lack_of_address(self, model)
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         get_old_row(instance, using)
@@ -166,11 +167,11 @@ class Email(ModelReceiver):
             report_failure(self, self.signal, error)
 
     def matches(self, instance: Any) -> bool:
-        """Is the condition true of the row, as it is in memory?"""
-        return all(
-            configuration.is_value(getattr(instance, name), wanted)
-            for name, wanted in self.condition.items()
-        )
+        """Is the condition true of the row, as it is in memory? Of an expression only the database
+        knows: then it may be, and ``flush()`` asks again."""
+        names = [instance._meta.get_field(name).attname for name in self.condition]
+        row = {name: getattr(instance, name) for name in names}
+        return configuration.matches_row(self.condition, instance, row)
 
     def send_later(self, instance: Any, using: str | None = None) -> None:
         """Collect a mail about ``instance``, a saved row of ``using`` (default: where it would be

@@ -44,7 +44,8 @@ logger = logging.getLogger("django_signal_kit")
 
 class Sending:
     """Sends what ``run()`` is given. ``counts``: state -> how many mails. ``failed``: those to try
-    again; ``error``: why, of one of them. ``most``: the seconds to wait for the rate, all in all;
+    again; ``error``: why, of one of them; ``last``: why the last one was not sent, whether it is
+    worth another attempt or not. ``most``: the seconds to wait for the rate, all in all;
     what would have to wait longer stays as it is. None is as long as it takes."""
 
     def __init__(self, receiver: Email, *, most: float | None = None) -> None:
@@ -53,6 +54,7 @@ class Sending:
         self.counts: Counter[str] = Counter()
         self.failed: list[Ticket] = []
         self.error: Exception | None = None
+        self.last: Exception | None = None
         self._claims: Claims = get_claims()
         self._domain = get_domain(receiver.from_email)
         self._line = Line(receiver)
@@ -189,6 +191,7 @@ class Sending:
         self._claims.note([held], state, error)
 
     def _note_failure(self, held: Held, error: Exception, *, is_made: bool = True) -> None:
+        self.last = error
         if is_made and is_refusal(error):
             self._note(held, "refused", say(error))
             report_failure(self.receiver, "flush", error)
@@ -206,7 +209,7 @@ class Sending:
     ) -> None:
         tickets = list(tickets)
         self.failed += tickets
-        self.error = error
+        self.error = self.last = error
         if not is_counted:
             self.counts["failed"] += len(tickets)
 

@@ -17,6 +17,7 @@ from django_signal_kit.mail.admin import WelcomeStatusMixin
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.receivers import WelcomeEmail
 from tests.factories import UserFactory
+from tests.mail.test_command import Clumsy
 from tests.mail.test_sending import Over, backend
 from tests.mail.test_welcome_email import sent, use_mailer
 
@@ -103,6 +104,16 @@ def test_the_action_sends_to_the_selected_who_have_none(wire: Any, root: Any) ->
     assert sent() == [old.email, new.email, other.email]
 
 
+def test_the_action_does_not_send_again_what_is_sent_each_time(wire: Any, root: Any) -> None:
+    wire((WelcomeEmail, {"once": False}))
+    with muted("WelcomeEmail"):
+        new = UserFactory()
+    old = UserFactory()
+    for _ in range(2):
+        send(root, new, old)
+    assert sent() == [old.email, new.email]
+
+
 def test_the_action_says_what_has_failed(wire: Any, root: Any) -> None:
     wire(Over)
 
@@ -113,6 +124,12 @@ def test_the_action_says_what_has_failed(wire: Any, root: Any) -> None:
     user = UserFactory()
     page = send(root, user).content.decode()
     assert "Over: 0 mails were sent. ConnectionResetError: the server is down" in page
+
+
+def test_the_action_says_what_cannot_be_made(wire: Any, root: Any) -> None:
+    wire(Clumsy)
+    page = send(root, UserFactory()).content.decode()
+    assert "Clumsy: 0 mails were sent. ZeroDivisionError: division by zero" in page
 
 
 def test_the_action_is_for_those_who_may_change_users(wire: Any, client: Any) -> None:

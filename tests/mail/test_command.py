@@ -11,9 +11,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.core import mail
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from django_signal_kit import muted
+from django_signal_kit.mail import claims
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.receivers import AuditLog, WelcomeEmail
 from tests.factories import UserFactory
@@ -29,6 +31,11 @@ def _mailer(settings: Any) -> None:
     use_mailer(settings, "locmem")
     vars(backend).clear()
     backend.__init__()  # type: ignore[misc]
+
+
+class Clumsy(WelcomeEmail):
+    def get_context_data(self, user: Any) -> dict[str, Any]:
+        raise ZeroDivisionError("division by zero")
 
 
 def run(*args: str, **options: Any) -> str:
@@ -92,6 +99,15 @@ def test_those_who_came_while_nobody_listened_are_found_by_their_date(wire: Any)
     assert welcomed.email not in sent()
 
 
+@pytest.mark.parametrize("args", [("--since", "2000-01-01"), ("--to", "ann")], ids=str)
+def test_what_is_sent_each_time_is_not_sent_again(wire: Any, args: tuple[str, ...]) -> None:
+    wire((WelcomeEmail, {"once": False}))
+    UserFactory(username="ann")
+    for _ in range(2):
+        assert run(*args) == "WelcomeEmail: nothing to send"
+    assert len(sent()) == 1
+
+
 @pytest.mark.parametrize("who", ["ann@shop.example", "ANN@shop.example", "ann", "{pk}"])
 def test_one_may_be_named_by_address_name_or_key(wire: Any, who: str) -> None:
     wire(WelcomeEmail)
@@ -124,6 +140,27 @@ def test_a_mistake_is_told(wire: Any, args: tuple[str, ...], told: str) -> None:
         run(*args)
     assert told in str(error.value)
     assert sent() == []
+
+
+def test_a_mail_that_cannot_be_made_ends_it_with_an_error(wire: Any) -> None:
+    wire(Clumsy)
+    UserFactory()
+    for _ in range(2):
+        with pytest.raises(CommandError, match=r"Clumsy: 1 could not be made. The log says why."):
+            run()
+
+
+def test_a_missing_table_is_told(wire: Any) -> None:
+    wire(WelcomeEmail)
+    claims._migrated.clear()
+    with connection.schema_editor() as editor:
+        editor.alter_db_table(WelcomeSent, WelcomeSent._meta.db_table, "elsewhere")
+    try:
+        with pytest.raises(CommandError, match=r"Run: migrate --database default"):
+            run()
+    finally:
+        with connection.schema_editor() as editor:
+            editor.alter_db_table(WelcomeSent, "elsewhere", WelcomeSent._meta.db_table)
 
 
 def test_without_a_receiver_there_is_nothing_to_do(wire: Any) -> None:

@@ -11,6 +11,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from django.db.models import F, Value
 from django.dispatch import Signal
 from django.utils import translation
 from django.utils.functional import SimpleLazyObject
@@ -131,6 +132,27 @@ def test_or_each_time_that_it_becomes_true(wire: Any) -> None:
     assert WelcomeSent.objects.filter(state="sent").count() == 3
 
 
+@pytest.mark.parametrize("stock", ["0", F("stock") - 5, Value(0)], ids=str)
+def test_it_is_the_database_that_says_what_is_true(wire: Any, stock: Any) -> None:
+    wire(SoldOut)
+    lamp = make()
+    lamp.stock = stock
+    lamp.save()
+    assert len(mail.outbox) == 1
+
+
+@pytest.mark.parametrize("wants", ["row", "key", "list of rows", "list of keys"])
+def test_a_condition_names_another_row_or_its_key(wire: Any, wants: str) -> None:
+    ann, bea = UserFactory(), UserFactory()
+    wanted = ann if wants.endswith(("row", "rows")) else ann.pk
+    wire((SoldOut, {"condition": {"editor": [wanted] if "list" in wants else wanted}}))
+    lamp = make(editor=bea)
+    for editor in (ann, ann):
+        lamp.editor = editor
+        lamp.save()
+    assert sent() == [ann.email]
+
+
 def test_what_was_true_before_is_no_news(wire: Any) -> None:
     lamp = make(stock=0)
     wire(SoldOut)
@@ -196,7 +218,7 @@ def test_an_entry_of_the_settings_is_enough(wire: Any) -> None:
         "site_url": "https://shop.example",
     }
     entry = {"RECEIVER": "django_signal_kit.receivers.Email", "NAME": "Gone", "OPTIONS": options}
-    options["to"] = ["editor.email", "category.owner"]
+    options["to"] = ["editor.email", "category.name"]
     receiver = wire(entry)
     lamp = make(name="<Lamp>", stock=-1)
     assert receiver.name == "Gone"
@@ -207,6 +229,23 @@ def test_an_entry_of_the_settings_is_enough(wire: Any) -> None:
 def test_a_field_that_no_model_has_is_refused(wire: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match="no field 'sotck'"):
         wire((SoldOut, {"condition": {"sotck": 0}}))
+
+
+@pytest.mark.parametrize(
+    ("to", "lacks"),
+    [
+        (["editr.email"], "no field 'editr'. Did you mean 'editor'?"),
+        (["editor.emial"], "no field 'editor.emial'."),
+        (["editor__email"], "no field 'editor__email'."),
+        ([], "no field 'email'."),
+    ],
+)
+def test_a_way_to_an_address_that_leads_nowhere_is_refused(
+    wire: Any, to: list[str], lacks: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured) as error:
+        wire((SoldOut, {"to": to}))
+    assert f"cannot cover testapp.Product: it has {lacks}" in str(error.value)
 
 
 def test_another_signal_names_the_row_as_instance(wire: Any) -> None:

@@ -193,3 +193,9 @@ def test_an_address_is_one(text: str) -> None:
         assert text.count("@") == 1
         assert "=?" not in text
         assert not any(char in text for char in ' ,;<>"\\\r\n\t\x00')
+
+
+@pytest.mark.parametrize("domain", ["shop.example\u202e", "\xfc" * 60 + ".example"])
+def test_a_domain_that_cannot_be_written_to_is_left_out(domain: str) -> None:
+    assert not is_address(f"tom@{domain}")
+    assert is_address("tom@b\xfccher.example")

@@ -422,6 +422,7 @@ def test_another_user_model_is_covered_inside_and_the_former_one_after(
         "Member",
         AbstractBaseUser,
         name=models.CharField(max_length=20, unique=True),
+        email=models.EmailField(),
         USERNAME_FIELD="name",
     )
     wire(WelcomeEmail)

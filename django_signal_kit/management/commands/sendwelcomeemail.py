@@ -79,6 +79,12 @@ class Command(ResumableCommand):
                     "What has been sent is not known: 'django_signal_kit.mail' is not in "
                     "INSTALLED_APPS. Add it and migrate, or name to whom with --to."
                 )
+            alias = router.db_for_write(claims.get_model()) if claims.is_installed() else None
+            if alias is not None and not claims.has_table(alias):
+                raise CommandError(
+                    f"The database {alias!r} has no table of what has been sent. "
+                    f"Run: migrate --database {alias}"
+                )
             for receiver in receivers:
                 self.run(receiver, list(self.list_tickets(receiver, options)), options)
         except LookupError as error:
@@ -115,6 +121,10 @@ class Command(ResumableCommand):
             raise CommandError(
                 f"{len(sending.failed)} could not be sent: {type(sending.error).__name__}: "
                 f"{sending.error}. Run it again."
+            )
+        if count := sending.counts["failed"]:
+            raise CommandError(
+                f"{receiver.name}: {count} could not be made. The log says why. Run it again."
             )
 
     def preview(self, receiver: Email, options: dict[str, Any]) -> None:
