@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
-from django_signal_kit.tasks.framework import make_task
+from django_signal_kit.tasks.framework import get_backend, is_immediate, make_task
 from django_signal_kit.tasks.options import TaskOptions
 
 _HOME = f"{__package__}.running"
@@ -56,10 +59,23 @@ class Batch:
         return arguments if self.row is None else {**arguments, "row": self.row}
 
     def enqueue(self, options: TaskOptions, run_after: datetime | None = None) -> None:
-        """Give it to the backend, which may run it at once. Raises what the backend raises."""
+        """Give it to the backend, or run it where the backend would do so at once. Raises what the
+        backend raises."""
+        if run_after is None and is_immediate(get_backend(options.backend)):
+            self._run_here()
+            return
         attempts = max(options.attempts - self.attempt + 1, 1)
         task = make_task(get_functions(), options, run_after=run_after, attempts=attempts)
         task.enqueue(**self.get_arguments())
+
+    def _run_here(self) -> None:
+        """As an ImmediateBackend does, which would keep to itself whatever is raised: SystemExit,
+        too, and log what the caller is just handling."""
+        flush_function, _ = get_functions()
+        arguments = json.loads(json.dumps(self.get_arguments()))
+        # What fails has been told.
+        with suppress(Exception):
+            flush_function(SimpleNamespace(attempt=1), **arguments)
 
 
 def get_functions() -> tuple[Callable[..., Any], Callable[..., Any]]:

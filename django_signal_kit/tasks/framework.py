@@ -74,6 +74,11 @@ def retries(backend: Any) -> bool:
     return {"max_attempts", "backoff"} <= {field.name for field in fields(backend.task_class)}
 
 
+def is_immediate(backend: Any) -> bool:
+    """Does it run a task at once, in the process that enqueues it?"""
+    return _is_one_of(backend, "immediate.ImmediateBackend")
+
+
 def is_inline(backend: Any) -> bool:
     """Does it run a task at once, or never: is it one for development and tests?"""
     return _is_one_of(backend, "immediate.ImmediateBackend", "dummy.DummyBackend")
