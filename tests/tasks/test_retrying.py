@@ -21,7 +21,7 @@ from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.tasks.options import LONGEST, TaskOptions
 from django_signal_kit.tasks.travelling import match
 from tests.apps.testapp.models import Tag
-from tests.tasks.collectors import Awaits, Fails, FailsInPart, Names, Rows
+from tests.tasks.collectors import Awaits, Empties, Fails, FailsInPart, Names, Rows
 from tests.tasks.queues import (
     BROKER,
     IMMEDIATE,
@@ -85,6 +85,17 @@ def test_only_what_has_failed_is_tried_again(wire: Any, again: Any, flushed: Any
     again()
     again()
     assert flushed[:2] == [("FailsInPart", ["a", "b1", "c", "b2"]), ("FailsInPart", ["b1", "b2"])]
+
+
+def test_a_flush_that_empties_its_list_is_tried_again_with_all_items(
+    wire: Any, again: Any, flushed: Any, failures: Any
+) -> None:
+    wire(Empties, TASKS={"ATTEMPTS": 2})
+    Tag.objects.bulk_create([Tag(name=name) for name in ("a", "b", "c")])
+    again()
+    again()
+    assert flushed == [("Empties", ["a"]), ("Empties", ["b"])] * 2
+    assert failures[0]["items"] == ["a", "b", "c"]
 
 
 def test_a_flush_that_works_at_last_is_done(
