@@ -79,7 +79,7 @@ def _get_row(batch: Batch) -> Any:
     return get_outbox_model()._base_manager.using(batch.using).filter(pk=batch.row)
 
 
-def store_failed(batch: Batch, error: Exception) -> None:
+def store_failed(batch: Batch, error: BaseException) -> None:
     """Keep a task that is not tried again, for ``requeuetasks``."""
     model, now = get_outbox_model(), timezone.now()
     told = {"failed_at": now, "error": f"{type(error).__name__}: {error}"[:2000]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,6 +99,25 @@ def test_a_flush_that_empties_its_list_is_tried_again_with_all_items(
     assert failures[0]["items"] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_a_worker_that_is_interrupted_ends_and_leaves_the_task_to_another(
+    wire: Any, again: Any, flushed: Any, failures: Any, monkeypatch: Any, interrupt: Any
+) -> None:
+    def flush(self: Any, items: Any) -> None:
+        raise interrupt
+
+    wire(Names)
+    Tag.objects.create(name="a")
+    with monkeypatch.context() as patch:
+        patch.setattr(Names, "flush", flush)
+        with pytest.raises(interrupt):
+            again()
+    again()
+    assert flushed == [("Names", ["a"])]
+    assert failures == []
+    assert not OutboxTask.objects.exists()
+
+
 def test_a_flush_that_works_at_last_is_done(
     wire: Any, again: Any, flushed: Any, failures: Any, monkeypatch: Any
 ) -> None:
@@ -184,6 +204,17 @@ def test_the_failure_of_an_immediate_backend_is_told_at_once_and_kept(
     assert flushed == [("Fails", ["a"])]
     assert [told["items"] for told in failures] == [["a"]]
     assert OutboxTask.objects.get().error == "ValueError: not today"
+
+
+def test_what_leaves_an_immediate_backend_by_a_call_of_exit_is_told(
+    wire: Any, settings: Any, failures: Any, monkeypatch: Any
+) -> None:
+    settings.TASKS = IMMEDIATE
+    wire(Names)
+    monkeypatch.setattr(Names, "flush", lambda self, items: sys.exit(1))
+    Tag.objects.create(name="a")
+    assert [type(told["exception"]) for told in failures] == [SystemExit]
+    assert OutboxTask.objects.exclude(failed_at=None).count() == 1
 
 
 def test_an_immediate_backend_with_an_outbox_tries_again(
