@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError
 from django.utils import timezone
 
+from django_signal_kit.rows.values import to_text
 from django_signal_kit.tasks.batches import Batch
 from django_signal_kit.tasks.options import TaskOptions
 from django_signal_kit.tasks.places import get_outbox_model
@@ -82,7 +83,7 @@ def _get_row(batch: Batch) -> Any:
 def store_failed(batch: Batch, error: BaseException) -> None:
     """Keep a task that is not tried again, for ``requeuetasks``."""
     model, now = get_outbox_model(), timezone.now()
-    told = {"failed_at": now, "error": f"{type(error).__name__}: {error}"[:2000]}
+    told = {"failed_at": now, "error": to_text(f"{type(error).__name__}: {error}"[:2000])}
     if batch.row is not None:
         change(batch, due_at=None, taken_at=None, **told)
         return

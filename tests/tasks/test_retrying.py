@@ -244,6 +244,20 @@ def test_a_queue_that_is_down_when_a_task_fails_gets_it_later(
     assert (json.loads(row.payload)["items"], row.attempt) == (["a"], 2)
 
 
+def test_a_failure_is_kept_whose_text_no_database_can_store(
+    wire: Any, settings: Any, failures: Any, monkeypatch: Any
+) -> None:
+    def flush(self: Any, items: Any) -> None:
+        raise ValueError("a\x00b\ud800")
+
+    settings.TASKS = LATER
+    wire(Names, TASKS={"ATTEMPTS": 1})
+    monkeypatch.setattr(Names, "flush", flush)
+    Tag.objects.create(name="a")
+    work()
+    assert OutboxTask.objects.get().error == "ValueError: a\ufffdb\ufffd"
+
+
 def test_a_failure_that_cannot_be_kept_is_told_all_the_same(
     wire: Any, settings: Any, failures: Any, caplog: Any
 ) -> None:
