@@ -38,6 +38,13 @@ class Waiting(NamedTuple):
     options: TaskOptions
 
 
+class Sent(NamedTuple):
+    """How many tasks were taken, and those that were not offered, as one before them was not."""
+
+    taken: int
+    unasked: list[Waiting]
+
+
 def store(
     batches: Iterable[Batch], options: TaskOptions, using: str, due_at: datetime | None = None
 ) -> list[Waiting]:
@@ -113,14 +120,16 @@ def unpack(row: Any, using: str) -> Batch:
     return Batch(row.receiver, using, kept["items"], kept["context"], row.attempt, str(row.pk))
 
 
-def send(items: Iterable[Waiting], using: str) -> int:
-    """Enqueue these tasks, and note in the rows which were taken. Returns how many were. A backend
-    that takes one not is not asked again."""
+def send(items: Iterable[Waiting], using: str) -> Sent:
+    """Enqueue these tasks, and note in the rows which were taken. A backend that takes one not is
+    not asked again."""
     sent: dict[int, list[Any]] = {}
+    unasked = []
     down = set()
     for waiting in items:
         backend = waiting.options.backend
         if backend in down:
+            unasked.append(waiting)
             continue
         try:
             waiting.batch.enqueue(waiting.options)
@@ -141,7 +150,7 @@ def send(items: Iterable[Waiting], using: str) -> int:
             note_taken(keys, attempt, using, timezone.now())
     except DatabaseError:
         logger.exception("Tasks are sent twice: that a queue has taken them could not be noted")
-    return sum(map(len, sent.values()))
+    return Sent(sum(map(len, sent.values())), unasked)
 
 
 def note_taken(keys: list[Any], attempt: int, using: str, at: datetime) -> None:
