@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.db.models import F
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
@@ -441,6 +441,22 @@ def test_each_database_has_its_own(wire: Any, settings: Any) -> None:
         ("default", ["b"]),
         ("other", ["a"]),
     ]
+
+
+def test_a_database_without_the_table_does_not_keep_back_the_others(wire: Any) -> None:
+    wire(Names)
+    Broker.is_down = True
+    Tag.objects.create(name="a")
+    Broker.is_down = False
+    make_due()
+
+    def refuse(execute: Any, sql: str, *args: Any) -> Any:
+        raise OperationalError("no such table")
+
+    told = "'other' are not sent: no such table. If its table is missing, run migrate"
+    with connections["other"].execute_wrapper(refuse), pytest.raises(CommandError, match=told):
+        run("relaytasks")
+    assert [task["items"] for task in get_messages()] == [["a"]]
 
 
 class OnlyDefault:
