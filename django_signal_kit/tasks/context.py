@@ -10,7 +10,7 @@ from contextvars import copy_context
 from typing import Any
 
 from django.apps import apps
-from django.core.exceptions import SynchronousOnlyOperation
+from django.core.exceptions import SynchronousOnlyOperation, ValidationError
 from django.db import connections
 
 from django_signal_kit.conf import conf
@@ -86,7 +86,7 @@ def _ask_and_leave(actor: Any) -> Any:
 def _unpack_actor(packed: Mapping[str, Any]) -> Any:
     try:
         model = apps.get_model(packed["model"])
-    except LookupError:
-        # The worker has other apps installed than the sender.
+        return TravelledActor(model, packed["pk"], packed["text"], packed["using"])
+    except (LookupError, ValidationError, ValueError):
+        # The worker has other apps installed than the sender, or a model with another key.
         return packed["text"]
-    return TravelledActor(model, packed["pk"], packed["text"], packed["using"])

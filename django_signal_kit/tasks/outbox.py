@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError
 from django.utils import timezone
 
+from django_signal_kit.rows.values import to_text
 from django_signal_kit.tasks.batches import Batch
 from django_signal_kit.tasks.options import TaskOptions
 from django_signal_kit.tasks.places import get_outbox_model
@@ -35,6 +36,13 @@ class Waiting(NamedTuple):
     row: Any
     batch: Batch
     options: TaskOptions
+
+
+class Sent(NamedTuple):
+    """How many tasks were taken, and those that were not offered, as one before them was not."""
+
+    taken: int
+    unasked: list[Waiting]
 
 
 def store(
@@ -79,10 +87,10 @@ def _get_row(batch: Batch) -> Any:
     return get_outbox_model()._base_manager.using(batch.using).filter(pk=batch.row)
 
 
-def store_failed(batch: Batch, error: Exception) -> None:
+def store_failed(batch: Batch, error: BaseException) -> None:
     """Keep a task that is not tried again, for ``requeuetasks``."""
     model, now = get_outbox_model(), timezone.now()
-    told = {"failed_at": now, "error": f"{type(error).__name__}: {error}"[:2000]}
+    told = {"failed_at": now, "error": to_text(f"{type(error).__name__}: {error}"[:2000])}
     if batch.row is not None:
         change(batch, due_at=None, taken_at=None, **told)
         return
@@ -112,14 +120,16 @@ def unpack(row: Any, using: str) -> Batch:
     return Batch(row.receiver, using, kept["items"], kept["context"], row.attempt, str(row.pk))
 
 
-def send(items: Iterable[Waiting], using: str) -> int:
-    """Enqueue these tasks, and note in the rows which were taken. Returns how many were. A backend
-    that takes one not is not asked again."""
+def send(items: Iterable[Waiting], using: str) -> Sent:
+    """Enqueue these tasks, and note in the rows which were taken. A backend that takes one not is
+    not asked again."""
     sent: dict[int, list[Any]] = {}
+    unasked = []
     down = set()
     for waiting in items:
         backend = waiting.options.backend
         if backend in down:
+            unasked.append(waiting)
             continue
         try:
             waiting.batch.enqueue(waiting.options)
@@ -140,7 +150,7 @@ def send(items: Iterable[Waiting], using: str) -> int:
             note_taken(keys, attempt, using, timezone.now())
     except DatabaseError:
         logger.exception("Tasks are sent twice: that a queue has taken them could not be noted")
-    return sum(map(len, sent.values()))
+    return Sent(sum(map(len, sent.values())), unasked)
 
 
 def note_taken(keys: list[Any], attempt: int, using: str, at: datetime) -> None:

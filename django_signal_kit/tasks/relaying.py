@@ -37,9 +37,10 @@ def relay(using: str, most: int | None = None) -> Relayed:
         claimed = list(_claim(using, _CHUNK if most is None else min(_CHUNK, most - sent)))
         if not claimed:
             break
-        taken = send(claimed, using)
+        taken, unasked = send(claimed, using)
         sent += taken
         if taken < len(claimed):
+            _let_go(unasked, using)
             return Relayed(sent, len(claimed) - taken)
     return Relayed(sent, 0)
 
@@ -87,6 +88,14 @@ def _claim(using: str, most: int) -> Iterator[Waiting]:
         same = rows.filter(pk=row.pk, due_at=row.due_at)
         if same.update(due_at=timezone.now() + GRACE):
             yield Waiting(row, unpack(row, using), find_options(row.receiver))
+
+
+def _let_go(unasked: list[Waiting], using: str) -> None:
+    """They come before the one that was refused the next time: it may be what the queue never
+    takes, such as a task that is too large."""
+    rows: Any = get_outbox_model()._base_manager.using(using)
+    keys = [waiting.row.pk for waiting in unasked]
+    rows.filter(pk__in=keys, taken_at=None, failed_at=None).update(due_at=timezone.now())
 
 
 def requeue(using: str, names: frozenset[str] | None) -> int:

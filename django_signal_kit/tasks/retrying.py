@@ -26,7 +26,7 @@ logger = logging.getLogger("django_signal_kit")
 Verdict: TypeAlias = Literal["put_off", "left", "lost"]
 
 
-def try_again(batch: Batch, places: Sequence[int], error: Exception, *, runs: int) -> Verdict:
+def try_again(batch: Batch, places: Sequence[int], error: BaseException, *, runs: int) -> Verdict:
     """Have the items at these places tried again later, if there are attempts left.
 
     ``runs``: how often the backend has run this very task.
@@ -83,7 +83,7 @@ def _put_off(batch: Batch, options: TaskOptions, due_at: datetime) -> bool:
     return False
 
 
-def give_up(batch: Batch, error: Exception, items: Sequence[Any], data: Sequence[Any]) -> None:
+def give_up(batch: Batch, error: BaseException, items: Sequence[Any], data: Sequence[Any]) -> None:
     """Tell that these ``items`` are lost, and keep the ``data`` that they were made of for
     ``requeuetasks``, if there is an outbox. Never raises."""
     receiver = find_receiver(batch.receiver)

@@ -19,7 +19,8 @@ from django_signal_kit.units.journal import call_flush
 
 def flush_function(context: Any, **arguments: Any) -> None:
     """Runs in a worker: the receiver that the arguments name flushes the items. Raises what
-    ``flush()`` raises if a backend is to try again by itself, or if nobody does."""
+    ``flush()`` raises if a backend is to try again by itself, or if nobody does; and always what
+    is to end the worker, such as SystemExit."""
     batch = Batch.from_arguments(**arguments)
     if not is_kept(batch):
         return
@@ -29,14 +30,16 @@ def flush_function(context: Any, **arguments: Any) -> None:
         with unpack(batch.context):
             unpacked = [receiver.deserialize(item) for item in batch.items]
             call_flush(receiver, unpacked)
-    except Exception as error:
+    except BaseException as error:
+        # A worker that is told twice to end is interrupted here, and its queue may take the task
+        # for failed.
         failed = error.items if isinstance(error, FlushFailedError) else unpacked
         places = match(unpacked, failed)
         verdict = try_again(batch, places, error, runs=context.attempt)
         if verdict == "lost":
             items = [unpacked[place] for place in places]
             give_up(batch, error, items, [batch.items[place] for place in places])
-        if verdict != "put_off":
+        if verdict != "put_off" or not isinstance(error, Exception):
             raise
     else:
         forget(batch)

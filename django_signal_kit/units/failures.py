@@ -20,7 +20,7 @@ logger = logging.getLogger("django_signal_kit")
 
 
 def report_failure(
-    receiver: object, signal_name: str, exception: Exception, items: Iterable[Any] = ()
+    receiver: object, signal_name: str, exception: BaseException, items: Iterable[Any] = ()
 ) -> None:
     """Log ``exception`` with its traceback and send ``receiver_failed``, with those of ``items``
     that were not flushed because of it. Never raises."""

@@ -336,7 +336,8 @@ def split(items: list[Any]) -> Iterator[list[Any]]:
 
 
 def call_flush(receiver: Flusher, items: list[Any]) -> None:
-    flush_now(receiver, items)
+    # A list of its own: one that is emptied while it is flushed would leave nothing to try again.
+    flush_now(receiver, [*items])
 
 
 def flush_now(receiver: Flusher, items: list[Any]) -> None:

@@ -72,6 +72,16 @@ class FailsInPart(Names):
             raise FlushFailedError(bad) from ValueError("not today")
 
 
+class Empties(Names):
+    """Takes its items out of the list, and fails for names that begin with a "b"."""
+
+    def flush(self, items: list[Any]) -> None:
+        while items:
+            super().flush([items.pop(0)])
+            if FLUSHED[-1][1][0].startswith("b"):
+                raise ValueError("not today")
+
+
 class Awaits(Names):
     async def flush(self, items: list[Any]) -> None:
         FLUSHED.append((self.name, items))

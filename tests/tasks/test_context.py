@@ -237,6 +237,13 @@ def test_a_model_that_the_worker_does_not_know() -> None:
 # Asked when a task is sent, and not before
 
 
+@pytest.mark.parametrize("key", ["d1a5", [1, 2]])
+def test_a_model_that_has_another_key_in_the_worker(key: Any) -> None:
+    packed = {"actor": {"model": "auth.User", "pk": key, "text": "ann", "using": "default"}}
+    with unpack(packed):
+        assert get_context() == {"actor": "ann"}
+
+
 def test_a_lazy_user_is_asked_once_and_only_when_something_is_packed(
     django_assert_num_queries: Any,
 ) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
+from django.db.models import F
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -318,6 +319,31 @@ def test_a_broker_that_is_down_harms_nobody_and_gets_the_task_later(
     assert not waiting()
 
 
+def test_a_task_that_the_queue_never_takes_does_not_keep_back_the_others(
+    wire: Any, monkeypatch: Any
+) -> None:
+    enqueue = Broker.enqueue
+
+    def refuse(self: Any, task: Any, args: Any, kwargs: Any) -> Any:
+        if kwargs["items"] == ["too large"]:
+            raise ValueError("the message is too large")
+        return enqueue(self, task, args, kwargs)
+
+    wire(Names)
+    Broker.is_down = True
+    for name in ("too large", "a", "b"):
+        Tag.objects.create(name=name)
+    Broker.is_down = False
+    monkeypatch.setattr(Broker, "enqueue", refuse)
+    OutboxTask.objects.update(due_at=F("due_at") - 2 * GRACE)
+    for _ in range(2):
+        with pytest.raises(CommandError, match="No queue takes"):
+            run("relaytasks")
+        OutboxTask.objects.exclude(due_at=None).update(due_at=F("due_at") - GRACE)
+    assert [task["items"] for task in get_messages()] == [["a"], ["b"]]
+    assert waiting() == 1
+
+
 def test_relaytasks_says_that_no_queue_takes_them(wire: Any) -> None:
     wire(Names)
     Broker.is_down = True
@@ -415,6 +441,22 @@ def test_each_database_has_its_own(wire: Any, settings: Any) -> None:
         ("default", ["b"]),
         ("other", ["a"]),
     ]
+
+
+def test_a_database_without_the_table_does_not_keep_back_the_others(wire: Any) -> None:
+    wire(Names)
+    Broker.is_down = True
+    Tag.objects.create(name="a")
+    Broker.is_down = False
+    make_due()
+
+    def refuse(execute: Any, sql: str, *args: Any) -> Any:
+        raise OperationalError("no such table")
+
+    told = "'other' are not sent: no such table. If its table is missing, run migrate"
+    with connections["other"].execute_wrapper(refuse), pytest.raises(CommandError, match=told):
+        run("relaytasks")
+    assert [task["items"] for task in get_messages()] == [["a"]]
 
 
 class OnlyDefault:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,7 @@ from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.tasks.options import LONGEST, TaskOptions
 from django_signal_kit.tasks.travelling import match
 from tests.apps.testapp.models import Tag
-from tests.tasks.collectors import Awaits, Fails, FailsInPart, Names, Rows
+from tests.tasks.collectors import Awaits, Empties, Fails, FailsInPart, Names, Rows
 from tests.tasks.queues import (
     BROKER,
     IMMEDIATE,
@@ -85,6 +86,36 @@ def test_only_what_has_failed_is_tried_again(wire: Any, again: Any, flushed: Any
     again()
     again()
     assert flushed[:2] == [("FailsInPart", ["a", "b1", "c", "b2"]), ("FailsInPart", ["b1", "b2"])]
+
+
+def test_a_flush_that_empties_its_list_is_tried_again_with_all_items(
+    wire: Any, again: Any, flushed: Any, failures: Any
+) -> None:
+    wire(Empties, TASKS={"ATTEMPTS": 2})
+    Tag.objects.bulk_create([Tag(name=name) for name in ("a", "b", "c")])
+    again()
+    again()
+    assert flushed == [("Empties", ["a"]), ("Empties", ["b"])] * 2
+    assert failures[0]["items"] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_a_worker_that_is_interrupted_ends_and_leaves_the_task_to_another(
+    wire: Any, again: Any, flushed: Any, failures: Any, monkeypatch: Any, interrupt: Any
+) -> None:
+    def flush(self: Any, items: Any) -> None:
+        raise interrupt
+
+    wire(Names)
+    Tag.objects.create(name="a")
+    with monkeypatch.context() as patch:
+        patch.setattr(Names, "flush", flush)
+        with pytest.raises(interrupt):
+            again()
+    again()
+    assert flushed == [("Names", ["a"])]
+    assert failures == []
+    assert not OutboxTask.objects.exists()
 
 
 def test_a_flush_that_works_at_last_is_done(
@@ -175,6 +206,17 @@ def test_the_failure_of_an_immediate_backend_is_told_at_once_and_kept(
     assert OutboxTask.objects.get().error == "ValueError: not today"
 
 
+def test_what_leaves_an_immediate_backend_by_a_call_of_exit_is_told(
+    wire: Any, settings: Any, failures: Any, monkeypatch: Any
+) -> None:
+    settings.TASKS = IMMEDIATE
+    wire(Names)
+    monkeypatch.setattr(Names, "flush", lambda self, items: sys.exit(1))
+    Tag.objects.create(name="a")
+    assert [type(told["exception"]) for told in failures] == [SystemExit]
+    assert OutboxTask.objects.exclude(failed_at=None).count() == 1
+
+
 def test_an_immediate_backend_with_an_outbox_tries_again(
     wire: Any, settings: Any, failures: Any, flushed: Any
 ) -> None:
@@ -200,6 +242,20 @@ def test_a_queue_that_is_down_when_a_task_fails_gets_it_later(
     assert failures == []
     row = OutboxTask.objects.get()
     assert (json.loads(row.payload)["items"], row.attempt) == (["a"], 2)
+
+
+def test_a_failure_is_kept_whose_text_no_database_can_store(
+    wire: Any, settings: Any, failures: Any, monkeypatch: Any
+) -> None:
+    def flush(self: Any, items: Any) -> None:
+        raise ValueError("a\x00b\ud800")
+
+    settings.TASKS = LATER
+    wire(Names, TASKS={"ATTEMPTS": 1})
+    monkeypatch.setattr(Names, "flush", flush)
+    Tag.objects.create(name="a")
+    work()
+    assert OutboxTask.objects.get().error == "ValueError: a\ufffdb\ufffd"
 
 
 def test_a_failure_that_cannot_be_kept_is_told_all_the_same(

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from django.utils import timezone
 
 from django_signal_kit.durations import Duration
@@ -39,13 +40,25 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         options = typed(self, options)
         before = options["stuck_after"].before(timezone.now())
+        left, failures = 0, []
         for using in list_outboxes():
-            self.tell(using, stuck.free_taken(using, before), options)
-        left = sum(self.send(using, options) for using in list_outboxes())
+            try:
+                self.tell(using, stuck.free_taken(using, before), options)
+                left += self.send(using, options)
+            except DatabaseError as error:
+                # What waits in the others is sent all the same.
+                failures.append(
+                    f"The tasks in the outbox of the database {using!r} are not sent: "
+                    f"{str(error).strip()}. If its table is missing, run migrate "
+                    f"--database {using}, or have allow_migrate() refuse "
+                    f"'signal_kit_tasks' for {using!r}."
+                )
         for model, using in stuck.get_queues():
             self.tell(using, stuck.free(model, using, before), options)
         if left:
-            raise CommandError(f"No queue takes {left} of the tasks. They wait in the outbox.")
+            failures.append(f"No queue takes {left} of the tasks. They wait in the outbox.")
+        if failures:
+            raise CommandError("\n".join(failures))
 
     def send(self, using: str, options: dict[str, Any]) -> int:
         relayed = relay(using)
