@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 import pytest
@@ -56,9 +55,7 @@ class Answering(ExceptionAlert):
 
 
 @pytest.fixture(autouse=True)
-def _project(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What pytest captures of it could not be handed on by a worker of xdist: half a character.
-    monkeypatch.setattr(logging.getLogger("django.request"), "disabled", True)
+def _project(settings: Any) -> None:
     settings.ROOT_URLCONF = __name__
     settings.TASKS = BROKER
     settings.SIGNAL_KIT = {}
