@@ -8,10 +8,12 @@ a write that is heard.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -117,7 +119,7 @@ def gathering() -> Iterator[list[Unheard]]:
     """Gather, instead of logging it, what is unheard in this block: in this thread, in the async
     tasks that it starts, and in what ``sync_to_async`` runs for them."""
     found: list[Unheard] = []
-    new = [c for c in connections.all() if look not in c.execute_wrappers]
+    new = [c for c in _list_connections() if look not in c.execute_wrappers]
     for connection in new:
         _watch(connection)
     connection_created.connect(_watch, dispatch_uid="signal_kit:gathering")
@@ -129,6 +131,16 @@ def gathering() -> Iterator[list[Unheard]]:
         connection_created.disconnect(dispatch_uid="signal_kit:gathering")
         for connection in new:
             connection.execute_wrappers.remove(look)
+
+
+def _list_connections() -> Sequence[BaseDatabaseWrapper]:
+    """Those of this thread; in a coroutine those of all, for ``sync_to_async`` leads to another
+    thread, whose connections may be open already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return connections.all()
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), BaseDatabaseWrapper)]
 
 
 def look(

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.db.models import F
@@ -286,3 +286,43 @@ def test_a_wrapper_of_somebody_elses_ends_as_it_began(wire: Any) -> None:
     assert len(found) == 1
     assert other not in connection.execute_wrappers
     assert watching.look not in connection.execute_wrappers
+
+
+def test_an_async_test_is_decorated_like_others(wire: Any) -> None:
+    wire((AuditLog, LOG), WATCH=False)
+
+    @assert_all_writes_heard()
+    async def check(write: Any) -> str:
+        await sync_to_async(write)("oil")
+        return "done"
+
+    assert async_to_sync(check)(lambda name: Tag.objects.create(name=name)) == "done"
+    with pytest.raises(AssertionError, match="by UPDATE, and no receiver hears it"):
+        async_to_sync(check)(update_raw)
+    assert watching.look not in connection.execute_wrappers
+
+
+def test_a_block_in_a_coroutine_sees_the_thread_that_waits_for_it(wire: Any) -> None:
+    wire((AuditLog, LOG), WATCH=False)
+    connection.ensure_connection()
+
+    async def check() -> None:
+        with pytest.raises(AssertionError, match="by UPDATE"), assert_all_writes_heard():
+            await sync_to_async(update_raw)("oil")
+
+    async_to_sync(check)()
+    assert watching.look not in connection.execute_wrappers
+
+
+def test_what_would_not_be_called_is_not_decorated() -> None:
+    class Tests: ...
+
+    def generate() -> Any:
+        yield
+
+    async def generate_async() -> Any:
+        yield
+
+    for thing in (Tests, generate, generate_async):
+        with pytest.raises(TypeError, match="Decorate the tests of a class one by one"):
+            assert_all_writes_heard()(thing)
