@@ -35,14 +35,19 @@ from django_signal_kit.writes.bulk import covered as covered_in_bulk
 
 logger = logging.getLogger("django_signal_kit.unheard")
 
+_SPACE = r"(?:\s|/\*.*?\*/|--[^\n]*\n)"
+_NAME = r"(?:\"[^\"]+\"|`[^`]+`|\[[^\]]+\]|[\w$]+)"
 _WRITE = re.compile(
-    r"\s*(INSERT|REPLACE|UPDATE|DELETE)(?:\s+(?:OR\s+\w+|IGNORE|LOW_PRIORITY|INTO|FROM|ONLY))*"
-    r"\s+((?:[\"`\[]?[\w$]+[\"`\]]?\s*\.\s*)?[\"`\[]?[\w$]+)",
-    re.IGNORECASE,
+    rf"(INSERT|REPLACE|UPDATE|DELETE)"
+    rf"(?:{_SPACE}++(?:OR{_SPACE}++\w+|IGNORE|(?:LOW|HIGH)_PRIORITY|QUICK|INTO|FROM|ONLY)\b)*"
+    rf"{_SPACE}++(?:{_NAME}\s*\.\s*)?({_NAME})",
+    re.IGNORECASE | re.DOTALL,
 )
-#: So much of a statement says which table it writes.
+_BEFORE = re.compile(f"{_SPACE}*+", re.DOTALL)
+#: So much of a statement says which table it writes, from its first word on.
 _BEGINNING = 200
-_FIRST = frozenset("iIuUdDrR \n\t")
+_VERBS = frozenset("iIuUdDrR")
+_BLANKS = frozenset(" \n\t\r/-")
 
 _KIT = "django_signal_kit."
 #: Where a write is heard: the modules whose functions Django's own are wrapped in.
@@ -148,7 +153,7 @@ def look(
 ) -> Any:
     """Run a statement, as ``execute_wrappers`` are called; then look whether it was heard."""
     result = execute(sql, params, many, context)
-    if isinstance(sql, str) and sql[:1] in _FIRST and (target := _parse(sql[:_BEGINNING])):
+    if isinstance(sql, str) and (target := _find_target(sql)):
         verb, table = target
         model = _get_tables(verb).get(table)
         if model is not None and not _is_heard(model, sys._getframe(1)):
@@ -157,13 +162,26 @@ def look(
     return result
 
 
+def _find_target(sql: str) -> tuple[str, str] | None:
+    """The verb of a statement and the table that it writes; None if it writes none."""
+    start = 0
+    if sql[:1] in _BLANKS and (before := _BEFORE.match(sql)):
+        start = before.end()
+    return _parse(sql[start : start + _BEGINNING]) if sql[start : start + 1] in _VERBS else None
+
+
 @lru_cache(maxsize=1000)
 def _parse(beginning: str) -> tuple[str, str] | None:
-    """The verb of a statement and the table that it writes; None if it writes none."""
     match = _WRITE.match(beginning)
     if match is None:
         return None
-    return match[1].upper(), match[2].rpartition(".")[2].strip(' "`[')
+    return match[1].upper(), _fold(match[2].strip('"`[]'))
+
+
+def _fold(table: str) -> str:
+    """A table as it is looked up: databases do not mind the case of what is not quoted, and some
+    projects name a schema by quotes in the middle: ``'shop"."tag'``."""
+    return re.split(r'["`]\.["`]', table)[-1].lower()
 
 
 def _is_heard(model: type[Model], frame: FrameType | None) -> bool:
@@ -220,4 +238,4 @@ def _get_tables(verb: str) -> dict[str, type[Model]]:
 
 def _by_table(*covered: Iterable[type[Model]]) -> dict[str, type[Model]]:
     found = chain.from_iterable(covered)
-    return {model._meta.db_table: model for model in found if not model._meta.proxy}
+    return {_fold(model._meta.db_table): model for model in found if not model._meta.proxy}

@@ -13,6 +13,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.db.models import F
+from django.db.models.options import Options
 from django.test import override_settings
 
 from django_signal_kit import ModelReceiver, batch
@@ -79,6 +80,55 @@ def test_what_goes_past_all_receivers_is_named(wire: Any, write: Any, verb: str)
     assert f"writes testapp.Tag on 'default' by {verb}, and no receiver hears it (AuditLog" in str(
         unheard
     )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "/* by the importer */ UPDATE {} SET name = 'oil'",
+        "-- name: rename\nUPDATE {} SET name = 'oil'",
+        "\r\n  UPDATE\n  -- all of them\n  {} SET name = 'oil'",
+        "UPDATE/* all */{} SET name = 'oil'",
+        f"/* {'x' * 500} */ UPDATE {{}} SET name = 'oil'",
+    ],
+)
+def test_comments_do_not_hide_a_write(wire: Any, sql: str) -> None:
+    wire((AuditLog, LOG))
+    with watching.gathering() as found:
+        execute(sql.format("testapp_tag"))
+    assert [(unheard.verb, unheard.model) for unheard in found] == [("UPDATE", Tag)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "target"),
+    [
+        ("UPDATE SHOP_TAG SET a = 1", ("UPDATE", "shop_tag")),
+        ('UPDATE "Shop"."Tag" SET a = 1', ("UPDATE", "tag")),
+        ('DELETE FROM "our tags-2"', ("DELETE", "our tags-2")),
+        ("INSERT INTO `a b`.`tags` VALUES (1)", ("INSERT", "tags")),
+        ("UPDATE OR IGNORE [shop_tag] SET a = 1", ("UPDATE", "shop_tag")),
+        ("INSERT HIGH_PRIORITY INTO shop_tag VALUES (1)", ("INSERT", "shop_tag")),
+        ("DELETE QUICK FROM shop_tag", ("DELETE", "shop_tag")),
+        ("UPDATE only_tag SET a = 1", ("UPDATE", "only_tag")),
+        ("/* UPDATE shop_tag */ SELECT 1", None),
+        ("-- UPDATE shop_tag", None),
+        (" " * 100_000, None),
+        ("/*" * 50_000, None),
+        ("", None),
+    ],
+)
+def test_the_table_that_a_statement_writes(sql: str, target: Any) -> None:
+    assert watching._find_target(sql) == target
+
+
+@pytest.mark.parametrize("name", ["Our tags-2", 'main"."shop_tag'])
+def test_a_table_of_an_odd_name(name: str) -> None:
+    class Odd:
+        _meta: Any = Options(None)
+
+    Odd._meta.db_table = name
+    (table,) = watching._by_table([Odd])  # type: ignore[list-item]
+    assert watching._find_target(f'UPDATE "{name}" SET a = 1') == ("UPDATE", table)
 
 
 def test_the_line_is_that_of_the_project(wire: Any) -> None:
