@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import wraps
 from time import perf_counter
@@ -73,7 +73,9 @@ def running(span: Span) -> Iterator[Span]:
         raise
     finally:
         span.seconds += perf_counter() - started
-        current.reset(token)
+        # An async generator may be closed in another context, where this was never set.
+        with suppress(ValueError):
+            current.reset(token)
 
 
 # Signals

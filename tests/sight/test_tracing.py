@@ -497,3 +497,29 @@ def test_a_mock_is_a_receiver_like_others() -> None:
     finally:
         order_paid.disconnect(heard)
     assert "unittest.mock.Mock()" in str(found)
+
+
+def test_an_async_generator_may_be_closed_in_another_task() -> None:
+    found = trace()
+
+    async def stream() -> Any:
+        with found:
+            yield 1
+
+    async def work() -> None:
+        rows = stream()
+        await anext(rows)
+        await asyncio.create_task(rows.aclose())
+
+    before = originals()
+    asyncio.run(work())
+    assert found.root.count == 1
+    assert originals() == before
+
+
+def test_async_generators_are_not_decorated() -> None:
+    async def stream() -> Any:
+        yield 1
+
+    with pytest.raises(TypeError, match="Use it as a block"):
+        trace()(stream)
