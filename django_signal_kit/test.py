@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
+from functools import wraps
+from inspect import isasyncgenfunction, isgeneratorfunction
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
+from asgiref.sync import iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS
 from django.template import Template
 from django.test import TestCase
@@ -22,21 +25,66 @@ from django_signal_kit.sight.capturing import Capture
 from django_signal_kit.sight.tracing import trace
 from django_signal_kit.wiring.muting import muted, only
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 #: ``@mute_receivers("AuditLog")`` on a factory mutes one receiver, where the ``mute_signals()`` of
 #: factory-boy mutes a whole signal, for all threads.
 mute_receivers = muted
 
 
 @contextmanager
-def assert_all_writes_heard() -> Iterator[None]:
-    """Raises AssertionError at the end of the block if a write of a covered model was heard by no
-    receiver: raw SQL, ``_raw_delete()``, an override without ``super()``. Names each with its
-    line. Sees this thread, the async tasks that the block starts, and what ``sync_to_async`` runs
-    for them. Decorates test functions, too."""
+def _assert_all_writes_heard() -> Iterator[None]:
     with watching.gathering() as found:
         yield
     if found:
         raise AssertionError("\n".join(dict.fromkeys(map(str, found))))
+
+
+class assert_all_writes_heard:  # noqa: N801
+    """Raises AssertionError at the end of the block if a write of a covered model was heard by no
+    receiver: raw SQL, ``_raw_delete()``, an override without ``super()``. Names each with its
+    line. Sees this thread, the async tasks that the block starts, and what ``sync_to_async`` runs
+    for them. Decorates test functions and ``async def`` ones, too; anything else raises
+    TypeError."""
+
+    def __init__(self) -> None:
+        self._blocks: list[AbstractContextManager[None]] = []
+
+    def __enter__(self) -> None:
+        block = _assert_all_writes_heard()
+        block.__enter__()
+        self._blocks.append(block)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._blocks.pop().__exit__(exc_type, exc, traceback)
+
+    def __call__(self, function: F) -> F:
+        is_plain = callable(function) and not isinstance(function, type)
+        if not is_plain or isgeneratorfunction(function) or isasyncgenfunction(function):
+            raise TypeError(
+                f"assert_all_writes_heard() decorates functions and async functions, and "
+                f"{function!r} is neither. Decorate the tests of a class one by one."
+            )
+        if iscoroutinefunction(function):
+
+            @wraps(function)
+            async def asserting(*args: Any, **kwargs: Any) -> Any:
+                with _assert_all_writes_heard():
+                    return await function(*args, **kwargs)
+
+        else:
+
+            @wraps(function)
+            def asserting(*args: Any, **kwargs: Any) -> Any:
+                with _assert_all_writes_heard():
+                    return function(*args, **kwargs)
+
+        return cast(F, asserting)
 
 
 @contextmanager
@@ -55,7 +103,7 @@ class SignalKit:
     only = staticmethod(only)
     trace = trace
     capture = Capture
-    assert_all_writes_heard = staticmethod(assert_all_writes_heard)
+    assert_all_writes_heard = assert_all_writes_heard
     flush_after_commit = staticmethod(flush_after_commit)
 
 

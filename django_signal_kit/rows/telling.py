@@ -11,6 +11,7 @@ import copy
 import datetime
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from enum import Enum
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Field, JSONField, Model
+from django.db.models import Field, FloatField, JSONField, Model
 
 from django_signal_kit.rows.fields import converts, get_target, is_djangos, overrides, to_column
 from django_signal_kit.rows.values import UNKNOWN, encode_sorted, say, to_json
@@ -95,6 +96,10 @@ def restore(field: Field[Any, Any], told: Any) -> Any:
     """The value of ``field`` of which ``told`` was told, as JSON. Raises ValueError if there is
     none."""
     why: Exception | None = None
+    if isinstance(field, FloatField) and type(told) is int:
+        # jsonb writes 1e23 as an integer, of which no float is made that equals it.
+        with suppress(OverflowError):
+            told = float(told)
     for way in _get_ways_back(field, told):
         try:
             found = way()

@@ -17,6 +17,7 @@ from django_signal_kit.wiring.listing import (
     get_function,
     get_loaded_signal,
     get_path,
+    get_receiver,
     get_sender,
     get_senders,
 )
@@ -49,7 +50,7 @@ def _find_flaws_of(
     name: str, sender: str, item: Any, function: Callable[..., Any]
 ) -> Iterator[str]:
     path = get_path(function)
-    is_of_kit = hasattr(function, "signal_kit_receiver")
+    is_of_kit = get_receiver(function) is not None
     if sender == ANY and name in _DELETING and not is_of_kit:
         slow = "keeps Django from deleting rows of any model without loading them"
         what = "hears each relation of the project" if name == "m2m_changed" else slow
@@ -72,7 +73,7 @@ def _find_doubles(name: str, called: list[tuple[str, Any, Any]]) -> Iterator[str
     plain = [
         (sender, function)
         for sender, _, function in called
-        if function is not None and not hasattr(function, "signal_kit_receiver")
+        if function is not None and get_receiver(function) is None
     ]
     of_all = {id(function) for sender, function in plain if sender == ANY}
     counts = Counter((sender, _identify(function)) for sender, function in plain)

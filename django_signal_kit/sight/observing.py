@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import wraps
 from time import perf_counter
@@ -23,7 +23,7 @@ from django_signal_kit.sight.names import get_label, get_name
 from django_signal_kit.sight.places import find_place
 from django_signal_kit.sight.spans import Key, Span
 from django_signal_kit.units import journal, unit
-from django_signal_kit.wiring.listing import get_path
+from django_signal_kit.wiring.listing import get_path, get_receiver
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -73,7 +73,9 @@ def running(span: Span) -> Iterator[Span]:
         raise
     finally:
         span.seconds += perf_counter() - started
-        current.reset(token)
+        # An async generator may be closed in another context, where this was never set.
+        with suppress(ValueError):
+            current.reset(token)
 
 
 # Signals
@@ -174,7 +176,7 @@ def _untrace(function: Function, response: Any) -> tuple[Function, Any]:
 def _get_receiver_span(function: Function, arguments: dict[str, Any]) -> Span:
     parent = current.get()
     assert parent is not None
-    receiver = getattr(function, "signal_kit_receiver", None)
+    receiver = get_receiver(function)
     if receiver is None:
         path = get_path(function)
         key = Key("receiver", path)

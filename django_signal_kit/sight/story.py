@@ -20,6 +20,7 @@ from django_signal_kit.wiring.listing import (
     get_loaded_signal,
     get_own_senders,
     get_path,
+    get_receiver,
 )
 
 #: What a program does, and the signals of it in their order.
@@ -49,7 +50,8 @@ def tell_story(model: type[Model], width: int) -> Iterator[str]:
         yield f"{'└' if is_last else '├'}─ {write}"
         yield from _draw(_branch(signals), "   " if is_last else "│  ")
     functions = [f for _, signals in chapters for _, found in signals for f in found]
-    for thing in dict.fromkeys(getattr(f, "signal_kit_receiver", f) for f in functions):
+    owners = [f if (found := get_receiver(f)) is None else found for f in functions]
+    for thing in dict.fromkeys(owners):
         yield ""
         yield from _introduce(thing, width)
 
@@ -73,7 +75,7 @@ def _branch(signals: list[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]]
     for name, functions in signals:
         branches.append((name, [(_tell(f), []) for f in functions]))
         for function in functions:
-            receiver: Receiver | None = getattr(function, "signal_kit_receiver", None)
+            receiver = get_receiver(function)
             acts = None if receiver is None else get_acts(receiver)
             if receiver is not None and acts in _WHEN:
                 later.setdefault(str(acts), {})[receiver.name] = None
@@ -91,7 +93,7 @@ def _draw(branches: list[tuple[str, list[Any]]], stem: str) -> Iterator[str]:
 
 
 def _tell(function: Any) -> str:
-    receiver: Receiver | None = getattr(function, "signal_kit_receiver", None)
+    receiver = get_receiver(function)
     name = get_path(function) if receiver is None else receiver.name
     return f"{name} (async)" if iscoroutinefunction(function) else name
 

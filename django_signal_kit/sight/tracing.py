@@ -119,7 +119,10 @@ class trace:  # noqa: N801
 
     def __call__(self, function: F) -> F:
         is_plain = callable(function) and not isinstance(function, type)
-        if not is_plain or inspect.isgeneratorfunction(function):
+        is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
+            function
+        )
+        if not is_plain or is_generator:
             raise TypeError(
                 f"trace() decorates functions and async functions, and {function!r} is neither. "
                 f"Use it as a block: with trace() as found:"

@@ -8,10 +8,12 @@ a write that is heard.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -33,14 +35,19 @@ from django_signal_kit.writes.bulk import covered as covered_in_bulk
 
 logger = logging.getLogger("django_signal_kit.unheard")
 
+_SPACE = r"(?:\s|/\*.*?\*/|--[^\n]*\n)"
+_NAME = r"(?:\"[^\"]+\"|`[^`]+`|\[[^\]]+\]|[\w$]+)"
 _WRITE = re.compile(
-    r"\s*(INSERT|REPLACE|UPDATE|DELETE)(?:\s+(?:OR\s+\w+|IGNORE|LOW_PRIORITY|INTO|FROM|ONLY))*"
-    r"\s+((?:[\"`\[]?[\w$]+[\"`\]]?\s*\.\s*)?[\"`\[]?[\w$]+)",
-    re.IGNORECASE,
+    rf"(INSERT|REPLACE|UPDATE|DELETE)"
+    rf"(?:{_SPACE}++(?:OR{_SPACE}++\w+|IGNORE|(?:LOW|HIGH)_PRIORITY|QUICK|INTO|FROM|ONLY)\b)*"
+    rf"{_SPACE}++(?:{_NAME}\s*\.\s*)?({_NAME})",
+    re.IGNORECASE | re.DOTALL,
 )
-#: So much of a statement says which table it writes.
+_BEFORE = re.compile(f"{_SPACE}*+", re.DOTALL)
+#: So much of a statement says which table it writes, from its first word on.
 _BEGINNING = 200
-_FIRST = frozenset("iIuUdDrR \n\t")
+_VERBS = frozenset("iIuUdDrR")
+_BLANKS = frozenset(" \n\t\r/-")
 
 _KIT = "django_signal_kit."
 #: Where a write is heard: the modules whose functions Django's own are wrapped in.
@@ -117,7 +124,7 @@ def gathering() -> Iterator[list[Unheard]]:
     """Gather, instead of logging it, what is unheard in this block: in this thread, in the async
     tasks that it starts, and in what ``sync_to_async`` runs for them."""
     found: list[Unheard] = []
-    new = [c for c in connections.all() if look not in c.execute_wrappers]
+    new = [c for c in _list_connections() if look not in c.execute_wrappers]
     for connection in new:
         _watch(connection)
     connection_created.connect(_watch, dispatch_uid="signal_kit:gathering")
@@ -131,12 +138,22 @@ def gathering() -> Iterator[list[Unheard]]:
             connection.execute_wrappers.remove(look)
 
 
+def _list_connections() -> Sequence[BaseDatabaseWrapper]:
+    """Those of this thread; in a coroutine those of all, for ``sync_to_async`` leads to another
+    thread, whose connections may be open already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return connections.all()
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), BaseDatabaseWrapper)]
+
+
 def look(
     execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
     """Run a statement, as ``execute_wrappers`` are called; then look whether it was heard."""
     result = execute(sql, params, many, context)
-    if isinstance(sql, str) and sql[:1] in _FIRST and (target := _parse(sql[:_BEGINNING])):
+    if isinstance(sql, str) and (target := _find_target(sql)):
         verb, table = target
         model = _get_tables(verb).get(table)
         if model is not None and not _is_heard(model, sys._getframe(1)):
@@ -145,13 +162,26 @@ def look(
     return result
 
 
+def _find_target(sql: str) -> tuple[str, str] | None:
+    """The verb of a statement and the table that it writes; None if it writes none."""
+    start = 0
+    if sql[:1] in _BLANKS and (before := _BEFORE.match(sql)):
+        start = before.end()
+    return _parse(sql[start : start + _BEGINNING]) if sql[start : start + 1] in _VERBS else None
+
+
 @lru_cache(maxsize=1000)
 def _parse(beginning: str) -> tuple[str, str] | None:
-    """The verb of a statement and the table that it writes; None if it writes none."""
     match = _WRITE.match(beginning)
     if match is None:
         return None
-    return match[1].upper(), match[2].rpartition(".")[2].strip(' "`[')
+    return match[1].upper(), _fold(match[2].strip('"`[]'))
+
+
+def _fold(table: str) -> str:
+    """A table as it is looked up: databases do not mind the case of what is not quoted, and some
+    projects name a schema by quotes in the middle: ``'shop"."tag'``."""
+    return re.split(r'["`]\.["`]', table)[-1].lower()
 
 
 def _is_heard(model: type[Model], frame: FrameType | None) -> bool:
@@ -208,4 +238,4 @@ def _get_tables(verb: str) -> dict[str, type[Model]]:
 
 def _by_table(*covered: Iterable[type[Model]]) -> dict[str, type[Model]]:
     found = chain.from_iterable(covered)
-    return {model._meta.db_table: model for model in found if not model._meta.proxy}
+    return {_fold(model._meta.db_table): model for model in found if not model._meta.proxy}

@@ -132,6 +132,13 @@ def get_function(item: Any) -> Callable[..., Any] | None:
     return function() if isinstance(function, weakref.ReferenceType) else function
 
 
+def get_receiver(function: Any) -> Receiver | None:
+    """The receiver of the kit that stands behind it; None for what is somebody else's."""
+    # A mock has every attribute.
+    found = getattr(function, "signal_kit_receiver", None)
+    return found if isinstance(found, Receiver) else None
+
+
 def get_sender(item: Any, senders: dict[int, str]) -> str:
     key = item[0][1]
     if key not in senders:
@@ -157,7 +164,7 @@ def find_object(id_: Any) -> Any:
 def make_listing(
     signal_name: str, sender: str, function: Callable[..., Any], model: type[Model] | None
 ) -> Listing:
-    receiver: Receiver | None = getattr(function, "signal_kit_receiver", None)
+    receiver = get_receiver(function)
     acts: Acts = "at_once" if receiver is None else get_acts(receiver)
     return Listing(
         signal=signal_name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
+from inspect import getattr_static
 from typing import Any, TypeVar
 from unittest import TestCase
 
@@ -54,10 +55,10 @@ class Muted(Muting):
         setattr(cls, name, classmethod(muted))
 
     def _wrap_tests(self, cls: type) -> None:
-        tests: dict[str, Callable[..., Any]] = {
-            name: value
+        tests: dict[str, Any] = {
+            name: _get_own(cls, name)
             for name in dir(cls)
-            if name.startswith("test") and callable(value := getattr(cls, name))
+            if name.startswith("test") and callable(getattr(cls, name))
         }
         if not tests:
             raise TypeError(
@@ -65,7 +66,17 @@ class Muted(Muting):
                 f"muted() and only() decorate these, and functions."
             )
         for name, test in tests.items():
-            setattr(cls, name, super().__call__(test))
+            if isinstance(test, staticmethod | classmethod):
+                kind: Callable[..., Any] = type(test)
+                setattr(cls, name, kind(super().__call__(test.__func__)))
+            else:
+                setattr(cls, name, super().__call__(test))
+
+
+def _get_own(cls: type, name: str) -> Any:
+    """As it was defined, where that is a static method or a class method."""
+    found = getattr_static(cls, name)
+    return found if isinstance(found, staticmethod | classmethod) else getattr(cls, name)
 
 
 def get_names(receivers: Iterable[str | type[Receiver]]) -> frozenset[str]:

@@ -52,6 +52,13 @@ def test_each_kind_of_value_comes_back(
     assert type(found) is type(value)
 
 
+@pytest.mark.parametrize("value", [1e16, 1e23, 1.5e300, -1e23])
+def test_a_float_comes_back_that_jsonb_has_written_as_an_integer(value: float) -> None:
+    found = decode(models.FloatField(name="field"), int(Decimal(repr(value))))
+    assert found == value
+    assert type(found) is float
+
+
 def test_null_is_null() -> None:
     assert decode(Product._meta.get_field("data"), None) is None
 

@@ -9,6 +9,7 @@ import shutil
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock, Mock
 from xml.etree import ElementTree
 
 import pytest
@@ -307,6 +308,20 @@ def test_the_tree_tells_what_happens_in_order(wire: Any, connect: Any) -> None: 
     ]
     assert lines[lines.index(f"{__name__}.plain") + 1] == "    Counts them."
     assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("kind", [Mock, MagicMock, AsyncMock])
+@pytest.mark.parametrize("given", [(), ("--format", "tree"), ("--format", "svg"), ("--mine",)])
+def test_a_mock_is_not_the_kits(
+    wire: Any,
+    connect: Any,  # noqa: F811
+    kind: Any,
+    given: tuple[str, ...],
+) -> None:
+    wire(Index)
+    connect(post_save, kind(), sender=Tag)
+    shown = show("testapp.Tag", *given)
+    assert (f"unittest.mock.{kind.__name__}()" in shown) is ("--mine" not in given)
 
 
 def test_a_tree_is_about_a_model(wire: Any) -> None:

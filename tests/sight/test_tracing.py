@@ -9,6 +9,7 @@ import logging
 import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from xml.etree import ElementTree
 
 import pytest
@@ -485,3 +486,40 @@ def test_signals_of_classes_and_of_nobody_are_named(wire: Any) -> None:
         order_paid.send(sender=None)
     assert next(found.find("user_logged_in")).key.about == "auth.User"
     assert list(found.find(f"{__name__}.order_paid")) == []
+
+
+def test_a_mock_is_a_receiver_like_others() -> None:
+    heard = Mock(return_value="told")
+    order_paid.connect(heard)
+    try:
+        with trace() as found:
+            assert order_paid.send("till") == [(heard, "told")]
+    finally:
+        order_paid.disconnect(heard)
+    assert "unittest.mock.Mock()" in str(found)
+
+
+def test_an_async_generator_may_be_closed_in_another_task() -> None:
+    found = trace()
+
+    async def stream() -> Any:
+        with found:
+            yield 1
+
+    async def work() -> None:
+        rows = stream()
+        await anext(rows)
+        await asyncio.create_task(rows.aclose())
+
+    before = originals()
+    asyncio.run(work())
+    assert found.root.count == 1
+    assert originals() == before
+
+
+def test_async_generators_are_not_decorated() -> None:
+    async def stream() -> Any:
+        yield 1
+
+    with pytest.raises(TypeError, match="Use it as a block"):
+        trace()(stream)

@@ -9,10 +9,11 @@ import threading
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.db.models import F
+from django.db.models.options import Options
 from django.test import override_settings
 
 from django_signal_kit import ModelReceiver, batch
@@ -79,6 +80,55 @@ def test_what_goes_past_all_receivers_is_named(wire: Any, write: Any, verb: str)
     assert f"writes testapp.Tag on 'default' by {verb}, and no receiver hears it (AuditLog" in str(
         unheard
     )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "/* by the importer */ UPDATE {} SET name = 'oil'",
+        "-- name: rename\nUPDATE {} SET name = 'oil'",
+        "\r\n  UPDATE\n  -- all of them\n  {} SET name = 'oil'",
+        "UPDATE/* all */{} SET name = 'oil'",
+        f"/* {'x' * 500} */ UPDATE {{}} SET name = 'oil'",
+    ],
+)
+def test_comments_do_not_hide_a_write(wire: Any, sql: str) -> None:
+    wire((AuditLog, LOG))
+    with watching.gathering() as found:
+        execute(sql.format("testapp_tag"))
+    assert [(unheard.verb, unheard.model) for unheard in found] == [("UPDATE", Tag)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "target"),
+    [
+        ("UPDATE SHOP_TAG SET a = 1", ("UPDATE", "shop_tag")),
+        ('UPDATE "Shop"."Tag" SET a = 1', ("UPDATE", "tag")),
+        ('DELETE FROM "our tags-2"', ("DELETE", "our tags-2")),
+        ("INSERT INTO `a b`.`tags` VALUES (1)", ("INSERT", "tags")),
+        ("UPDATE OR IGNORE [shop_tag] SET a = 1", ("UPDATE", "shop_tag")),
+        ("INSERT HIGH_PRIORITY INTO shop_tag VALUES (1)", ("INSERT", "shop_tag")),
+        ("DELETE QUICK FROM shop_tag", ("DELETE", "shop_tag")),
+        ("UPDATE only_tag SET a = 1", ("UPDATE", "only_tag")),
+        ("/* UPDATE shop_tag */ SELECT 1", None),
+        ("-- UPDATE shop_tag", None),
+        (" " * 100_000, None),
+        ("/*" * 50_000, None),
+        ("", None),
+    ],
+)
+def test_the_table_that_a_statement_writes(sql: str, target: Any) -> None:
+    assert watching._find_target(sql) == target
+
+
+@pytest.mark.parametrize("name", ["Our tags-2", 'main"."shop_tag'])
+def test_a_table_of_an_odd_name(name: str) -> None:
+    class Odd:
+        _meta: Any = Options(None)
+
+    Odd._meta.db_table = name
+    (table,) = watching._by_table([Odd])  # type: ignore[list-item]
+    assert watching._find_target(f'UPDATE "{name}" SET a = 1') == ("UPDATE", table)
 
 
 def test_the_line_is_that_of_the_project(wire: Any) -> None:
@@ -286,3 +336,43 @@ def test_a_wrapper_of_somebody_elses_ends_as_it_began(wire: Any) -> None:
     assert len(found) == 1
     assert other not in connection.execute_wrappers
     assert watching.look not in connection.execute_wrappers
+
+
+def test_an_async_test_is_decorated_like_others(wire: Any) -> None:
+    wire((AuditLog, LOG), WATCH=False)
+
+    @assert_all_writes_heard()
+    async def check(write: Any) -> str:
+        await sync_to_async(write)("oil")
+        return "done"
+
+    assert async_to_sync(check)(lambda name: Tag.objects.create(name=name)) == "done"
+    with pytest.raises(AssertionError, match="by UPDATE, and no receiver hears it"):
+        async_to_sync(check)(update_raw)
+    assert watching.look not in connection.execute_wrappers
+
+
+def test_a_block_in_a_coroutine_sees_the_thread_that_waits_for_it(wire: Any) -> None:
+    wire((AuditLog, LOG), WATCH=False)
+    connection.ensure_connection()
+
+    async def check() -> None:
+        with pytest.raises(AssertionError, match="by UPDATE"), assert_all_writes_heard():
+            await sync_to_async(update_raw)("oil")
+
+    async_to_sync(check)()
+    assert watching.look not in connection.execute_wrappers
+
+
+def test_what_would_not_be_called_is_not_decorated() -> None:
+    class Tests: ...
+
+    def generate() -> Any:
+        yield
+
+    async def generate_async() -> Any:
+        yield
+
+    for thing in (Tests, generate, generate_async):
+        with pytest.raises(TypeError, match="Decorate the tests of a class one by one"):
+            assert_all_writes_heard()(thing)

@@ -84,6 +84,22 @@ def test_of_a_plain_test_class_the_tests_are_muted() -> None:
     assert heard == ["First test", "First helper", "Second helper"]
 
 
+def test_static_methods_and_class_methods_stay_what_they_are() -> None:
+    @only("First")
+    class TestThings:
+        @staticmethod
+        def test_static(name: str) -> None:
+            Tag.objects.create(name=name)
+
+        @classmethod
+        def test_class(cls, name: str) -> None:
+            Tag.objects.create(name=name + cls.__name__)
+
+    TestThings().test_static("static")
+    TestThings().test_class("of ")
+    assert heard == ["First static", "First of TestThings"]
+
+
 def test_of_a_factory_what_it_makes_is_muted_and_what_others_make_is_not() -> None:
     @mute_receivers("First")
     class TagFactory(factory.django.DjangoModelFactory[Tag]):

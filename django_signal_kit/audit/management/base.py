@@ -27,10 +27,7 @@ class LogCommand(BaseCommand):
         """The model of the log, and the database. Raises CommandError if it cannot be sealed."""
         model = find_entry_model()
         using = alias or router.db_for_write(model)
-        if using not in connections:
-            raise CommandError(
-                f"There is no database {using!r}. Choose from {', '.join(sorted(connections))}."
-            )
+        check_database(using)
         if not isinstance(model._meta.pk, IntegerField):
             raise CommandError(
                 f"{model._meta.label} has the key {model._meta.pk.name!r}, which does not count "
@@ -58,6 +55,14 @@ def check_log(alias: str | None, *others: type[Model]) -> str:
     using = alias or router.db_for_write(model)
     check_tables(using, model, ContentType, *others)
     return using
+
+
+def check_database(alias: str) -> None:
+    """Raise CommandError if the settings know no such database."""
+    if alias not in connections:
+        raise CommandError(
+            f"There is no database {alias!r}. Choose from {', '.join(sorted(connections))}."
+        )
 
 
 def check_tables(using: str, *models: type[Model]) -> None:

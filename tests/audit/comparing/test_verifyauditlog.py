@@ -117,6 +117,7 @@ def test_unknown_rows_are_counted_and_wrong_if_the_log_is_complete(wire: Any) ->
         (["--rows", "--anchor", "0" * 64], "--anchor is about the seals. Leave it out."),
         (["--rows", "--chunk", "0"], "0'? is no whole number above 0."),
         (["--rows", "--since", "soon"], "'soon' is no moment."),
+        (["--rows", "--using", "nowhere"], "There is no database 'nowhere'. Choose from default"),
     ],
 )
 def test_options_that_mean_nothing(log: None, args: list[str], says: str) -> None:

@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.models import Model, Sum
 
 from django_signal_kit.audit.comparing.walking import Walk, get_walks
-from django_signal_kit.audit.management.base import LogCommand, check_log
+from django_signal_kit.audit.management.base import LogCommand, check_database, check_log
 from django_signal_kit.audit.models import AuditSeal
 from django_signal_kit.audit.sealing.chain import get_seals
 from django_signal_kit.audit.sealing.tampering import TamperedError
@@ -105,6 +105,8 @@ class Command(LogCommand, ResumableCommand):
             self.stdout.write(describe(report))
 
     def compare_rows(self, options: dict[str, Any]) -> None:
+        if options["using"]:
+            check_database(options["using"])
         try:
             walks = get_walks(
                 options["model"],
