@@ -527,7 +527,11 @@ def test_what_would_purge_nothing_or_too_early_is_refused(wire: Any, options: An
 
 
 def get_ids() -> list[str]:
-    return [str(message.id) for message in check_signal_kit() if str(message.id)[-4:-1] == "W06"]
+    return [
+        str(message.id)
+        for message in check_signal_kit()
+        if str(message.id)[-4:] in ("W024", "W025")
+    ]
 
 
 class Own(CacheTagHeaders):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,9 +10,10 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 
 from django_signal_kit import muted
-from django_signal_kit.mail.admin import WelcomeStatusMixin
+from django_signal_kit.mail.admin import WelcomeSentAdmin, WelcomeStatusMixin
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.receivers import WelcomeEmail
 from tests.factories import UserFactory
@@ -38,14 +38,16 @@ def _mailer(settings: Any) -> None:
     backend.__init__()  # type: ignore[misc]
 
 
+site = admin.AdminSite()
+site.register(User, WelcomedAdmin)
+site.register(WelcomeSent, WelcomeSentAdmin)
+urlpatterns = [path("admin/", site.urls)]
+
+
 @pytest.fixture(autouse=True)
-def _admin() -> Iterator[None]:
-    before = admin.site._registry.pop(User, None)
-    admin.site.register(User, WelcomedAdmin)
-    yield
-    admin.site.unregister(User)
-    if before is not None:
-        admin.site._registry[User] = before
+def _urls(settings: Any) -> None:
+    # Not the site of all tests: its addresses are made once, of what is registered then.
+    settings.ROOT_URLCONF = __name__
 
 
 @pytest.fixture

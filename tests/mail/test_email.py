@@ -369,7 +369,7 @@ def test_a_hook_that_fails_fails_nobody(wire: Any, client: Any) -> None:
         ("user_login_failed", "'request' and 'credentials'"),
         ("request_finished", "no arguments"),
         ("got_request_exception", "'request'"),
-        ("receiver_failed", "'receiver', 'signal_name' and 'exception'"),
+        ("receiver_failed", "'receiver', 'signal_name', 'exception' and 'items'"),
     ],
 )
 def test_a_signal_that_can_have_no_user_is_refused(wire: Any, signal: str, has: str) -> None:

@@ -24,7 +24,10 @@ TABLE: dict[str, tuple[dict[str, Any], str | None]] = {
         "a row would lack what belongs to it",
     ),
     "DeletionLog": (TAG, None),
-    "Email": ({**TAG, "subject_template": SUBJECT, "text_template": SUBJECT}, None),
+    "Email": (
+        {"models": ["auth.User"], "subject_template": SUBJECT, "text_template": SUBJECT},
+        None,
+    ),
     "ExceptionAlert": ({"channels": ["log"]}, None),
     "FileCleanup": (PRODUCT, None),
     "InitialAttributes": ({**TAG, "attributes": {"seen": False}}, "it has no flush()"),

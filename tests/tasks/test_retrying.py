@@ -206,13 +206,15 @@ def test_the_failure_of_an_immediate_backend_is_told_at_once_and_kept(
     assert OutboxTask.objects.get().error == "ValueError: not today"
 
 
-def test_what_leaves_an_immediate_backend_by_a_call_of_exit_is_told(
+def test_a_call_of_exit_in_an_immediate_backend_is_told_and_ends_the_process(
     wire: Any, settings: Any, failures: Any, monkeypatch: Any
 ) -> None:
     settings.TASKS = IMMEDIATE
     wire(Names)
     monkeypatch.setattr(Names, "flush", lambda self, items: sys.exit(1))
-    Tag.objects.create(name="a")
+    with pytest.raises(SystemExit):
+        Tag.objects.create(name="a")
+    assert Tag.objects.count() == 1
     assert [type(told["exception"]) for told in failures] == [SystemExit]
     assert OutboxTask.objects.exclude(failed_at=None).count() == 1
 

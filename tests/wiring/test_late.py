@@ -469,7 +469,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "CreateRelated": {"related": "belongings.Profile"},
     "DeletionLog": {"models": ["testapp.*"]},
     "Email": {
-        "models": ["testapp.Tag"],
+        "models": ["auth.User"],
         "subject_template": "signal_kit/welcome/subject.txt",
         "text_template": "signal_kit/welcome/body.txt",
     },

@@ -22,7 +22,7 @@ from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.base import BaseHandler
 from django.core.management import call_command
-from django.db import models
+from django.db import connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
@@ -38,10 +38,11 @@ from hypothesis import example, given
 from django_signal_kit import ModelReceiver, Receiver, register
 from django_signal_kit.apps import wire as wire_now
 from django_signal_kit.audit.models import AbstractAuditEntry, AuditEntry
-from django_signal_kit.conf import KEYS
+from django_signal_kit.conf import KEYS, conf
 from django_signal_kit.middleware import get_ip
 from django_signal_kit.receivers import AuditLog, LastModified, LoginLog, WelcomeEmail
 from django_signal_kit.rows import memory, snapshots
+from django_signal_kit.sight import watching
 from django_signal_kit.tasks.options import read_options
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring import catalog
@@ -235,6 +236,20 @@ CASES: dict[str, tuple[Any, Any, Callable[[], Any], Any, Any]] = {
         make(),
         make(REQUEST_UNIT=True),
         see_request_unit,
+        False,
+        True,
+    ),
+    "CACHE_TAG_HEADERS": (
+        make(),
+        make(CACHE_TAG_HEADERS={"Surrogate-Key": " "}),
+        lambda: [*conf.CACHE_TAG_HEADERS],
+        ["Cache-Tag"],
+        ["Surrogate-Key"],
+    ),
+    "WATCH": (
+        make(WATCH=False),
+        make(WATCH=True),
+        lambda: watching.look in connection.execute_wrappers,
         False,
         True,
     ),
