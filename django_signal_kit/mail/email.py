@@ -103,7 +103,11 @@ class Email(ModelReceiver):
 
     def get_message(self, instance: Any) -> EmailMultiAlternatives | None:
         """The mail, or None if there is no valid address."""
-        recipients = [each for each in self.get_recipients(instance) if is_address(each)]
+        given = self.get_recipients(instance)
+        # A text is one address, and not one for each letter.
+        recipients = [
+            each for each in ([given] if isinstance(given, str) else given) if is_address(each)
+        ]
         if not recipients:
             return None
         data = self.get_context_data(instance)

@@ -34,7 +34,8 @@ _sent: ContextVar[Signal | None] = ContextVar("signal_kit_sent", default=None)
 
 _lock = threading.Lock()
 _open = 0
-_originals: list[tuple[Any, str, Any]] = []
+#: (Owner, name) -> what was there, and what stands in its place.
+_placed: dict[tuple[Any, str], tuple[Any, Any]] = {}
 
 
 def start() -> None:
@@ -44,20 +45,28 @@ def start() -> None:
         _open += 1
         if _open == 1:
             for owner, name, make in _PATCHES:
+                if (owner, name) in _placed:
+                    # Somebody has wrapped it since: it is in his hands.
+                    continue
                 original = vars(owner)[name]
-                _originals.append((owner, name, original))
-                setattr(owner, name, make(original))
+                ours = make(original)
+                _placed[owner, name] = original, ours
+                setattr(owner, name, ours)
 
 
 def stop() -> None:
-    """A trace is closed. The last one puts back what was there."""
+    """A trace is closed. The last one puts back what was there, unless somebody has put something
+    else in its place meanwhile: what he has wrapped does nothing without a trace."""
     global _open
     with _lock:
         _open -= 1
         if _open == 0:
-            while _originals:
-                owner, name, original = _originals.pop()
-                setattr(owner, name, original)
+            for (owner, name), (original, ours) in list(_placed.items()):
+                present = vars(owner)[name]
+                if present is ours:
+                    setattr(owner, name, original)
+                if present in (ours, original):
+                    del _placed[owner, name]
 
 
 @contextmanager

@@ -46,8 +46,8 @@ class trace:  # noqa: N801
     ``report``: called with the trace when the block has ended, by an exception too.
     ``slower_than``: milliseconds; what took less is not reported. ``sample``: from 0.0 to 1.0,
     which share of the blocks is traced at all; the others have an empty tree, and are not
-    reported. Raises ValueError for a share out of bounds; decorating what is no function raises
-    TypeError.
+    reported. Raises ValueError for a share out of bounds, and TypeError for what is no number;
+    so does decorating what is no function.
     """
 
     def __init__(
@@ -57,6 +57,9 @@ class trace:  # noqa: N801
         slower_than: float = 0,
         sample: float = 1.0,
     ) -> None:
+        for name, value in (("slower_than", slower_than), ("sample", sample)):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"trace({name}={value!r}): it has to be a number.")
         if not 0 <= sample <= 1:
             raise ValueError(f"trace(sample={sample!r}): it has to be from 0.0 to 1.0.")
         self.report = report

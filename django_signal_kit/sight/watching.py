@@ -127,13 +127,15 @@ def gathering() -> Iterator[list[Unheard]]:
     new = [c for c in _list_connections() if look not in c.execute_wrappers]
     for connection in new:
         _watch(connection)
-    connection_created.connect(_watch, dispatch_uid="signal_kit:gathering")
+    # Blocks nest: each has one of its own.
+    uid = f"signal_kit:gathering:{id(found)}"
+    connection_created.connect(_watch, dispatch_uid=uid)
     token = _found.set(found)
     try:
         yield found
     finally:
         _found.reset(token)
-        connection_created.disconnect(dispatch_uid="signal_kit:gathering")
+        connection_created.disconnect(dispatch_uid=uid)
         for connection in new:
             connection.execute_wrappers.remove(look)
 

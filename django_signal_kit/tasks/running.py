@@ -31,6 +31,9 @@ def flush_function(context: Any, **arguments: Any) -> None:
             unpacked = [receiver.deserialize(item) for item in batch.items]
             call_flush(receiver, unpacked)
     except BaseException as error:
+        if isinstance(error, FlushFailedError) and not error.items:
+            forget(batch)
+            return
         # A worker that is told twice to end is interrupted here, and its queue may take the task
         # for failed.
         failed = error.items if isinstance(error, FlushFailedError) else unpacked

@@ -16,6 +16,8 @@ MOST_BYTES = 256 * 1024
 #: Room for what is not items.
 _REST = 4 * 1024
 
+#: Of a number that str() takes, whose limit is 4,300 digits.
+_MOST_BITS = 14_000
 _SCALARS = (str, int, type(None))
 
 
@@ -26,6 +28,8 @@ def check_item(receiver: TaskReceiver, item: Any) -> None:
 
 def find_stranger(data: Any, path: str = "") -> tuple[str, str] | None:
     """(where in ``data`` what is not JSON is, and what it is), or None."""
+    if isinstance(data, int) and data.bit_length() > _MOST_BITS:
+        return path, "a number of more digits than Python writes"
     if isinstance(data, _SCALARS) or (isinstance(data, float) and math.isfinite(data)):
         return None
     parts: Iterable[tuple[str, Any]]
@@ -44,10 +48,17 @@ def find_stranger(data: Any, path: str = "") -> tuple[str, str] | None:
 def _explain(receiver: TaskReceiver, item: Any, path: str, what: str) -> str:
     where = f"item{path}" if path else "which"
     return (
-        f"{receiver.name} collects {item!r} for a task, and {where} is {what}: no queue can keep "
-        f"it. Collect keys, not instances: None, True, False, numbers, strings, and lists and "
+        f"{receiver.name} collects {_show(item)} for a task, and {where} is {what}: no queue can "
+        f"keep it. Collect keys, not instances: None, True, False, numbers, strings, and lists and "
         f"dicts of these, dicts with strings as keys; or override serialize() and deserialize()."
     )
+
+
+def _show(item: Any) -> str:
+    try:
+        return repr(item)
+    except (RecursionError, ValueError):
+        return f"an object of type {type(item).__name__}"
 
 
 def pack(receiver: TaskReceiver, items: Iterable[Any]) -> Iterator[list[Any]]:
@@ -77,7 +88,10 @@ def pack(receiver: TaskReceiver, items: Iterable[Any]) -> Iterator[list[Any]]:
 
 def _serialize(receiver: TaskReceiver, item: Any) -> Any:
     data = receiver.serialize(item)
-    found = find_stranger(data)
+    try:
+        found = find_stranger(data)
+    except RecursionError:
+        found = "", "nested too deep, or holds itself"
     if found is not None:
         raise NotJSONError(_explain(receiver, item, *found))
     return data

@@ -149,8 +149,16 @@ def get_sender(item: Any, senders: dict[int, str]) -> str:
             gone = "an object that is gone"
             senders[key] = f"an object of id {key}" if reference is None else gone
         else:
-            senders[key] = repr(found)
+            senders[key] = tell_object(found)
     return senders[key]
+
+
+def tell_object(thing: Any) -> str:
+    """Its repr; of one that has none to show, its class."""
+    try:
+        return repr(thing)
+    except Exception:
+        return f"an object of {get_path(type(thing))}"
 
 
 def find_object(id_: Any) -> Any:

@@ -390,6 +390,17 @@ def test_a_mail_before_the_commit_is_refused(wire: Any) -> None:
     )
 
 
+class ToOne(WelcomeEmail):
+    def get_recipients(self, user: Any) -> Any:
+        return user.email
+
+
+def test_a_text_is_one_address(wire: Any) -> None:
+    wire(ToOne)
+    UserFactory(email="ann@shop.example")
+    assert [message.to for message in mail.outbox] == [["ann@shop.example"]]
+
+
 def test_somebody_without_an_address_is_a_line_in_the_log(wire: Any, caplog: Any) -> None:
     wire(WelcomeEmail)
     with caplog.at_level(logging.INFO, "django_signal_kit"):

@@ -399,3 +399,21 @@ def test_a_table_keeps_to_the_width_of_the_terminal(
     assert max(map(len, lines)) <= columns
     assert any(line.rstrip().endswith("test_showing.Index") for line in lines)
     assert ("…" in out.getvalue()) == (columns < 80)
+
+
+class Unshown:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_a_sender_that_cannot_be_shown_is_named_by_its_class(wire: Any, connect: Any) -> None:  # noqa: F811
+    sender = Unshown()
+    connect(post_save, plain, sender)
+    wire()
+    assert f"an object of {__name__}.Unshown" in show("--signal", "post_save")
+
+
+def test_a_model_is_named_once(wire: Any) -> None:
+    wire()
+    with pytest.raises(CommandError, match="Name the model once"):
+        show("testapp.Tag", "--model", "testapp.Product")

@@ -523,3 +523,36 @@ def test_async_generators_are_not_decorated() -> None:
 
     with pytest.raises(TypeError, match="Use it as a block"):
         trace()(stream)
+
+
+def test_what_somebody_puts_in_the_place_meanwhile_stays(wire: Any) -> None:
+    wire(Index)
+    before = originals()
+    original = vars(Signal)["send"]
+
+    def theirs(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(self, *args, **kwargs)
+
+    with trace():
+        wrapped = vars(Signal)["send"]
+        Signal.send = theirs  # type: ignore[method-assign]
+    try:
+        assert vars(Signal)["send"] is theirs
+        with trace() as found:
+            Tag.objects.create(name="tea")
+        assert vars(Signal)["send"] is theirs
+        assert next(found.find("Index")).collected in (0, 1)
+    finally:
+        Signal.send = wrapped  # type: ignore[method-assign]
+    # What is left of ours does nothing, and the next trace puts back what was there.
+    Tag.objects.create(name="oil")
+    with trace() as found:
+        Tag.objects.create(name="salt")
+    assert next(found.find("post_save")).count == 1
+    assert originals() == before
+
+
+@pytest.mark.parametrize("options", [{"slower_than": "200"}, {"sample": "a"}, {"sample": True}])
+def test_what_is_no_number_is_told(options: Any) -> None:
+    with pytest.raises(TypeError, match="it has to be a number"):
+        trace(**options)

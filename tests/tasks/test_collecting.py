@@ -168,6 +168,30 @@ def test_what_is_not_json_is_refused_where_it_is_collected(
     assert queue() == []
 
 
+def make_ring() -> list[Any]:
+    ring: list[Any] = []
+    ring.append(ring)
+    return ring
+
+
+@pytest.mark.parametrize(
+    ("item", "what"),
+    [
+        (make_ring(), "nested too deep, or holds itself"),
+        ({"pk": 10**5000}, "item['pk'] is a number of more digits than Python writes"),
+    ],
+    ids=["ring", "digits"],
+)
+def test_what_python_itself_cannot_write_is_told(
+    wire: Any, queue: Any, item: Any, what: str
+) -> None:
+    receiver = wire(Names)
+    with pytest.raises(NotJSONError) as caught:
+        receiver.collect(item)
+    assert what in str(caught.value)
+    assert queue() == []
+
+
 def test_an_instance_that_is_collected_fails_the_write_as_any_receiver_would(
     wire: Any, queue: Any
 ) -> None:

@@ -359,5 +359,19 @@ def test_what_has_failed_is_found_among_the_items(items: list[Any], data: Any) -
     )
 
 
+def test_a_flush_of_which_nothing_has_failed_is_done(
+    wire: Any, again: Any, failures: Any, monkeypatch: Any
+) -> None:
+    def flush(self: Any, items: Any) -> None:
+        raise FlushFailedError([])
+
+    wire(Names)
+    Tag.objects.create(name="a")
+    monkeypatch.setattr(Names, "flush", flush)
+    again()
+    assert failures == []
+    assert not OutboxTask.objects.exists()
+
+
 def test_what_is_none_of_the_items_means_all_of_them() -> None:
     assert match(["a", "b"], FlushFailedError(["x"]).items) == [0, 1]

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.management.arguments import typed
@@ -46,7 +47,7 @@ class Command(BaseCommand):
                 "Nothing that has failed is kept without 'django_signal_kit.tasks' in "
                 "INSTALLED_APPS, unless the queue keeps it: see there."
             )
-        counts = [(store, store.count_failed()) for store in stores]
+        counts = [(store, count_failed(store)) for store in stores]
         if not options["all"] and not options["names"]:
             self.list(counts)
             return
@@ -65,6 +66,17 @@ class Command(BaseCommand):
                 self.stdout.write(f"{store.using}: {name}: {number} failed tasks.")
         if not any(count for _, count in counts):
             self.stdout.write("No task has failed.")
+
+
+def count_failed(store: Store) -> Counter[str]:
+    try:
+        return store.count_failed()
+    except DatabaseError as error:
+        raise CommandError(
+            f"The failed tasks in the database {store.using!r} cannot be read: "
+            f"{str(error).strip()}. If a table is missing, run migrate --database {store.using}, "
+            f"or have allow_migrate() refuse 'signal_kit_tasks' for {store.using!r}."
+        ) from error
 
 
 def get_stores() -> Iterator[Store]:

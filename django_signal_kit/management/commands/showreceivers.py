@@ -89,6 +89,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         options = typed(self, options)
+        if options["only"] and options["model"]:
+            raise CommandError("Name the model once: showreceivers app.Model")
         name = options["only"] or options["model"]
         model = None if name is None else find_model(name)
         if options["why"]:
