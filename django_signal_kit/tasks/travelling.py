@@ -49,8 +49,9 @@ def _explain(receiver: TaskReceiver, item: Any, path: str, what: str) -> str:
     where = f"item{path}" if path else "which"
     return (
         f"{receiver.name} collects {_show(item)} for a task, and {where} is {what}: no queue can "
-        f"keep it. Collect keys, not instances: None, True, False, numbers, strings, and lists and "
-        f"dicts of these, dicts with strings as keys; or override serialize() and deserialize()."
+        f"keep it. Collect keys, not instances: None, True, False, numbers, strings, and lists "
+        f"and dicts of these, dicts with strings as keys; or override serialize() and "
+        f"deserialize()."
     )
 
 
