@@ -33,7 +33,7 @@ class Failing(DeletionLog):
     is_down = True
 
     def log(self, line: dict[str, Any]) -> None:
-        if Failing.is_down and "bad" in str(line):
+        if Failing.is_down and line["object"] == "bad":
             raise ConnectionError("no log")
         super().log(line)
 
