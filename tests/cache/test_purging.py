@@ -33,6 +33,7 @@ from tests.apps.testapp.models import Line, Product
 from tests.cache.test_related import covering
 from tests.factories import CategoryFactory, ProductFactory
 from tests.serving import serve
+from tests.tasks.queues import LATER, Broker, get_messages, work
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -309,6 +310,26 @@ def test_keys_alone_purge_nothing(wire: Any) -> None:
     with transaction.atomic():
         ProductFactory().save()
     assert told == []
+
+
+def test_in_a_task_an_edge_that_was_down_is_told_again(
+    make_edge: Callable[[], Edge], wire: Any, settings: Any
+) -> None:
+    settings.TASKS = LATER
+    Broker.messages.clear()
+    edge = make_edge()
+    wire(TAGS, (HTTPPurge, {"urls": [edge.url], "flush_on": "task"}), TASKS={"OUTBOX": False})
+    product = ProductFactory()
+    tag = f"product:{product.pk}"
+    assert [message["items"] for message in get_messages()] == [[tag]]
+    assert edge.requests == []
+    edge.answer["status"] = 503
+    assert work() == []
+    assert [message["attempt"] for message in get_messages()] == [2]
+    edge.answer["status"] = 200
+    assert work() == []
+    assert edge.tags == [[encode_tag(tag)]] * 2
+    assert get_messages() == []
 
 
 def test_one_that_is_muted_is_not_told(noted: list[list[str]]) -> None:
