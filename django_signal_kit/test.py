@@ -6,12 +6,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
-from functools import wraps
-from inspect import isasyncgenfunction, isgeneratorfunction
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self, TypeVar
 
-from asgiref.sync import iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS
 from django.template import Template
 from django.test import TestCase
@@ -22,6 +19,7 @@ from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.sight import watching
 from django_signal_kit.sight.capturing import Capture
+from django_signal_kit.sight.decorating import run_in
 from django_signal_kit.sight.tracing import trace
 from django_signal_kit.wiring.muting import muted, only
 
@@ -64,27 +62,12 @@ class assert_all_writes_heard:  # noqa: N801
         self._blocks.pop().__exit__(exc_type, exc, traceback)
 
     def __call__(self, function: F) -> F:
-        is_plain = callable(function) and not isinstance(function, type)
-        if not is_plain or isgeneratorfunction(function) or isasyncgenfunction(function):
-            raise TypeError(
-                f"assert_all_writes_heard() decorates functions and async functions, and "
-                f"{function!r} is neither. Decorate the tests of a class one by one."
-            )
-        if iscoroutinefunction(function):
-
-            @wraps(function)
-            async def asserting(*args: Any, **kwargs: Any) -> Any:
-                with _assert_all_writes_heard():
-                    return await function(*args, **kwargs)
-
-        else:
-
-            @wraps(function)
-            def asserting(*args: Any, **kwargs: Any) -> Any:
-                with _assert_all_writes_heard():
-                    return function(*args, **kwargs)
-
-        return cast(F, asserting)
+        return run_in(
+            _assert_all_writes_heard,
+            function,
+            "assert_all_writes_heard",
+            "Decorate the tests of a class one by one.",
+        )
 
 
 @contextmanager

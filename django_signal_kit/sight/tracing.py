@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import wraps
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
-
-from asgiref.sync import iscoroutinefunction
+from typing import Any, Self, TypeVar
 
 from django_signal_kit.sight import observing
+from django_signal_kit.sight.decorating import run_in
 from django_signal_kit.sight.flame import draw
 from django_signal_kit.sight.spans import Key, Span
 from django_signal_kit.sight.text import render
@@ -121,35 +118,11 @@ class trace:  # noqa: N801
         return self.as_text()
 
     def __call__(self, function: F) -> F:
-        is_plain = callable(function) and not isinstance(function, type)
-        is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
-            function
-        )
-        if not is_plain or is_generator:
-            raise TypeError(
-                f"trace() decorates functions and async functions, and {function!r} is neither. "
-                f"Use it as a block: with trace() as found:"
-            )
+        return run_in(self._again, function, "trace", "Use it as a block: with trace() as found:")
 
-        def again() -> trace:
-            report = _log if self.report is None else self.report
-            return trace(report=report, slower_than=self.slower_than, sample=self.sample)
-
-        if iscoroutinefunction(function):
-
-            @wraps(function)
-            async def traced(*args: Any, **kwargs: Any) -> Any:
-                with again():
-                    return await function(*args, **kwargs)
-
-        else:
-
-            @wraps(function)
-            def traced(*args: Any, **kwargs: Any) -> Any:
-                with again():
-                    return function(*args, **kwargs)
-
-        return cast(F, traced)
+    def _again(self) -> trace:
+        report = _log if self.report is None else self.report
+        return trace(report=report, slower_than=self.slower_than, sample=self.sample)
 
 
 def _log(found: trace) -> None:
