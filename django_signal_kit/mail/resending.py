@@ -18,20 +18,14 @@ from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.mail import claims
 from django_signal_kit.mail.email import Email
 from django_signal_kit.mail.tickets import Ticket, get_key
+from django_signal_kit.wiring.kinds import get_of_kind, leave_out_children
 from django_signal_kit.wiring.registry import registry
 
 
 def get_receivers(names: Iterable[str] = ()) -> list[Email]:
     """Those of the kind Email, of these names if there are any. Raises LookupError for a name that
     is none of theirs, and if there is none at all."""
-    known = {each.name: each for each in registry.receivers if isinstance(each, Email)}
-    if not known:
-        raise LookupError("No receiver of the kind Email is connected.")
-    for name in names:
-        if name not in known:
-            raise LookupError(
-                f"No receiver of the kind Email is named {name!r}. {did_you_mean(name, known)}"
-            )
+    known = get_of_kind(Email, names)
     return [known[name] for name in names] or list(known.values())
 
 
@@ -52,8 +46,7 @@ def get_models(receiver: Email) -> list[type[Model]]:
         # It hears another signal.
         named = [apps.get_model(each) for each in receiver.get_models() if isinstance(each, str)]
         models = named + [each for each in receiver.get_models() if isinstance(each, type)]
-    covered = set(models)
-    return [model for model in models if covered.isdisjoint(model._meta.get_parent_list())]
+    return leave_out_children(models)
 
 
 def list_unfinished(receiver: Email, *, refused: bool = False) -> list[Ticket]:

@@ -12,11 +12,11 @@ from django.core.management.base import CommandError
 from django.db import router
 from django.db.models import Model, QuerySet
 
-from django_signal_kit.exceptions import did_you_mean
 from django_signal_kit.management.arguments import typed
 from django_signal_kit.management.resumable import ResumableCommand
 from django_signal_kit.relations.create_related import CreateRelated
 from django_signal_kit.units.unit import batch
+from django_signal_kit.wiring.kinds import get_of_kind, leave_out_children
 from django_signal_kit.wiring.registry import registry
 
 
@@ -98,25 +98,15 @@ class Backfill:
 
 def get_receivers(names: list[str]) -> list[CreateRelated]:
     """Those of these names, or all. Raises CommandError for a name that is none of theirs."""
-    known = {
-        receiver.name: receiver
-        for receiver in registry.receivers
-        if isinstance(receiver, CreateRelated)
-    }
-    if not known:
-        raise CommandError("No receiver of the kind CreateRelated is connected.")
-    for name in names:
-        if name not in known:
-            raise CommandError(
-                f"No receiver of the kind CreateRelated is named {name!r}. "
-                f"{did_you_mean(name, known)}"
-            )
+    try:
+        known = get_of_kind(CreateRelated, names)
+    except LookupError as error:
+        raise CommandError(str(error)) from None
     return [receiver for name, receiver in known.items() if not names or name in names]
 
 
 def get_models(receiver: CreateRelated) -> list[type[Model]]:
     """The covered models, each row in one of them: proxies and the children of a covered model
     left out."""
-    models = [model for model in registry.get_models(receiver) if not model._meta.proxy]
-    covered = set(models)
-    return [model for model in models if covered.isdisjoint(model._meta.get_parent_list())]
+    models = registry.get_models(receiver)
+    return leave_out_children(model for model in models if not model._meta.proxy)
