@@ -47,7 +47,7 @@ class TagHeader(NamedTuple):
 
 
 class TaskKey(NamedTuple):
-    """A key of ``SIGNAL_KIT["TASKS"]``, and of the option ``task`` of a receiver."""
+    """A key of ``SIGNAL_KIT["TASKS"]``, and of the option ``task_options`` of a receiver."""
 
     default: Any
     is_right: Callable[[Any], bool]

@@ -10,8 +10,7 @@ from django.core.checks import CheckMessage, Warning
 
 from django_signal_kit.requests.gate import Pass
 from django_signal_kit.rows.values import bounded, say, to_text
-from django_signal_kit.tasks.framework import get_backend, is_inline
-from django_signal_kit.tasks.options import read_options
+from django_signal_kit.tasks.places import has_worker
 
 
 class TravelledAlert(dict[str, Any]):
@@ -41,9 +40,7 @@ def unpack_alert(packed: Mapping[str, Any]) -> TravelledAlert:
 
 def warn_of_tasks(receiver: Any) -> list[CheckMessage]:
     """Of windows that a worker cannot give back."""
-    if receiver.flush_on != "task" or receiver.cache:
-        return []
-    if is_inline(get_backend(read_options(receiver).backend)):
+    if receiver.cache or not has_worker(receiver):
         return []
     return [
         Warning(
