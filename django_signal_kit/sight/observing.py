@@ -209,9 +209,12 @@ def _make_collect(original: Function) -> Function:
     def collect(receiver: Any, item: Any, *args: Any, **kwargs: Any) -> Any:
         span = current.get()
         if span is not None:
-            span.collected += 1
+            # That of a flush is what it flushes.
+            span.collected += span.key.kind != "flush"
             for capture in captures.get():
-                capture.collected.append(Collected(receiver.name, item))
+                # For a task an item waits with its context.
+                told = getattr(item, "stands_for", item)
+                capture.collected.append(Collected(receiver.name, told))
         return original(receiver, item, *args, **kwargs)
 
     return collect
@@ -228,7 +231,9 @@ def _make_flush(original: Function) -> Function:
             # It flushes into a task, in which the receiver is to flush.
             receiver_class, when = type(receiver.stands_for), "to a task"
         else:
-            receiver_class, when = type(receiver), receiver.flush_on.replace("_", " ")
+            # What sends tasks out of the outbox is no receiver, and does so after the commit.
+            flush_on = getattr(receiver, "flush_on", "after_commit")
+            receiver_class, when = type(receiver), flush_on.replace("_", " ")
             for capture in captures.get():
                 capture.flushed.append(Flushed(receiver.name, list(items)))
         span = parent.get_child(Key("flush", receiver.name, when))

@@ -54,7 +54,7 @@ class Span:
         self.seconds = 0.0
         #: How many queries it sent itself, those of its children left out.
         self.queries = 0
-        #: How many items it collected or flushed itself.
+        #: How many items it collected itself, or, of a flush, flushed.
         self.collected = 0
         #: How often it raised, and what it raised first.
         self.failed = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from django_signal_kit import ModelReceiver, batch
 from django_signal_kit.test import SignalKit, SignalKitMixin
 from tests.apps.testapp.models import Product, Tag
 from tests.projects import KIT, SHOP, Project
+from tests.tasks.queues import BROKER, IMMEDIATE, Broker, work
 from tests.wiring.test_muting import run
 
 kit = SignalKit()
@@ -128,6 +130,23 @@ class TestCapture:
                 asyncio.run(work())
         outer.assert_received(Index, times=4)
         inner.assert_received(Index, times=3)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("tasks", [BROKER, IMMEDIATE], ids=["outbox", "immediate"])
+def test_what_is_collected_for_a_task_is_seen_and_sent(
+    wire: Any, settings: Any, caplog: Any, tasks: Any
+) -> None:
+    settings.TASKS = tasks
+    Broker.messages.clear()
+    wire((Index, {"flush_on": "task"}))
+    with kit.capture() as captured:
+        Tag.objects.create(name="tea")
+        assert work() == []
+    assert captured.get_items(Index) == ["tea"]
+    assert captured.get_flushes(Index) == [["tea"]]
+    assert "flush Index: to a task, 1 item" in str(captured.trace)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 class InATestCase(SignalKitMixin, TestCase):
