@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,10 +14,11 @@ from django_signal_kit.sight.decorating import run_in
 from django_signal_kit.sight.flame import draw
 from django_signal_kit.sight.spans import Key, Span
 from django_signal_kit.sight.text import render
+from django_signal_kit.units.loggers import get_logger
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-logger = logging.getLogger("django_signal_kit.trace")
+logger = get_logger("django_signal_kit.trace")
 
 
 class trace:  # noqa: N801

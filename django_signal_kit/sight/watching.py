@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,12 +27,13 @@ from django.db.models import Model, QuerySet
 
 from django_signal_kit.exceptions import join
 from django_signal_kit.sight.places import find_place
+from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.writes import hooks
 from django_signal_kit.writes.bulk import covered as covered_in_bulk
 
-logger = logging.getLogger("django_signal_kit.unheard")
+logger = get_logger("django_signal_kit.unheard")
 
 _SPACE = r"(?:\s|/\*.*?\*/|--[^\n]*\n)"
 _NAME = r"(?:\"[^\"]+\"|`[^`]+`|\[[^\]]+\]|[\w$]+)"
@@ -223,7 +223,14 @@ def _tell(unheard: Unheard) -> None:
     if key not in _told:
         _told.add(key)
         logger.warning(
-            "%s", unheard, extra={"place": unheard.place, "model": unheard.model._meta.label}
+            "%s",
+            unheard,
+            extra={
+                "model": unheard.model._meta.label,
+                "using": unheard.using,
+                "verb": unheard.verb,
+                "place": unheard.place,
+            },
         )
 
 
