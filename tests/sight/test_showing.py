@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import shutil
 from io import StringIO
 from pathlib import Path
@@ -380,25 +379,6 @@ def test_one_receiver_and_ones_own(wire: Any, connect: Any) -> None:  # noqa: F8
 def test_a_model_can_be_named_without_an_option(wire: Any) -> None:
     wire(Index)
     assert show("testapp.Tag") == show("--model", "testapp.Tag")
-
-
-class Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("columns", [60, 80, 200])
-def test_a_table_keeps_to_the_width_of_the_terminal(
-    wire: Any, monkeypatch: pytest.MonkeyPatch, columns: int
-) -> None:
-    wire(Index)
-    monkeypatch.setitem(os.environ, "COLUMNS", str(columns))
-    out = Terminal()
-    call_command("showreceivers", "--signal", "post_save", stdout=out, no_color=True)
-    lines = out.getvalue().splitlines()
-    assert max(map(len, lines)) <= columns
-    assert any(line.rstrip().endswith("test_showing.Index") for line in lines)
-    assert ("…" in out.getvalue()) == (columns < 80)
 
 
 class Unshown:
