@@ -20,7 +20,7 @@ from django.dispatch import Signal
 from django_signal_kit.current import get_muted
 from django_signal_kit.sight.captured import Collected, Flushed, Heard, captures
 from django_signal_kit.sight.names import get_label, get_name
-from django_signal_kit.sight.places import find_place
+from django_signal_kit.sight.places import find_caller
 from django_signal_kit.sight.spans import Key, Span
 from django_signal_kit.units import journal, unit
 from django_signal_kit.wiring.listing import get_path, get_receiver
@@ -144,7 +144,7 @@ def _asking(signal: Signal) -> Iterator[None]:
 
 
 def _get_signal_span(parent: Span, signal: Signal, sender: Any) -> Span:
-    return parent.get_child(Key("signal", get_name(signal), get_label(sender), find_place()))
+    return parent.get_child(Key("signal", get_name(signal), get_label(sender), find_caller()))
 
 
 def _note_object(span: Span, named: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from django.db.backends.signals import connection_created
 from django.db.models import Model, QuerySet
 
 from django_signal_kit.exceptions import join
-from django_signal_kit.sight.places import find_place
+from django_signal_kit.sight.places import find_caller
 from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.registry import registry
@@ -50,6 +50,8 @@ _VERBS = frozenset("iIuUdDrR")
 _BLANKS = frozenset(" \n\t\r/-")
 
 _KIT = "django_signal_kit."
+#: What runs a statement: Django, and what a trace has put in its place.
+_RUNNING = ("django.", "django_signal_kit.sight.observing")
 #: Where a write is heard: the modules whose functions Django's own are wrapped in.
 _HEARING = "django_signal_kit.writes."
 #: Where receivers are called: what is written there is written by them, not by what they hear.
@@ -160,7 +162,7 @@ def look(
         model = _get_tables(verb).get(table)
         if model is not None and not _is_heard(model, sys._getframe(1)):
             using = getattr(context.get("connection"), "alias", DEFAULT_DB_ALIAS)
-            _tell(Unheard(find_place(), verb, model, using))
+            _tell(Unheard(find_caller(), verb, model, using))
     return result
 
 
@@ -201,7 +203,7 @@ def _is_heard(model: type[Model], frame: FrameType | None) -> bool:
         module = frame.f_globals.get("__name__") or ""
         if is_write and module.startswith(_HEARING):
             return True
-        if is_first and not module.startswith("django."):
+        if is_first and not module.startswith(_RUNNING):
             if module.startswith(_KIT):
                 # What the kit itself does, such as to lock.
                 return True

@@ -114,8 +114,8 @@ def test_it_keeps_to_the_width_and_leaves_nothing_out(project: Project, columns:
     ) is (columns > 100)
 
 
-def pipe(project: Project) -> str:
-    code = (
+def pipe(project: Project, code: str = "import os; os.environ.pop('COLUMNS', None)\n") -> str:
+    code += (
         "from django.core.management import execute_from_command_line as run\n"
         "run(['manage.py', 'showreceivers'])"
     )
@@ -129,6 +129,14 @@ def test_a_pipe_gets_plain_lines(project: Project) -> None:
     assert "  Shelf  after commit  shop.Product                  shop.signals.Shelf" in told
     line = next(line for line in told.splitlines() if "[bold]an odd one[/bold]" in line)
     assert line.endswith("tell_each_of_the_neighbours_in_the_street")
+
+
+def test_whoever_pipes_it_may_say_how_wide_it_is_to_be(project: Project) -> None:
+    code = "import os; os.environ['COLUMNS'] = '70'\n"
+    told = pipe(project, code)
+    assert not {*told} & {*FRAMES}
+    assert max(map(len, told.splitlines())) <= 70
+    assert get_signs(told) == get_signs(pipe(project))
 
 
 @pytest.mark.parametrize("how", ["NO_COLOR", "--no-color"])

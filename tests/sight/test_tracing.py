@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from django_signal_kit import ModelReceiver, Receiver, batch, muted, trace
 from django_signal_kit.sight import observing
 from django_signal_kit.sight.spans import Key, Span
+from django_signal_kit.sight.text import render
 from django_signal_kit.units import journal, unit
 from tests.apps.testapp.models import Product, Tag
 
@@ -441,6 +442,30 @@ def test_lines_keep_to_the_width(wire: Any) -> None:
 keys = st.builds(
     Key, st.sampled_from(["signal", "receiver", "flush"]), st.sampled_from("abc"), st.just("")
 )
+
+
+def test_the_line_of_the_code_stays_where_there_is_room() -> None:
+    root = Span(Key("trace", "trace"))
+    root.get_child(Key("signal", "post_save", "shop.ProductOfTheWeek", "shop/views/week.py:42"))
+    root.get_child(Key("signal", "paid", "shop.payments.Gateway", "pay.py:7"))
+
+    def line(number: int, width: int) -> str:
+        return render(root, width).splitlines()[2 + number].rpartition(" 0.00")[0].rstrip()
+
+    assert line(0, 100) == "├─ post_save shop.ProductOfTheWeek (shop/views/week.py:42)"
+    assert line(0, 76) == "├─ post_save shop.ProductOfTheWeek (…/week.py:42)"
+    assert line(0, 66) == "├─ post_save shop.ProductO… (…/week.py:42)"
+    assert line(0, 50) == "├─ post_save shop.ProductOfTh…"
+    # Of the class of a sender its name is enough.
+    assert line(1, 100) == "└─ paid Gateway (pay.py:7)"
+    assert root.children[1].as_dict()["about"] == "shop.payments.Gateway"
+    assert all(
+        len(text) <= max(width, 54) for width in range(20, 120) for text in lines(root, width)
+    )
+
+
+def lines(root: Span, width: int) -> list[str]:
+    return render(root, width).splitlines()
 
 
 @given(st.lists(st.tuples(keys, st.integers(0, 3), st.booleans()), max_size=20))

@@ -16,7 +16,7 @@ from django.db.models import F
 from django.db.models.options import Options
 from django.test import override_settings
 
-from django_signal_kit import ModelReceiver, batch
+from django_signal_kit import ModelReceiver, batch, trace
 from django_signal_kit.receivers import AuditLog, LastModified
 from django_signal_kit.sight import watching
 from django_signal_kit.test import assert_all_writes_heard
@@ -129,6 +129,16 @@ def test_a_table_of_an_odd_name(name: str) -> None:
     Odd._meta.db_table = name
     (table,) = watching._by_table([Odd])  # type: ignore[list-item]
     assert watching._find_target(f'UPDATE "{name}" SET a = 1') == ("UPDATE", table)
+
+
+@pytest.mark.parametrize("write", [insert_raw, delete_raw_by_django])
+def test_a_trace_hides_nothing(wire: Any, write: Any) -> None:
+    wire((AuditLog, LOG))
+    with watching.gathering() as found, trace():
+        Tag.objects.create(name="oil")
+        write("tea")
+    (unheard,) = found
+    assert unheard.place.startswith("tests/sight/test_watching.py:")
 
 
 def test_the_line_is_that_of_the_project(wire: Any) -> None:

@@ -156,9 +156,12 @@ class Command(BaseCommand):
         sections: dict[str, list[Cells]] = {}
         for listing, senders in collapse(listings):
             sections.setdefault(listing.signal, []).append(get_cells(listing, senders))
-        width = shutil.get_terminal_size().columns if self.stdout.isatty() else None
+        is_terminal = self.stdout.isatty()
+        # Whoever pipes it may say how wide it is to be.
+        has_width = is_terminal or os.environ.get("COLUMNS")
+        width = shutil.get_terminal_size().columns if has_width else None
         has_colours = has_colours and not os.environ.get("NO_COLOR")
-        if width is not None:
+        if is_terminal and width is not None:
             with suppress(ImportError):
                 self.stdout.write(
                     render_by_rich(HEADER, sections, width, self.stdout, has_colours=has_colours)
