@@ -12,6 +12,7 @@ from typing import Any
 Sections = Mapping[str, Sequence[Sequence[str]]]
 
 _GAP = "  "
+_WORD = re.compile(r"[^ .]*[ .]*")
 #: The least that a column is given, however narrow the terminal.
 _LEAST = 8
 #: What rich draws round the rows of a section: a line and a blank on both sides.
@@ -81,19 +82,29 @@ def render_by_rich(
 
 
 def fit(header: Sequence[str], sections: Sections, width: int | None) -> list[int]:
-    """The widths of the columns, the widest of which give way."""
+    """The widths of the columns. Those give way first that have the most room beside their longest
+    word, then the widest."""
     rows = [header, *(row for found in sections.values() for row in found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    words = [max(len(word) for cell in column for word in split(cell)) for column in columns]
     room = None if width is None else width - len(_GAP) * (len(widths) - 1)
     while room is not None and sum(widths) > room and max(widths) > _LEAST:
-        widths[widths.index(max(widths))] -= 1
+        spare = [total - word for total, word in zip(widths, words, strict=True)]
+        number = spare.index(max(spare)) if max(spare) > 0 else widths.index(max(widths))
+        widths[number] -= 1
     return widths
+
+
+def split(text: str) -> list[str]:
+    """Words, and the parts of dotted paths, without the blanks between them."""
+    return [word.rstrip() for word in _WORD.findall(text)]
 
 
 def wrap(text: str, width: int) -> list[str]:
     """Lines of at most ``width`` columns, broken after words and after parts of a dotted path."""
     lines = [""]
-    for word in re.findall(r"[^ .]*[ .]*", text):
+    for word in _WORD.findall(text):
         # What is too long for any line is broken within.
         for part in re.findall(r"[^_]*_*", word) if len(word.rstrip()) > width else [word]:
             if lines[-1] and len((lines[-1] + part).rstrip()) > width:

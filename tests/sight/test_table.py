@@ -156,8 +156,8 @@ def test_an_empty_no_color_means_nothing(project: Project) -> None:
 
 def test_rich_draws_frames_and_plain_text_has_none(tmp_path: Path) -> None:
     pytest.importorskip("rich")
-    rich = show(make_project(tmp_path / "rich", with_rich=True), 100)
-    plain = show(make_project(tmp_path / "plain", with_rich=False), 100)
+    rich = show(make_project(tmp_path / "rich", with_rich=True), 150)
+    plain = show(make_project(tmp_path / "plain", with_rich=False), 150)
     assert "╭─ post_save ─" in ESCAPE.sub("", rich)
     assert not {*plain} & {*FRAMES}
     assert get_signs(rich) == get_signs(plain)

@@ -286,6 +286,30 @@ def test_traces_nest_and_the_outer_one_has_the_inner_one(wire: Any) -> None:
     assert [s.count for s in outer.find("Index")] == [2, 2]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_traces_of_generators_may_end_in_either_order(wire: Any, first: int) -> None:
+    wire(Index)
+    traces = [trace(), trace()]
+
+    def stream(found: trace) -> Any:
+        with found:
+            yield
+
+    rows = [stream(found) for found in traces]
+    for row in rows:
+        next(row)
+    rows[first].close()
+    Tag.objects.create(name="tea")
+    rows[1 - first].close()
+    Tag.objects.create(name="oil")
+    assert [len(list(found.find("post_save"))) for found in traces] == [first, 1 - first]
+    with trace() as found:
+        Tag.objects.create(name="salt")
+    assert len(list(found.find("post_save"))) == 1
+    # What has ended stays as it is.
+    assert [len(list(found.find("post_save"))) for found in traces] == [first, 1 - first]
+
+
 def test_other_threads_are_not_seen(wire: Any) -> None:
     wire(Index)
 
