@@ -1,5 +1,5 @@
-"""``python -m tests.thirdparty [suite] [labels]``: run what is named, or all suites, and follow the
-page that shows Wagtail."""
+"""``python -m tests.thirdparty [suite] [labels]``: run what is named, or all suites, and follow
+the page that shows Wagtail."""
 
 from __future__ import annotations
 

@@ -16,4 +16,3 @@ WAGTAILSEARCH_BACKENDS = {"default": {"BACKEND": "wagtail.search.backends.databa
 INSTALLED_APPS = [*INSTALLED_APPS, "django_signal_kit", "django_signal_kit.audit"]
 # The page has its own.
 SIGNAL_KIT: dict[str, object] = {}
-
