@@ -20,6 +20,9 @@ from django_signal_kit.units.loggers import get_logger
 
 logger = get_logger("django_signal_kit.tasks")
 
+#: What is said of an error whose items are in the outbox.
+KEPT = "The outbox keeps what was to be flushed: see requeuetasks."
+
 
 #: ``"put_off"``: it is in a queue or the outbox again. ``"left"``: the backend runs it again if it
 #: raises. ``"lost"``: nobody does.
@@ -102,7 +105,8 @@ def _put_off(batch: Batch, options: TaskOptions, due_at: datetime) -> bool:
 
 def give_up(batch: Batch, error: BaseException, items: Sequence[Any], data: Sequence[Any]) -> None:
     """Tell that these ``items`` are lost, and keep the ``data`` that they were made of for
-    ``requeuetasks``, if there is an outbox. Never raises."""
+    ``requeuetasks``, if there is an outbox: then ``error`` has the note ``KEPT``, and so has what
+    a queue tells of it. Never raises."""
     receiver = find_receiver(batch.receiver)
     report_failure(receiver, "flush", error, items)
     try:
@@ -111,6 +115,7 @@ def give_up(batch: Batch, error: BaseException, items: Sequence[Any], data: Sequ
             note_lost(list(items))
         if has_outbox(batch.using):
             store_failed(replace(batch, items=list(data)), error)
+            error.add_note(KEPT)
     except Exception as failure:
         logger.exception(
             "A failed task of %s could not be kept",
