@@ -113,11 +113,17 @@ LOGGERS = {
     "django_signal_kit.alerts",
     "django_signal_kit.cache",
     "django_signal_kit.deletions",
+    "django_signal_kit.files",
     "django_signal_kit.instances",
     "django_signal_kit.logins",
+    "django_signal_kit.mail",
+    "django_signal_kit.relations",
     "django_signal_kit.requests",
+    "django_signal_kit.tasks",
     "django_signal_kit.trace",
     "django_signal_kit.unheard",
+    "django_signal_kit.units",
+    "django_signal_kit.writes",
 }
 
 CHECKS = {
@@ -186,8 +192,8 @@ def test_the_keys_of_the_setting_are_these() -> None:
 
 def test_the_loggers_are_these() -> None:
     source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    named = set(re.findall(r'getLogger\("([^"]+)"\)', source))
-    named.add(receivers.DeletionLog.logger)
+    named = set(re.findall(r'get_logger\("([^"]+)"\)', source))
+    named |= {receivers.DeletionLog.logger, "django_signal_kit"}
     assert named == LOGGERS
 
 

@@ -142,12 +142,15 @@ class DeletionLog(ModelReceiver):
     def log(self, line: Line) -> None:
         """Write one line: a short message, and ``line`` as the attributes of the log record."""
         logger = logging.getLogger(self.logger)
+        context = line["context"]
+        request_id = context.get("request_id") if isinstance(context, Mapping) else None
+        told = {"receiver": self.name, "request_id": request_id, **line}
         if self.per == "row":
             pk, text = _on_one_line(str(line["pk"])), _on_one_line(line["object"])
-            logger.log(self._level, "Deleted %s %s (%s)", line["model"], pk, text, extra=line)
+            logger.log(self._level, "Deleted %s %s (%s)", line["model"], pk, text, extra=told)
         else:
             count, model = line["count"], line["model"]
-            logger.log(self._level, "Deleted %d of %s", count, model, extra=line)
+            logger.log(self._level, "Deleted %d of %s", count, model, extra=told)
 
     def check(self) -> None:
         levels = logging.getLevelNamesMapping()

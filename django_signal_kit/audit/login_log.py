@@ -26,11 +26,12 @@ from django_signal_kit.middleware import get_missing, get_request_context
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.rows.secrets import is_secret
 from django_signal_kit.rows.values import redact_with_hash, say
+from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.units.unit import FlushOn
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.idle import check_idle, overrides
 
-logger = logging.getLogger("django_signal_kit.logins")
+logger = get_logger("django_signal_kit.logins")
 
 #: The longest name that is kept of a login that failed.
 _WIDTH = 150
@@ -189,8 +190,15 @@ class LoginLog(Receiver):
     def _log(self, action: str, name: str) -> None:
         level = logging.WARNING if action == "login_failed" else logging.INFO
         # As a literal: nobody adds a line by a name with a line break.
-        ip = get_context().get("ip") or "an unknown address"
-        logger.log(level, "%s %a from %s", action, name, ip)
+        ip = get_context().get("ip")
+        logger.log(
+            level,
+            "%s %a from %s",
+            action,
+            name,
+            ip or "an unknown address",
+            extra={"receiver": self.name, "action": action, "username": name, "ip": ip},
+        )
 
     def _collect(
         self, recorder: Recorder, action: str, user: Any, more: Mapping[str, str]

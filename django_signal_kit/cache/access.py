@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 from pickle import UnpicklingError
 from typing import Any
@@ -11,8 +10,9 @@ from django.core.cache import caches
 
 from django_signal_kit.cache import recovery
 from django_signal_kit.cache.guard import guard
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit.cache")
+logger = get_logger("django_signal_kit.cache")
 
 #: What reading raises for a value of which the class is gone, or which another release has stored.
 _UNREADABLE = (AttributeError, EOFError, ImportError, UnpicklingError)
@@ -40,7 +40,14 @@ def _get_readable(alias: str, keys: Collection[str]) -> dict[str, Any] | None:
         try:
             found |= caches[alias].get_many([key])
         except _UNREADABLE as error:
-            logger.warning("What the cache %r has under %r cannot be read: %r", alias, key, error)
+            logger.warning(
+                "What the cache %r has under %r cannot be read: %s",
+                alias,
+                key,
+                type(error).__name__,
+                exc_info=error,
+                extra={"cache": alias, "error": type(error).__name__},
+            )
         except Exception as error:
             _log(alias, "get_many", error)
             return None
@@ -80,4 +87,11 @@ def delete(alias: str, key: str) -> None:
 
 
 def _log(alias: str, name: str, error: Exception) -> None:
-    logger.error("The cache %r failed in %s(): %s", alias, name, error, exc_info=error)
+    logger.error(
+        "The cache %r failed in %s(): %s",
+        alias,
+        name,
+        type(error).__name__,
+        exc_info=error,
+        extra={"cache": alias, "error": type(error).__name__},
+    )

@@ -6,7 +6,6 @@ more than a header takes, is ``private``: browsers may have it, the edge may not
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,8 +18,10 @@ from django_signal_kit.cache.gathering import CollectedTags, gather
 from django_signal_kit.cache.headers import join_tags
 from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import join
+from django_signal_kit.exchange import get_route
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit.cache")
+logger = get_logger("django_signal_kit.cache")
 
 #: What edges read in the place of Cache-Control.
 _FOR_EDGES = ("Surrogate-Control", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control")
@@ -77,18 +78,21 @@ class CacheTagHeaders:
         if not said.keys().isdisjoint(("private", "no-store")):
             return response
         if reason := self.get_refusal(request, response, found):
-            logger.debug("%s is not for the edge: %s", request.path, reason)
+            route = get_route(request)
+            logger.debug("%r is not for the edge: %s", route, reason, extra={"route": route})
             _make_private(response, said)
             return response
         headers = conf.CACHE_TAG_HEADERS
         values = {name: join_tags(found, header) for name, header in headers.items()}
         for name, value in values.items():
             if value is None:
+                route = get_route(request)
                 logger.warning(
-                    "%s has %d tags, more than the header %s takes, and is not kept at the edge.",
-                    request.path,
+                    "%r has %d tags, more than the header %s takes, and is not kept at the edge.",
+                    route,
                     len(found),
                     name,
+                    extra={"route": route, "count": len(found)},
                 )
                 _make_private(response, said)
                 return response

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-logger = logging.getLogger("django_signal_kit.cache")
+from django_signal_kit.units.loggers import get_logger
+
+logger = get_logger("django_signal_kit.cache")
 
 #: Models of which it has been said already that no tag stands for their rows.
 _told: set[str] = set()
@@ -62,6 +63,7 @@ class CollectedTags:
                 label,
                 receiver,
                 label.rpartition(".")[2].lower() + "s",
+                extra={"receiver": receiver, "model": label},
             )
 
     def take(self, other: CollectedTags) -> None:

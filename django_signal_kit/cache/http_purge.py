@@ -9,6 +9,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult, urlsplit
 
 from django_signal_kit.cache.purging import Purge
+from django_signal_kit.endpoints import hide_credentials, parse_endpoint
 from django_signal_kit.exceptions import FlushFailedError, Misconfigured, join
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -91,12 +92,16 @@ class HTTPPurge(Purge):
                 "Set the option 'urls', such as [\"http://127.0.0.1:6081/\"].",
             )
         for url in self.urls:
-            if problem := _find_problem(url):
+            try:
+                parse_endpoint(url)
+            except ValueError as problem:
                 raise Misconfigured(
                     "E066",
-                    f"The option 'urls' of {self.name} has {url!r}, which {problem}.",
-                    'Write one such as "http://127.0.0.1:6081/".',
-                )
+                    f"The option 'urls' of {self.name} has {hide_credentials(url)!r}, which "
+                    f"{problem}.",
+                    'Write one such as "http://127.0.0.1:6081/". A name and a password go into '
+                    "the option 'headers'.",
+                ) from None
         for option, word in (("method", self.method), ("header", self.header)):
             if not _TOKEN.fullmatch(word):
                 raise Misconfigured(
@@ -140,19 +145,3 @@ class HTTPPurge(Purge):
 
 class _RefusedError(HTTPException):
     """The host is there, and has not done it."""
-
-
-def _find_problem(url: str) -> str:
-    """Why it is no URL to send to, as the end of a sentence."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        return f"is no URL: {error}"
-    if parts.scheme not in ("http", "https"):
-        return "begins neither with http:// nor with https://"
-    if not parts.hostname or port == 0:
-        return "names no host"
-    if parts.username is not None:
-        return "has a name or a password before the host: set the option 'headers' for these"
-    return "" if url.isascii() and url.isprintable() and " " not in url else "has a bad character"

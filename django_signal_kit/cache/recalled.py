@@ -8,7 +8,6 @@ the remembered tags, and the value with their versions.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -21,8 +20,9 @@ from django_signal_kit.cache.lookup import LookUp
 from django_signal_kit.cache.steps import NotForOthersError, Steps
 from django_signal_kit.cache.tagged import tagged
 from django_signal_kit.cache.versions import get_safe_key
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit.cache")
+logger = get_logger("django_signal_kit.cache")
 
 _PREFIX = "signal_kit:tags:"
 _LEAST = 3600
@@ -65,6 +65,7 @@ def knows(alias: str, entry: Entry, found: CollectedTags) -> bool:
                 alias,
                 ", ".join(map(repr, sorted(found.caches))) or "no cache in common",
                 alias,
+                extra={"cache": alias},
             )
         return False
     if all(tag in entry.tags for tag in found):

@@ -8,7 +8,6 @@ nothing from it.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -21,8 +20,9 @@ from django.db import connections
 
 from django_signal_kit.cache.guard import guard, is_undecided
 from django_signal_kit.cache.versions import EVERYTHING, get_version_key
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit.cache")
+logger = get_logger("django_signal_kit.cache")
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
@@ -49,7 +49,13 @@ def delete_many(
     except Exception as error:
         owe(alias, keys)
         if report is None:
-            logger.error("The cache %r failed in delete_many(): %s", alias, error, exc_info=error)
+            logger.error(
+                "The cache %r failed in delete_many(): %s",
+                alias,
+                type(error).__name__,
+                exc_info=error,
+                extra={"cache": alias, "count": len(keys), "error": type(error).__name__},
+            )
         else:
             report(error)
 
@@ -129,7 +135,9 @@ def _settle(alias: str) -> None:
                 continue
             _owed.pop(alias, None)
         logger.warning(
-            "The cache %r answers again; all that was tagged in it has been dropped.", alias
+            "The cache %r answers again; all that was tagged in it has been dropped.",
+            alias,
+            extra={"cache": alias},
         )
         return
 

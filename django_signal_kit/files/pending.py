@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,8 +9,9 @@ from django.apps import apps
 from django.db.models import F
 
 from django_signal_kit.files.stored import StoredFile
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.files")
 
 
 def get_pending_model() -> Any:
@@ -42,8 +42,18 @@ def remember(file: StoredFile, receiver: str, error: Exception) -> None:
         if not is_new:
             same = model.objects.filter(pk=pending.pk)
             same.update(error=text, attempts=F("attempts") + 1)
-    except Exception:
-        logger.exception("%s could not remember %r", receiver, file.name)
+    except Exception as failure:
+        logger.exception(
+            "%s could not remember %r",
+            receiver,
+            file.name,
+            extra={
+                "receiver": receiver,
+                "model": file.model._meta.label,
+                "using": file.using,
+                "error": type(failure).__name__,
+            },
+        )
 
 
 def forget(files: Iterable[StoredFile]) -> None:
@@ -58,5 +68,8 @@ def forget(files: Iterable[StoredFile]) -> None:
     try:
         for (label, field), some in names.items():
             model.objects.filter(model=label, field=field, name__in=some).delete()
-    except Exception:
-        logger.exception("Files that are gone could not be forgotten")
+    except Exception as error:
+        logger.exception(
+            "Files that are gone could not be forgotten",
+            extra={"count": sum(map(len, names.values())), "error": type(error).__name__},
+        )

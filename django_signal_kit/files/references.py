@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -16,8 +15,9 @@ from django.db.models import Field, FileField, Model, QuerySet
 
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.files.storages import identify, normalize
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.files")
 
 _CHUNK = 500
 
@@ -118,13 +118,20 @@ class _Database:
                     chunk = names[start : start + _CHUNK]
                     values = rows.filter(**{f"{field.name}__in": chunk}).values_list(field.name)
                     found |= {str(value) for (value,) in values}
-        except Exception:
+        except Exception as error:
             if self._may_have(model):
                 logger.exception(
                     "%s could not ask %s in %r, so it deletes nothing",
                     self.receiver,
                     model._meta.label,
                     self.alias,
+                    extra={
+                        "receiver": self.receiver,
+                        "model": model._meta.label,
+                        "using": self.alias,
+                        "count": len(names),
+                        "error": type(error).__name__,
+                    },
                 )
                 return set(names)
         return found

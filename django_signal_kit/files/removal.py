@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from django.core.files.storage import Storage
@@ -17,12 +16,13 @@ from django_signal_kit.files.storages import exists, identify, is_safe
 from django_signal_kit.files.stored import StoredFile
 from django_signal_kit.signals import post_file_delete, pre_file_delete
 from django_signal_kit.units.failures import report_failure
+from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.wiring.registry import registry
 
 if TYPE_CHECKING:
     from django_signal_kit.files.file_cleanup import FileCleanup
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.files")
 
 #: The most files that a clean-up deletes for good because their time is over.
 EXPIRED_AT_ONCE = 100
@@ -131,6 +131,7 @@ class Removal:
                 "%s leaves %r alone: the name leads out of its storage",
                 self.receiver.name,
                 file.name,
+                extra={"receiver": self.receiver.name},
             )
             return False
         return not is_in_quarantine(file.name) and not is_another(file)

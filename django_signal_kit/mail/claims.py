@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 import uuid
@@ -17,13 +16,14 @@ from django.utils import timezone
 
 from django_signal_kit.mail.passing import PassingClaims
 from django_signal_kit.mail.tickets import Held, Ticket, make_message_id
+from django_signal_kit.units.loggers import get_logger
 
 #: Who has taken a mail and is not heard of for so long has died: another one may take it.
 LEASE = timedelta(minutes=15)
 
 _ATTEMPTS = 8
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.mail")
 
 #: Databases that have the table.
 _migrated: set[str] = set()
@@ -63,6 +63,7 @@ def get_claims() -> Claims:
             alias,
             get_model()._meta.db_table,
             alias,
+            extra={"using": alias},
         )
     return PassingClaims(LEASE.total_seconds())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,9 +26,10 @@ from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.snapshots import get_old_row
 from django_signal_kit.tasks.places import has_worker
 from django_signal_kit.units.failures import report_failure
+from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.units.unit import FlushOn
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.mail")
 
 
 class Email(ModelReceiver):
@@ -187,6 +187,7 @@ class Email(ModelReceiver):
                 self,
                 self.signal,
                 type(instance).__name__,
+                extra={"receiver": self.name, "signal": self.signal},
             )
             return
         model = instance.__class__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,8 +19,9 @@ from django_signal_kit.mail import rates
 from django_signal_kit.mail.addresses import get_domain
 from django_signal_kit.mail.claims import LEASE, Claims, get_claims
 from django_signal_kit.mail.failing import is_of_server, is_refusal, leaves_connection
-from django_signal_kit.mail.tickets import Held, Ticket, read_rows
+from django_signal_kit.mail.tickets import Held, Ticket, read_rows, say_key
 from django_signal_kit.units.failures import report_failure
+from django_signal_kit.units.loggers import get_logger
 
 if TYPE_CHECKING:
     from django_signal_kit.mail.email import Email
@@ -39,7 +39,7 @@ _IDLE = 5
 # Django 6.1 warns of whoever looks at it by its name.
 _CONNECTION = "_connection" if django.VERSION >= (6, 1) else "connection"
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.mail")
 
 
 class Sending:
@@ -166,7 +166,17 @@ class Sending:
             message = receiver.get_message(row)
         if message is None or not message.recipients():
             # No warning: a user of a command, or of a service, may well have none.
-            logger.info("%s: %s has no valid address, and gets no mail", receiver, ticket)
+            logger.info(
+                "%s: %s has no valid address, and gets no mail",
+                receiver,
+                ticket,
+                extra={
+                    "receiver": receiver.name,
+                    "model": ticket.label,
+                    "pk": say_key(ticket.key),
+                    "using": ticket.using,
+                },
+            )
             return "There is no valid address."
         return list(split(message, held.message_id))
 
@@ -256,7 +266,12 @@ class Line:
                 connection.close()
             except Exception as error:
                 # All that was to be sent over it has been answered for.
-                logger.debug("The connection to the mail server did not close: %s", error)
+                logger.debug(
+                    "The connection to the mail server did not close: %s",
+                    type(error).__name__,
+                    exc_info=error,
+                    extra={"receiver": self.receiver.name, "error": type(error).__name__},
+                )
 
 
 def split(message: Any, message_id: str) -> Iterator[Any]:

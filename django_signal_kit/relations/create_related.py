@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
@@ -18,9 +17,10 @@ from django_signal_kit.receiver import ModelReceiver, ModelSpec
 from django_signal_kit.relations.provisional import find_yielding, give_way, note
 from django_signal_kit.relations.related import Link, find_link, find_unique_field
 from django_signal_kit.relations.sync import Sync
+from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.units.unit import FlushOn
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.relations")
 
 
 class CreateRelated(ModelReceiver):
@@ -253,6 +253,12 @@ class CreateRelated(ModelReceiver):
                     self.name,
                     len(untold),
                     model._meta.label,
+                    extra={
+                        "receiver": self.name,
+                        "model": model._meta.label,
+                        "using": using,
+                        "count": len(untold),
+                    },
                 )
                 return
             values = [getattr(instance, field.attname) for instance in untold]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Model, ProtectedError, QuerySet, RestrictedError
 
 from django_signal_kit.relations.pointers import in_parts
+from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.units.unit import get_unit
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.relations")
 
 #: The most keys in a line of the log.
 _SHOWN = 20
@@ -41,20 +41,34 @@ class Removal:
                 label,
                 self.limit,
                 _show(beyond),
+                extra={
+                    "receiver": self.name,
+                    "model": label,
+                    "using": using,
+                    "count": len(beyond),
+                },
             )
         if not rows:
             return
-        keys = _show(rows)
+        count, keys = len(rows), _show(rows)
+        told = {"receiver": self.name, "model": label, "using": using, "count": count}
         if self.dry_run:
-            logger.info("%s would delete %d of %s: %s", self.name, len(rows), label, keys)
+            logger.info("%s would delete %d of %s: %s", self.name, count, label, keys, extra=told)
             return
         try:
             for some in in_parts([row.pk for row in rows]):
                 QuerySet(model, using=using).filter(pk__in=some).delete()
         except (ProtectedError, RestrictedError) as error:
-            logger.error("%s cannot delete from %s: %s", self.name, label, error)
+            # Its first argument names models and fields; the others are the rows.
+            logger.error(
+                "%s cannot delete from %s: %s",
+                self.name,
+                label,
+                error.args[0],
+                extra={**told, "error": type(error).__name__},
+            )
         else:
-            logger.info("%s deleted %d of %s: %s", self.name, len(rows), label, keys)
+            logger.info("%s deleted %d of %s: %s", self.name, count, label, keys, extra=told)
 
 
 def _show(rows: list[Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -10,10 +9,11 @@ from django.conf import settings
 from django.core.mail import EmailMessage, mail_admins
 
 from django_signal_kit.requests.webhook import post_json
+from django_signal_kit.units.loggers import get_logger
 
 Channel: TypeAlias = Literal["mail", "log", "webhook"]
 
-logger = logging.getLogger("django_signal_kit.alerts")
+logger = get_logger("django_signal_kit.alerts")
 
 
 class Telling(Protocol):
@@ -24,6 +24,9 @@ class Telling(Protocol):
     webhook_url: str
     timeout: float
     allow_private: bool
+
+    @property
+    def name(self) -> str: ...
 
 
 def tell(receiver: Telling, alert: Mapping[str, Any]) -> list[Exception]:
@@ -51,7 +54,7 @@ def _mail(receiver: Telling, alert: Mapping[str, Any]) -> None:
 
 
 def _log(receiver: Telling, alert: Mapping[str, Any]) -> None:
-    logger.error("%s\n\n%s", alert["subject"], alert["body"])
+    logger.error("%s\n\n%s", alert["subject"], alert["body"], extra={"receiver": receiver.name})
 
 
 def _post(receiver: Telling, alert: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import MutableMapping, Sequence
@@ -19,8 +18,9 @@ from django_signal_kit.exchange import Exchange, begin, get_exchange
 from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.cleansing import hide_tokens
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit.instances")
+logger = get_logger("django_signal_kit.instances")
 
 _FOREIGN = (
     os.path.dirname(django.__file__) + os.sep,
@@ -75,6 +75,7 @@ class InstanceMonitor(ModelReceiver):
             model._meta.label,
             ", ".join(dict.fromkeys(sites)),
             extra={
+                "receiver": self.name,
                 "model": model._meta.label,
                 "count": count,
                 "path": path,

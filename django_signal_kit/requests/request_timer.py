@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import MutableMapping
 from time import perf_counter
 from typing import Any, Literal
@@ -19,8 +18,9 @@ from django_signal_kit.receiver import Receiver
 from django_signal_kit.requests.histograms import Histogram, Histograms, Timing
 from django_signal_kit.requests.querycount import count_on, count_on_open_connections
 from django_signal_kit.rows.cleansing import hide_tokens
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit.requests")
+logger = get_logger("django_signal_kit.requests")
 
 
 class RequestTimer(Receiver):
@@ -75,6 +75,7 @@ class RequestTimer(Receiver):
             _say_queries(timing),
             f", user {timing.user_pk}" if timing.user_pk is not None else "",
             extra={
+                "receiver": self.name,
                 "route": timing.route,
                 "status": timing.status,
                 "user_pk": timing.user_pk,

@@ -16,7 +16,9 @@ from http.client import HTTPConnection, HTTPSConnection
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from time import monotonic
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
+
+from django_signal_kit.endpoints import parse_endpoint
 
 _STATUS = re.compile(rb"HTTP/1\.\d (\d{3})")
 _LONGEST_LINE = 4096
@@ -25,24 +27,6 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 class WebhookError(Exception):
     """The webhook was not told. Says which host, and nothing more: the path may be a secret."""
-
-
-def parse_url(url: str) -> SplitResult:
-    """The parts of an http or https URL. Raises ValueError with the end of a sentence."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(f"is no URL: {error}") from None
-    if parts.scheme not in ("http", "https"):
-        raise ValueError("begins neither with https:// nor with http://")
-    if not parts.hostname or port == 0:
-        raise ValueError("names no host")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("has a name or a password before the host")
-    if re.search(r"[\x00-\x20\x7f]", url) or not url.isascii():
-        raise ValueError("has a character that a URL cannot have")
-    return parts
 
 
 def is_public(text: str) -> bool:
@@ -66,7 +50,7 @@ def find_problem(url: str, *, allow_private: bool) -> str:
     """Why a URL of the settings will not do, as the end of a sentence; empty if it will. No name
     server is asked."""
     try:
-        host = parse_url(url).hostname or ""
+        host = parse_endpoint(url).hostname or ""
     except ValueError as error:
         return str(error)
     if not allow_private and _is_private(host):
@@ -79,7 +63,7 @@ def post_json(url: str, data: Any, *, timeout: float, allow_private: bool = Fals
 
     Raises WebhookError if it was not taken with a status of 200 to 299.
     """
-    parts = parse_url(url)
+    parts = parse_endpoint(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     body = json.dumps(data, default=str).encode()

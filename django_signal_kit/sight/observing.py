@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from time import perf_counter
@@ -20,15 +20,15 @@ from django.dispatch import Signal
 from django_signal_kit.current import get_muted
 from django_signal_kit.sight.captured import Collected, Flushed, Heard, captures
 from django_signal_kit.sight.names import get_label, get_name
-from django_signal_kit.sight.places import find_place
+from django_signal_kit.sight.places import find_caller
 from django_signal_kit.sight.spans import Key, Span
 from django_signal_kit.units import journal, unit
 from django_signal_kit.wiring.listing import get_path, get_receiver
 
 Function: TypeAlias = Callable[..., Any]
 
-#: The innermost span of the trace that is open here.
-current: ContextVar[Span | None] = ContextVar("signal_kit_span", default=None)
+#: The spans that are open here, the outermost first.
+_spans: ContextVar[tuple[Span, ...]] = ContextVar("signal_kit_spans", default=())
 #: The signal whose receivers are asked for.
 _sent: ContextVar[Signal | None] = ContextVar("signal_kit_sent", default=None)
 
@@ -69,10 +69,21 @@ def stop() -> None:
                     del _placed[owner, name]
 
 
+def get_current() -> Span | None:
+    """The innermost span that is open here."""
+    spans = _spans.get()
+    return spans[-1] if spans else None
+
+
+def is_running(span: Span) -> bool:
+    return any(other is span for other in _spans.get())
+
+
 @contextmanager
 def running(span: Span) -> Iterator[Span]:
-    """``span`` runs once more: what is sent and collected meanwhile is its own."""
-    token = current.set(span)
+    """``span`` runs once more: what is sent and collected meanwhile is its own. Those of two
+    generators may end in the order in which they began."""
+    _spans.set((*_spans.get(), span))
     started = perf_counter()
     span.count += 1
     try:
@@ -82,9 +93,16 @@ def running(span: Span) -> Iterator[Span]:
         raise
     finally:
         span.seconds += perf_counter() - started
-        # An async generator may be closed in another context, where this was never set.
-        with suppress(ValueError):
-            current.reset(token)
+        _close(span)
+
+
+def _close(span: Span) -> None:
+    spans = _spans.get()
+    # An async generator may be closed in another context, where it was never open.
+    for number in range(len(spans) - 1, -1, -1):
+        if spans[number] is span:
+            _spans.set(spans[:number] + spans[number + 1 :])
+            return
 
 
 # Signals
@@ -93,14 +111,11 @@ def running(span: Span) -> Iterator[Span]:
 def _make_send(original: Function) -> Function:
     @wraps(original)
     def send(self: Signal, sender: Any, **named: Any) -> Any:
-        parent = current.get()
-        if parent is None or not self.receivers or not self.has_listeners(sender):
+        span = _get_signal_span(self, sender)
+        if span is None:
             return original(self, sender, **named)
-        with running(_get_signal_span(parent, self, sender)) as span, _asking(self):
-            try:
-                responses = original(self, sender, **named)
-            finally:
-                _note_object(span, named)
+        with _sending(span, self, named):
+            responses = original(self, sender, **named)
         return [_untrace(*pair) for pair in responses]
 
     return send
@@ -109,17 +124,33 @@ def _make_send(original: Function) -> Function:
 def _make_asend(original: Function) -> Function:
     @wraps(original)
     async def asend(self: Signal, sender: Any, **named: Any) -> Any:
-        parent = current.get()
-        if parent is None or not self.receivers or not self.has_listeners(sender):
+        span = _get_signal_span(self, sender)
+        if span is None:
             return await original(self, sender, **named)
-        with running(_get_signal_span(parent, self, sender)) as span, _asking(self):
-            try:
-                responses = await original(self, sender, **named)
-            finally:
-                _note_object(span, named)
+        with _sending(span, self, named):
+            responses = await original(self, sender, **named)
         return [_untrace(*pair) for pair in responses]
 
     return asend
+
+
+def _get_signal_span(signal: Signal, sender: Any) -> Span | None:
+    """None without a trace, and if nobody listens."""
+    parent = get_current()
+    if parent is None or not signal.receivers or not signal.has_listeners(sender):
+        return None
+    return parent.get_child(Key("signal", get_name(signal), get_label(sender), find_caller()))
+
+
+@contextmanager
+def _sending(span: Span, signal: Signal, named: dict[str, Any]) -> Iterator[None]:
+    token = _sent.set(signal)
+    try:
+        with running(span):
+            yield
+    finally:
+        _sent.reset(token)
+        _note_object(span, named)
 
 
 def _make_live_receivers(original: Function) -> Function:
@@ -132,19 +163,6 @@ def _make_live_receivers(original: Function) -> Function:
         return [_trace(f) for f in synchronous], [_trace_async(f) for f in asynchronous]
 
     return live_receivers
-
-
-@contextmanager
-def _asking(signal: Signal) -> Iterator[None]:
-    token = _sent.set(signal)
-    try:
-        yield
-    finally:
-        _sent.reset(token)
-
-
-def _get_signal_span(parent: Span, signal: Signal, sender: Any) -> Span:
-    return parent.get_child(Key("signal", get_name(signal), get_label(sender), find_place()))
 
 
 def _note_object(span: Span, named: dict[str, Any]) -> None:
@@ -183,7 +201,7 @@ def _untrace(function: Function, response: Any) -> tuple[Function, Any]:
 
 
 def _get_receiver_span(function: Function, arguments: dict[str, Any]) -> Span:
-    parent = current.get()
+    parent = get_current()
     assert parent is not None
     receiver = get_receiver(function)
     if receiver is None:
@@ -207,7 +225,7 @@ def _get_receiver_span(function: Function, arguments: dict[str, Any]) -> Span:
 def _make_collect(original: Function) -> Function:
     @wraps(original)
     def collect(receiver: Any, item: Any, *args: Any, **kwargs: Any) -> Any:
-        span = current.get()
+        span = get_current()
         if span is not None:
             # That of a flush is what it flushes.
             span.collected += span.key.kind != "flush"
@@ -223,7 +241,7 @@ def _make_collect(original: Function) -> Function:
 def _make_flush(original: Function) -> Function:
     @wraps(original)
     def flush_now(receiver: Any, items: list[Any]) -> None:
-        parent = current.get()
+        parent = get_current()
         if parent is None:
             original(receiver, items)
             return
@@ -251,7 +269,7 @@ def _make_flush(original: Function) -> Function:
 def _make_execute(original: Function) -> Function:
     @wraps(original)
     def execute(self: CursorWrapper, *args: Any, **kwargs: Any) -> Any:
-        span = current.get()
+        span = get_current()
         if span is not None:
             span.queries += 1
         return original(self, *args, **kwargs)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 #: Modules on the way from the code that writes to the signal, and from one thread to another.
 _ON_THE_WAY = (
@@ -20,7 +22,7 @@ _ON_THE_WAY = (
 )
 
 
-def find_place() -> str:
+def find_caller() -> str:
     """The nearest caller that is neither Django's nor the kit's, as ``"shop/views.py:42"``;
     empty if there is none, as in a management command of Django's."""
     frame: FrameType | None = sys._getframe(1)
@@ -40,3 +42,14 @@ def _shorten(filename: str, module: str) -> str:
     except ValueError:
         depth = module.count(".") + 1 + (path.name == "__init__.py")
         return "/".join(path.parts[-depth:])
+
+
+def find_source(thing: Any) -> str:
+    """Where a function or a class begins, in the same form; empty of what has no file."""
+    thing = inspect.unwrap(thing)
+    try:
+        filename = inspect.getsourcefile(thing) or ""
+        line = inspect.getsourcelines(thing)[1]
+    except (OSError, TypeError):
+        return ""
+    return f"{_shorten(filename, thing.__module__)}:{line}"

@@ -4,6 +4,7 @@ it."""
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from django.db.models import Model
 from django_signal_kit.exceptions import is_of_kit
 from django_signal_kit.options import get_options
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.sight.places import find_source
 from django_signal_kit.wiring.listing import (
     get_acts,
     get_function,
@@ -33,6 +35,8 @@ WRITES = {
     "bulk_update()": ("pre_bulk_update", "post_bulk_update"),
     "QuerySet.update()": ("pre_queryset_update", "post_queryset_update"),
 }
+#: What a docstring has for Sphinx, and a literal.
+_ROLE = re.compile(r"(?::[\w:]+:`|``)(?P<target>[^`]*)`{1,2}")
 _WHEN: dict[Any, str] = {
     "before_commit": "then, before the commit",
     "after_commit": "after the commit",
@@ -99,7 +103,8 @@ def _tell(function: Any) -> str:
 
 
 def _introduce(thing: Any, width: int) -> Iterator[str]:
-    """Its name, the first sentence of its docstring, and its options that are not the defaults."""
+    """Its name, where it is if it is not the kit's, the first sentence of its docstring, and its
+    options that are not the defaults."""
     if isinstance(thing, Receiver):
         path, options = get_path(type(thing)), get_changed_options(thing)
         yield thing.name if path.endswith(f".{thing.name}") else f"{thing.name} ({path})"
@@ -108,6 +113,8 @@ def _introduce(thing: Any, width: int) -> Iterator[str]:
         options = {}
         yield get_path(thing)
         doc = get_summary(thing)
+        if place := find_source(thing):
+            yield f"    {place}"
     for text in (doc, *(f"{name} = {value!r}" for name, value in options.items())):
         yield from textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="      ")
 
@@ -129,4 +136,10 @@ def get_summary(thing: Any) -> str:
     doc = inspect.cleandoc(getattr(thing, "__doc__", None) or "")
     text = " ".join(doc.partition("\n\n")[0].split())
     first, stop, _ = text.partition(". ")
-    return first + stop.strip()
+    return _ROLE.sub(_say_target, first + stop.strip())
+
+
+def _say_target(role: re.Match[str]) -> str:
+    """As Sphinx shows it: of what begins with a tilde the last part."""
+    target = role["target"]
+    return target.rpartition(".")[2] if target.startswith("~") else target

@@ -18,7 +18,7 @@ def render(root: Span, width: int) -> str:
     lines = [f"{'':{room}}  {'ms':>9}  {'queries':>7}"]
     for branch, label, span in rows:
         queries = str(span.all_queries) if span.all_queries else ""
-        text = _cut(branch + label, room)
+        text = _cut_label(branch + label, span.key.place, room)
         lines.append(f"{text:{room}}  {span.seconds * 1000:9.2f}  {queries:>7}")
         stem = branch.replace("├─ ", "│  ").replace("└─ ", "   ")
         lines += [f"{stem}   ! {_cut(text, width - len(stem) - 5)}" for text in span.errors]
@@ -44,7 +44,9 @@ def tell(span: Span) -> str:
     kind, name, about, place = span.key
     parts = ["flush", name] if kind == "flush" else [name]
     if kind == "signal":
-        parts += [about] * bool(about) + [span.object] * bool(span.object and span.count == 1)
+        # The dotted path of a class is told by its end; the label of a model has one dot.
+        parts += [about.rpartition(".")[2] if about.count(".") > 1 else about] * bool(about)
+        parts += [span.object] * bool(span.object and span.count == 1)
     if kind != "trace" and span.count > 1:
         parts.append(f"x{span.count}")
     if place:
@@ -57,6 +59,18 @@ def tell(span: Span) -> str:
         notes.append("failed" if span.failed == 1 else f"failed x{span.failed}")
     text = " ".join(parts)
     return f"{text}: {', '.join(notes)}" if notes else text
+
+
+def _cut_label(text: str, place: str, width: int) -> str:
+    """Of at most ``width`` columns. The line of the code stays, if there is room for its file."""
+    if len(text) <= width or not place:
+        return _cut(text, width)
+    before, _, after = text.rpartition(f" ({place})")
+    end = f" ({'…/' * ('/' in place)}{place.rpartition('/')[2]}){after}"
+    if len(before) + len(end) <= width:
+        return before + end
+    left = width - len(end) - 1
+    return f"{before[:left]}…{end}" if 2 * left >= width else _cut(text, width)
 
 
 def _cut(text: str, width: int) -> str:

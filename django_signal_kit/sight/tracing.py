@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,10 +14,11 @@ from django_signal_kit.sight.decorating import run_in
 from django_signal_kit.sight.flame import draw
 from django_signal_kit.sight.spans import Key, Span
 from django_signal_kit.sight.text import render
+from django_signal_kit.units.loggers import get_logger
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-logger = logging.getLogger("django_signal_kit.trace")
+logger = get_logger("django_signal_kit.trace")
 
 
 class trace:  # noqa: N801
@@ -73,7 +73,7 @@ class trace:  # noqa: N801
         if self.sample == 1 or random.random() < self.sample:
             observing.start()
             self._stack.callback(observing.stop)
-            if (outer := observing.current.get()) is not None:
+            if (outer := observing.get_current()) is not None:
                 self._stack.callback(self._add_to, outer)
             self._stack.enter_context(observing.running(self.root))
         return self
@@ -91,7 +91,9 @@ class trace:  # noqa: N801
             self.report(self)
 
     def _add_to(self, outer: Span) -> None:
-        outer.get_child(self.root.key).add(self.root)
+        # That of a generator may have ended, and been reported.
+        if observing.is_running(outer):
+            outer.get_child(self.root.key).add(self.root)
 
     @property
     def ms(self) -> float:

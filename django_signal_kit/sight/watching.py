@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -27,22 +26,26 @@ from django.db.backends.signals import connection_created
 from django.db.models import Model, QuerySet
 
 from django_signal_kit.exceptions import join
-from django_signal_kit.sight.places import find_place
+from django_signal_kit.sight.places import find_caller
+from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.writes import hooks
 from django_signal_kit.writes.bulk import covered as covered_in_bulk
 
-logger = logging.getLogger("django_signal_kit.unheard")
+logger = get_logger("django_signal_kit.unheard")
 
 _SPACE = r"(?:\s|/\*.*?\*/|--[^\n]*\n)"
 _NAME = r"(?:\"[^\"]+\"|`[^`]+`|\[[^\]]+\]|[\w$]+)"
 _WRITE = re.compile(
     rf"(INSERT|REPLACE|UPDATE|DELETE)"
     rf"(?:{_SPACE}++(?:OR{_SPACE}++\w+|IGNORE|(?:LOW|HIGH)_PRIORITY|QUICK|INTO|FROM|ONLY)\b)*"
-    rf"{_SPACE}++(?:{_NAME}\s*\.\s*)?({_NAME})",
+    rf"{_SPACE}++(?:({_NAME})\s*\.\s*)?({_NAME})",
     re.IGNORECASE | re.DOTALL,
 )
+#: Between the schema and the table, as in the name of a table that Django is to quote.
+_JOINT = '"."'
+_HOMES = {"sqlite": "main", "postgresql": "public"}
 _BEFORE = re.compile(f"{_SPACE}*+", re.DOTALL)
 #: So much of a statement says which table it writes, from its first word on.
 _BEGINNING = 200
@@ -50,6 +53,8 @@ _VERBS = frozenset("iIuUdDrR")
 _BLANKS = frozenset(" \n\t\r/-")
 
 _KIT = "django_signal_kit."
+#: What runs a statement: Django, and what a trace has put in its place.
+_RUNNING = ("django.", "django_signal_kit.sight.observing")
 #: Where a write is heard: the modules whose functions Django's own are wrapped in.
 _HEARING = "django_signal_kit.writes."
 #: Where receivers are called: what is written there is written by them, not by what they hear.
@@ -157,10 +162,11 @@ def look(
     result = execute(sql, params, many, context)
     if isinstance(sql, str) and (target := _find_target(sql)):
         verb, table = target
-        model = _get_tables(verb).get(table)
+        connection = context.get("connection")
+        model = _find_model(_get_tables(verb), table, connection)
         if model is not None and not _is_heard(model, sys._getframe(1)):
-            using = getattr(context.get("connection"), "alias", DEFAULT_DB_ALIAS)
-            _tell(Unheard(find_place(), verb, model, using))
+            using = getattr(connection, "alias", DEFAULT_DB_ALIAS)
+            _tell(Unheard(find_caller(), verb, model, using))
     return result
 
 
@@ -177,13 +183,33 @@ def _parse(beginning: str) -> tuple[str, str] | None:
     match = _WRITE.match(beginning)
     if match is None:
         return None
-    return match[1].upper(), _fold(match[2].strip('"`[]'))
+    names = [name.strip('"`[]') for name in match.groups()[1:] if name is not None]
+    return match[1].upper(), _JOINT.join(names).lower()
 
 
 def _fold(table: str) -> str:
     """A table as it is looked up: databases do not mind the case of what is not quoted, and some
     projects name a schema by quotes in the middle: ``'shop"."tag'``."""
-    return re.split(r'["`]\.["`]', table)[-1].lower()
+    return _JOINT.join(re.split(r'["`]\.["`]', table)).lower()
+
+
+def _find_model(
+    tables: Mapping[str, type[Model]], table: str, connection: Any
+) -> type[Model] | None:
+    """The model of the rows of a table, whose schema may be named although it is the usual one."""
+    schema, joint, name = table.rpartition(_JOINT)
+    model = tables.get(table)
+    if model is None and joint and schema == _get_home(connection):
+        model = tables.get(name)
+    return model
+
+
+def _get_home(connection: Any) -> str:
+    """The schema of tables that are named without one; for MySQL and MariaDB it is the database.
+    What a ``search_path`` of PostgreSQL says else is not asked."""
+    vendor = getattr(connection, "vendor", "")
+    home = _HOMES.get(vendor) or str(getattr(connection, "settings_dict", {}).get("NAME", ""))
+    return home.lower()
 
 
 def _is_heard(model: type[Model], frame: FrameType | None) -> bool:
@@ -201,7 +227,7 @@ def _is_heard(model: type[Model], frame: FrameType | None) -> bool:
         module = frame.f_globals.get("__name__") or ""
         if is_write and module.startswith(_HEARING):
             return True
-        if is_first and not module.startswith("django."):
+        if is_first and not module.startswith(_RUNNING):
             if module.startswith(_KIT):
                 # What the kit itself does, such as to lock.
                 return True
@@ -223,7 +249,14 @@ def _tell(unheard: Unheard) -> None:
     if key not in _told:
         _told.add(key)
         logger.warning(
-            "%s", unheard, extra={"place": unheard.place, "model": unheard.model._meta.label}
+            "%s",
+            unheard,
+            extra={
+                "model": unheard.model._meta.label,
+                "using": unheard.using,
+                "verb": unheard.verb,
+                "place": unheard.place,
+            },
         )
 
 

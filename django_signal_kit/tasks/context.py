@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -17,8 +16,9 @@ from django_signal_kit.conf import conf
 from django_signal_kit.current import context, get_scope
 from django_signal_kit.rows.values import bounded
 from django_signal_kit.tasks.actors import TravelledActor, describe
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.tasks")
 
 
 def pack() -> dict[str, Any] | None:
@@ -61,9 +61,12 @@ def _pack_actor(actor: Any) -> dict[str, Any] | str | None:
         if actor is None or getattr(actor, "is_anonymous", False) is True:
             return None
         return describe(actor)
-    except Exception:
+    except Exception as error:
         # The task is worth more than the name of who has caused it.
-        logger.exception("A task is sent without its actor, who could not be found out")
+        logger.exception(
+            "A task is sent without its actor, who could not be found out",
+            extra={"error": type(error).__name__},
+        )
         return None
 
 

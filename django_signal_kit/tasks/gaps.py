@@ -66,16 +66,19 @@ def check_tables(
     receivers: Iterable[TaskReceiver], databases: Iterable[str]
 ) -> Iterator[CheckMessage]:
     """One warning for each of these databases that lacks the table of the outbox, though receivers
-    need it there."""
+    need it there: for their tasks, or, if the queue is in the database, for failed ones."""
     all_options = [read_options(receiver) for receiver in receivers]
     for using in databases:
-        if all(find_place(options, using) != "outbox" for options in all_options):
+        places = {find_place(options, using) for options in all_options}
+        if not has_outbox(using) or places <= {"after_commit"}:
             continue
+        lost = "no write there succeeds of which a receiver makes a task"
+        if "outbox" not in places:
+            lost = "no task of it that has failed is kept"
         table = get_outbox_model()._meta.db_table
         if table not in connections[using].introspection.table_names():
             yield Warning(
-                f"The database {using!r} has no table {table!r} for the outbox, so that no write "
-                f"there succeeds of which a receiver makes a task.",
+                f"The database {using!r} has no table {table!r} for the outbox, so that {lost}.",
                 hint=f"Run: migrate --database {using}",
                 id="signal_kit.W020",
             )

@@ -8,7 +8,6 @@ worker deletes the row: many a queue forgets the task of one that is killed.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -22,12 +21,13 @@ from django_signal_kit.rows.values import to_text
 from django_signal_kit.tasks.batches import Batch
 from django_signal_kit.tasks.options import TaskOptions
 from django_signal_kit.tasks.places import get_outbox_model
+from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.units.unit import make_id
 
 #: So long a row is left to whoever has written or taken it. An enqueue takes no longer.
 GRACE = timedelta(minutes=1)
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.tasks")
 
 
 class Waiting(NamedTuple):
@@ -137,19 +137,33 @@ def send(items: Iterable[Waiting], using: str) -> Sent:
             down.add(backend)
             logger.warning(
                 "A task of %s could not be enqueued, and waits in the outbox of the database %r "
-                "until relaytasks sends it: %r",
+                "until relaytasks sends it: %s",
                 waiting.batch.receiver,
                 using,
-                error,
+                type(error).__name__,
                 exc_info=error,
+                extra={
+                    "receiver": waiting.batch.receiver,
+                    "using": using,
+                    "count": len(waiting.batch.items),
+                    "attempt": waiting.batch.attempt,
+                    "error": type(error).__name__,
+                },
             )
         else:
             sent.setdefault(waiting.batch.attempt, []).append(waiting.row.pk)
     try:
         for attempt, keys in sent.items():
             note_taken(keys, attempt, using, timezone.now())
-    except DatabaseError:
-        logger.exception("Tasks are sent twice: that a queue has taken them could not be noted")
+    except DatabaseError as error:
+        logger.exception(
+            "Tasks are sent twice: that a queue has taken them could not be noted",
+            extra={
+                "using": using,
+                "count": sum(map(len, sent.values())),
+                "error": type(error).__name__,
+            },
+        )
     return Sent(sum(map(len, sent.values())), unasked)
 
 

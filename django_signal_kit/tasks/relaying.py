@@ -11,8 +11,11 @@ from django.db.models import Count
 from django.utils import timezone
 
 from django_signal_kit.tasks.known import find_options
-from django_signal_kit.tasks.outbox import GRACE, Waiting, logger, send, unpack
+from django_signal_kit.tasks.outbox import GRACE, Waiting, send, unpack
 from django_signal_kit.tasks.places import get_outbox_model
+from django_signal_kit.units.loggers import get_logger
+
+logger = get_logger("django_signal_kit.tasks")
 
 #: Rows that are taken at once.
 _CHUNK = 100
@@ -67,8 +70,12 @@ class Sender:
         send(items, self.using)
         try:
             relay_now_and_then(self.using)
-        except Exception:
-            logger.exception("What others left in the outbox of %r was not sent", self.using)
+        except Exception as error:
+            logger.exception(
+                "What others left in the outbox of %r was not sent",
+                self.using,
+                extra={"using": self.using, "error": type(error).__name__},
+            )
 
 
 _senders: dict[str, Sender] = {}

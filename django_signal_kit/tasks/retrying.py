@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -17,8 +16,12 @@ from django_signal_kit.tasks.options import TaskOptions
 from django_signal_kit.tasks.outbox import change, note_taken, store, store_failed
 from django_signal_kit.tasks.places import has_outbox, wants_outbox
 from django_signal_kit.units.failures import report_failure
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.tasks")
+
+#: What is said of an error whose items are in the outbox.
+KEPT = "The outbox keeps what was to be flushed: see requeuetasks."
 
 
 #: ``"put_off"``: it is in a queue or the outbox again. ``"left"``: the backend runs it again if it
@@ -46,15 +49,22 @@ def try_again(batch: Batch, places: Sequence[int], error: BaseException, *, runs
     if not _put_off(again, options, timezone.now() + delay):
         return "lost"
     logger.warning(
-        "%s failed in a task, in attempt %d of %d; %d of %d items are tried again in %d s: %r",
+        "%s failed in a task, in attempt %d of %d; %d of %d items are tried again in %d s: %s",
         batch.receiver,
         attempt,
         options.attempts,
         len(places),
         len(batch.items),
         delay.total_seconds(),
-        error,
+        type(error).__name__,
         exc_info=error,
+        extra={
+            "receiver": batch.receiver,
+            "using": batch.using,
+            "count": len(places),
+            "attempt": attempt,
+            "error": type(error).__name__,
+        },
     )
     return "put_off"
 
@@ -69,8 +79,18 @@ def _put_off(batch: Batch, options: TaskOptions, due_at: datetime) -> bool:
     if can_wait:
         try:
             batch.enqueue(options, due_at)
-        except Exception:
-            logger.exception("A task of %s could not be enqueued again", batch.receiver)
+        except Exception as error:
+            logger.exception(
+                "A task of %s could not be enqueued again",
+                batch.receiver,
+                extra={
+                    "receiver": batch.receiver,
+                    "using": batch.using,
+                    "count": len(batch.items),
+                    "attempt": batch.attempt,
+                    "error": type(error).__name__,
+                },
+            )
         else:
             if batch.row is not None:
                 note_taken([batch.row], batch.attempt, batch.using, due_at)
@@ -85,7 +105,8 @@ def _put_off(batch: Batch, options: TaskOptions, due_at: datetime) -> bool:
 
 def give_up(batch: Batch, error: BaseException, items: Sequence[Any], data: Sequence[Any]) -> None:
     """Tell that these ``items`` are lost, and keep the ``data`` that they were made of for
-    ``requeuetasks``, if there is an outbox. Never raises."""
+    ``requeuetasks``, if there is an outbox: then ``error`` has the note ``KEPT``, and so has what
+    a queue tells of it. Never raises."""
     receiver = find_receiver(batch.receiver)
     report_failure(receiver, "flush", error, items)
     try:
@@ -94,5 +115,15 @@ def give_up(batch: Batch, error: BaseException, items: Sequence[Any], data: Sequ
             note_lost(list(items))
         if has_outbox(batch.using):
             store_failed(replace(batch, items=list(data)), error)
-    except Exception:
-        logger.exception("A failed task of %s could not be kept", batch.receiver)
+            error.add_note(KEPT)
+    except Exception as failure:
+        logger.exception(
+            "A failed task of %s could not be kept",
+            batch.receiver,
+            extra={
+                "receiver": batch.receiver,
+                "using": batch.using,
+                "count": len(data),
+                "error": type(failure).__name__,
+            },
+        )

@@ -17,7 +17,7 @@ from django_signal_kit.tasks.batches import TASK_PATH, Batch
 from django_signal_kit.tasks.known import find_options, restore_items
 from django_signal_kit.tasks.outbox import unpack
 from django_signal_kit.tasks.places import get_outbox_model
-from django_signal_kit.tasks.retrying import give_up
+from django_signal_kit.tasks.retrying import KEPT, give_up
 
 #: The model of the queue of django-tasks-db.
 _LABEL = "django_tasks_database.DBTaskResult"
@@ -60,6 +60,8 @@ def free(model: Any, using: str, before: datetime) -> Freed:
         if same.update(status="FAILED", traceback=str(error), **ended):
             given_up += 1
             give_up(batch, error, restore_items(batch.receiver, batch.items), batch.items)
+            told = "\n".join([str(error), *getattr(error, "__notes__", [])])
+            rows.filter(pk=row.pk, status="FAILED").update(traceback=told)
     return Freed(requeued, given_up)
 
 
@@ -85,7 +87,7 @@ def free_taken(using: str, before: datetime) -> Freed:
 def requeue(model: Any, using: str, names: frozenset[str] | None) -> int:
     """Have the failed tasks run again, with all their attempts: those of the receivers of these
     names, or all. Returns how many there are."""
-    rows = model._base_manager.using(using).filter(task_path=TASK_PATH, status="FAILED")
+    rows = _get_failed(model, using)
     requeued = 0
     for row in list(rows):
         batch = Batch.from_arguments(**row.args_kwargs["kwargs"])
@@ -103,6 +105,11 @@ def requeue(model: Any, using: str, names: frozenset[str] | None) -> int:
 
 def count_failed(model: Any, using: str) -> Counter[str]:
     """Name of a receiver -> how many of its tasks have failed."""
-    rows = model._base_manager.using(using).filter(task_path=TASK_PATH, status="FAILED")
-    found = rows.values_list("args_kwargs", flat=True)
+    found = _get_failed(model, using).values_list("args_kwargs", flat=True)
     return Counter(arguments["kwargs"]["receiver"] for arguments in found)
+
+
+def _get_failed(model: Any, using: str) -> Any:
+    """Those that an outbox does not keep as well."""
+    rows = model._base_manager.using(using).filter(task_path=TASK_PATH, status="FAILED")
+    return rows.exclude(traceback__contains=KEPT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from traceback import walk_tb
@@ -10,13 +9,14 @@ from typing import Any
 
 from django_signal_kit.exceptions import FlushFailedError
 from django_signal_kit.signals import receiver_failed
+from django_signal_kit.units.loggers import get_logger
 
 #: Where hooks have failed that stop nothing: class, file and line.
 _places: set[tuple[type, str, int]] = set()
 
 _KIT = f"{__name__.partition('.')[0]}."
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.units")
 
 
 def report_failure(
@@ -31,7 +31,19 @@ def report_failure(
     name = getattr(receiver, "name", type(receiver).__qualname__)
     with suppress(Exception):
         # What failed may have been a handler of this very logger.
-        logger.error("%s failed in %s: %s", name, signal_name, exception, exc_info=exception)
+        logger.error(
+            "%s failed in %s: %s",
+            name,
+            signal_name,
+            type(exception).__name__,
+            exc_info=exception,
+            extra={
+                "receiver": name,
+                "signal": signal_name,
+                "count": len(lost),
+                "error": type(exception).__name__,
+            },
+        )
     if signal_name == "receiver_failed":
         # It would be told of its own failure, and fail again, without end.
         return
@@ -43,10 +55,17 @@ def report_failure(
             exception=exception,
             items=lost,
         )
-    except Exception:
+    except Exception as failure:
         # send_robust() itself raises if a failing receiver has no __qualname__.
         with suppress(Exception):
-            logger.exception("A receiver of receiver_failed failed")
+            logger.exception(
+                "A receiver of receiver_failed failed",
+                extra={
+                    "receiver": name,
+                    "signal": signal_name,
+                    "error": type(failure).__name__,
+                },
+            )
 
 
 def report_once(receiver: object, hook: str, exception: Exception) -> None:
@@ -68,10 +87,15 @@ def report_once(receiver: object, hook: str, exception: Exception) -> None:
     with suppress(Exception):
         logger.error(
             "%s: %s() failed, and is done without. What fails in the same line again is not "
-            "logged. %s: %s",
+            "logged. %s",
             name,
             hook,
             type(exception).__name__,
-            exception,
             exc_info=exception,
+            extra={
+                "receiver": name,
+                "hook": hook,
+                "place": f"{file}:{line}",
+                "error": type(exception).__name__,
+            },
         )

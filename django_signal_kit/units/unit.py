@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import ContextDecorator
-from contextvars import ContextVar, Token
+from contextvars import Token
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
@@ -36,18 +36,18 @@ from django_signal_kit.units.journal import (
     split,
 )
 from django_signal_kit.units.locking import begin
+from django_signal_kit.units.opened import open_journal
 from django_signal_kit.units.pile import Flusher
 
 FlushOn: TypeAlias = Literal["after_commit", "before_commit", "task"]
 
 _MAX_ROUNDS = 100
 _IF_UNDONE = "if undone"
-_open: ContextVar[Journal | None] = ContextVar("signal_kit_journal", default=None)
 
 
 def get_unit() -> UnitOfWork | None:
     """The innermost unit of work that is open here."""
-    journal = _open.get()
+    journal = open_journal.get()
     return None if journal is None else journal.unit
 
 
@@ -70,7 +70,7 @@ def find_journal(using: str | None) -> Journal:
     """That of ``using``, or by default of the write in progress, else of the default database."""
     # Through the context variable an async receiver, which runs in another thread, finds the
     # unit that called it.
-    journal = _open.get()
+    journal = open_journal.get()
     if (
         journal is None
         or journal.unit is None
@@ -227,7 +227,7 @@ class UnitOfWork:
         self.began = journal.statements.count
         self.mark = journal.mark()
         journal.unit = self
-        self._token: Token[Journal | None] = _open.set(journal)
+        self._token: Token[Journal | None] = open_journal.set(journal)
         return self
 
     def __exit__(
@@ -285,7 +285,7 @@ class UnitOfWork:
 
     def _leave(self) -> None:
         self.journal.unit = self.parent
-        _open.reset(self._token)
+        open_journal.reset(self._token)
 
     def _end_own(self, exc: BaseException | None) -> None:
         """End our own transaction or savepoint; if it is rolled back, so is the instance."""

@@ -6,7 +6,6 @@ the tables that receivers write to are not there at all.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -18,8 +17,9 @@ from django.db import DatabaseError, connections, router
 from django.db.models import Model
 
 from django_signal_kit.current import Muting
+from django_signal_kit.units.loggers import get_logger
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.writes")
 
 _OWN_MARK = "signal_kit_own"
 
@@ -46,7 +46,8 @@ def is_silent(models: Iterable[type[Model]]) -> bool:
     if sentences is None:
         return False
     while sentences:
-        logger.warning(sentences.pop(), ", ".join(model._meta.label for model in models))
+        labels = ", ".join(model._meta.label for model in models)
+        logger.warning(sentences.pop(), labels, extra={"model": labels})
     return True
 
 

@@ -139,6 +139,8 @@ def test_a_deleted_row_is_one_line_with_all_there_is_to_tell(wire: Any, kept: Ke
     [line] = kept.lines
     assert len(line.pop("unit")) == 36
     assert line == {
+        "receiver": "DeletionLog",
+        "request_id": None,
         "model": "testapp.Tag",
         "pk": pk,
         "object": "hot",

@@ -281,6 +281,10 @@ class Runner:
             raise AssertionError(f"{block.where}: pages use the models of tests/docs/shop")
         declarations[:] = [entry for entry in declarations if entry.cls.__module__ != name]
         module = sys.modules.setdefault(name, types.ModuleType(name))
+        parent, _, own = name.rpartition(".")
+        if parent in sys.modules:
+            # As an import would: who looks it up by its path goes through its package.
+            setattr(sys.modules[parent], own, module)
         if name.endswith(".signals"):
             # Each block is the whole of it.
             for key, value in list(vars(module).items()):

@@ -23,9 +23,11 @@ REFERENCE = ROOT / "docs" / "reference"
 EXTENSION = REFERENCE / "extension" / "model-extension.md"
 # In tests/engines, where these queues are installed.
 BACKGROUND = ROOT / "docs" / "topics" / "background.md"
+# In tests/thirdparty, where Wagtail is.
+SEEING = ROOT / "docs" / "topics" / "seeing.md"
 
 # These are followed in projects of their own: see test_readme_project.py, and below.
-PROJECTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", EXTENSION, BACKGROUND)
+PROJECTS = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", EXTENSION, BACKGROUND, SEEING)
 
 PAGES = [page for page in get_pages() if page not in PROJECTS]
 

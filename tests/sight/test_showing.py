@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import json
-import os
 import shutil
 from io import StringIO
 from pathlib import Path
@@ -17,7 +17,8 @@ from django.core.management import CommandError, call_command
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
 from django_signal_kit import ModelReceiver, Receiver, muted
-from django_signal_kit.receivers import AuditLog, LastModified
+from django_signal_kit.receivers import AuditLog, CacheInvalidation, LastModified
+from django_signal_kit.sight.story import get_summary
 from tests.apps.testapp.models import Product, Tag
 from tests.management.test_showreceivers import connect  # noqa: F401
 
@@ -306,8 +307,21 @@ def test_the_tree_tells_what_happens_in_order(wire: Any, connect: Any) -> None: 
         "    models = ['testapp.Tag']",
         "    engine = 'tantivy'",
     ]
-    assert lines[lines.index(f"{__name__}.plain") + 1] == "    Counts them."
+    start = lines.index(f"{__name__}.plain")
+    place = f"    tests/sight/test_showing.py:{inspect.getsourcelines(plain)[1]}"
+    assert lines[start + 1 : start + 3] == [place, "    Counts them."]
     assert max(map(len, lines)) <= 100
+
+
+def test_a_docstring_is_told_without_what_sphinx_needs(wire: Any) -> None:
+    wire((CacheInvalidation, {"models": ["testapp.Tag"], "keys": ["tag:{pk}"]}))
+    told = " ".join(show("testapp.Tag", "--format", "tree").split())
+    assert "touches tags that are: what tagged has cached with one of them" in told
+    assert get_summary(documented) == "Calls shop.send() of Mailer once, with to_all."
+
+
+def documented() -> None:
+    """Calls :func:`shop.send()` of :class:`~shop.mail.Mailer` once, with ``to_all``. Else not."""
 
 
 @pytest.mark.parametrize("kind", [Mock, MagicMock, AsyncMock])
@@ -380,25 +394,6 @@ def test_one_receiver_and_ones_own(wire: Any, connect: Any) -> None:  # noqa: F8
 def test_a_model_can_be_named_without_an_option(wire: Any) -> None:
     wire(Index)
     assert show("testapp.Tag") == show("--model", "testapp.Tag")
-
-
-class Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("columns", [60, 80, 200])
-def test_a_table_keeps_to_the_width_of_the_terminal(
-    wire: Any, monkeypatch: pytest.MonkeyPatch, columns: int
-) -> None:
-    wire(Index)
-    monkeypatch.setitem(os.environ, "COLUMNS", str(columns))
-    out = Terminal()
-    call_command("showreceivers", "--signal", "post_save", stdout=out, no_color=True)
-    lines = out.getvalue().splitlines()
-    assert max(map(len, lines)) <= columns
-    assert any(line.rstrip().endswith("test_showing.Index") for line in lines)
-    assert ("…" in out.getvalue()) == (columns < 80)
 
 
 class Unshown:

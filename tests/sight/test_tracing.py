@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from django_signal_kit import ModelReceiver, Receiver, batch, muted, trace
 from django_signal_kit.sight import observing
 from django_signal_kit.sight.spans import Key, Span
+from django_signal_kit.sight.text import render
 from django_signal_kit.units import journal, unit
 from tests.apps.testapp.models import Product, Tag
 
@@ -285,6 +286,30 @@ def test_traces_nest_and_the_outer_one_has_the_inner_one(wire: Any) -> None:
     assert [s.count for s in outer.find("Index")] == [2, 2]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_traces_of_generators_may_end_in_either_order(wire: Any, first: int) -> None:
+    wire(Index)
+    traces = [trace(), trace()]
+
+    def stream(found: trace) -> Any:
+        with found:
+            yield
+
+    rows = [stream(found) for found in traces]
+    for row in rows:
+        next(row)
+    rows[first].close()
+    Tag.objects.create(name="tea")
+    rows[1 - first].close()
+    Tag.objects.create(name="oil")
+    assert [len(list(found.find("post_save"))) for found in traces] == [first, 1 - first]
+    with trace() as found:
+        Tag.objects.create(name="salt")
+    assert len(list(found.find("post_save"))) == 1
+    # What has ended stays as it is.
+    assert [len(list(found.find("post_save"))) for found in traces] == [first, 1 - first]
+
+
 def test_other_threads_are_not_seen(wire: Any) -> None:
     wire(Index)
 
@@ -441,6 +466,30 @@ def test_lines_keep_to_the_width(wire: Any) -> None:
 keys = st.builds(
     Key, st.sampled_from(["signal", "receiver", "flush"]), st.sampled_from("abc"), st.just("")
 )
+
+
+def test_the_line_of_the_code_stays_where_there_is_room() -> None:
+    root = Span(Key("trace", "trace"))
+    root.get_child(Key("signal", "post_save", "shop.ProductOfTheWeek", "shop/views/week.py:42"))
+    root.get_child(Key("signal", "paid", "shop.payments.Gateway", "pay.py:7"))
+
+    def line(number: int, width: int) -> str:
+        return render(root, width).splitlines()[2 + number].rpartition(" 0.00")[0].rstrip()
+
+    assert line(0, 100) == "├─ post_save shop.ProductOfTheWeek (shop/views/week.py:42)"
+    assert line(0, 76) == "├─ post_save shop.ProductOfTheWeek (…/week.py:42)"
+    assert line(0, 66) == "├─ post_save shop.ProductO… (…/week.py:42)"
+    assert line(0, 50) == "├─ post_save shop.ProductOfTh…"
+    # Of the class of a sender its name is enough.
+    assert line(1, 100) == "└─ paid Gateway (pay.py:7)"
+    assert root.children[1].as_dict()["about"] == "shop.payments.Gateway"
+    assert all(
+        len(text) <= max(width, 54) for width in range(20, 120) for text in lines(root, width)
+    )
+
+
+def lines(root: Span, width: int) -> list[str]:
+    return render(root, width).splitlines()
 
 
 @given(st.lists(st.tuples(keys, st.integers(0, 3), st.booleans()), max_size=20))

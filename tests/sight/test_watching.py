@@ -16,7 +16,7 @@ from django.db.models import F
 from django.db.models.options import Options
 from django.test import override_settings
 
-from django_signal_kit import ModelReceiver, batch
+from django_signal_kit import ModelReceiver, batch, trace
 from django_signal_kit.receivers import AuditLog, LastModified
 from django_signal_kit.sight import watching
 from django_signal_kit.test import assert_all_writes_heard
@@ -103,9 +103,9 @@ def test_comments_do_not_hide_a_write(wire: Any, sql: str) -> None:
     ("sql", "target"),
     [
         ("UPDATE SHOP_TAG SET a = 1", ("UPDATE", "shop_tag")),
-        ('UPDATE "Shop"."Tag" SET a = 1', ("UPDATE", "tag")),
+        ('UPDATE "Shop"."Tag" SET a = 1', ("UPDATE", 'shop"."tag')),
         ('DELETE FROM "our tags-2"', ("DELETE", "our tags-2")),
-        ("INSERT INTO `a b`.`tags` VALUES (1)", ("INSERT", "tags")),
+        ("INSERT INTO `a b`.`tags` VALUES (1)", ("INSERT", 'a b"."tags')),
         ("UPDATE OR IGNORE [shop_tag] SET a = 1", ("UPDATE", "shop_tag")),
         ("INSERT HIGH_PRIORITY INTO shop_tag VALUES (1)", ("INSERT", "shop_tag")),
         ("DELETE QUICK FROM shop_tag", ("DELETE", "shop_tag")),
@@ -129,6 +129,53 @@ def test_a_table_of_an_odd_name(name: str) -> None:
     Odd._meta.db_table = name
     (table,) = watching._by_table([Odd])  # type: ignore[list-item]
     assert watching._find_target(f'UPDATE "{name}" SET a = 1') == ("UPDATE", table)
+
+
+def test_a_table_of_the_same_name_in_another_schema_is_another(wire: Any) -> None:
+    wire((AuditLog, LOG))
+    home, make, drop = SCHEMAS[connection.vendor]
+    home = home or str(connection.settings_dict["NAME"])
+    names = (home, "signal_kit_elsewhere", "testapp_tag")
+    home, other, table = map(connection.ops.quote_name, names)
+    at_home, elsewhere = f"{home}.{table}", f"{other}.{table}"
+    execute(make)
+    try:
+        execute(f"CREATE TABLE {elsewhere} (name varchar(10))")
+        with watching.gathering() as found:
+            execute(f"INSERT INTO {elsewhere} (name) VALUES (%s)", "oil")
+            execute(f"UPDATE {elsewhere} SET name = %s", "tea")
+        assert found == []
+        with watching.gathering() as found:
+            execute(f"INSERT INTO {at_home} (name) VALUES (%s)", "oil")
+            execute(f"DELETE FROM {at_home} WHERE name = %s", "oil")
+        assert [(unheard.verb, unheard.model) for unheard in found] == [
+            ("INSERT", Tag),
+            ("DELETE", Tag),
+        ]
+    finally:
+        execute(drop)
+
+
+#: The schema of the models (of MySQL it is the database), how another is made, and how it goes.
+SCHEMAS = {
+    "sqlite": ("main", "ATTACH ':memory:' AS signal_kit_elsewhere", "DETACH signal_kit_elsewhere"),
+    "postgresql": (
+        "public",
+        "CREATE SCHEMA signal_kit_elsewhere",
+        "DROP SCHEMA signal_kit_elsewhere CASCADE",
+    ),
+    "mysql": ("", "CREATE DATABASE signal_kit_elsewhere", "DROP DATABASE signal_kit_elsewhere"),
+}
+
+
+@pytest.mark.parametrize("write", [insert_raw, delete_raw_by_django])
+def test_a_trace_hides_nothing(wire: Any, write: Any) -> None:
+    wire((AuditLog, LOG))
+    with watching.gathering() as found, trace():
+        Tag.objects.create(name="oil")
+        write("tea")
+    (unheard,) = found
+    assert unheard.place.startswith("tests/sight/test_watching.py:")
 
 
 def test_the_line_is_that_of_the_project(wire: Any) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from django_signal_kit.checks import check_log_tables
 from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.tasks.options import read_options
 from django_signal_kit.tasks.places import find_place
@@ -204,6 +205,57 @@ def test_without_an_outbox_the_queue_itself_keeps_what_has_failed(
     work()
     assert flushed == [("Fails", ["a"]), ("Fails", ["a"])]
     assert DBTaskResult.objects.get().status == "SUCCESSFUL"
+
+
+def test_beside_an_outbox_the_queue_is_asked_for_what_it_alone_keeps(
+    wire: Any, settings: Any, flushed: Any, monkeypatch: Any
+) -> None:
+    with_outbox = settings.INSTALLED_APPS
+    settings.INSTALLED_APPS = [name for name in with_outbox if name != "django_signal_kit.tasks"]
+    wire(Fails, TASKS={"ATTEMPTS": 1})
+    Tag.objects.create(name="before")
+    work()
+    settings.INSTALLED_APPS = with_outbox
+    wire(Fails, TASKS={"ATTEMPTS": 1})
+    Tag.objects.create(name="after")
+    work()
+    # The second is in both.
+    assert sorted(DBTaskResult.objects.values_list("status", flat=True)) == ["FAILED"] * 2
+    assert OutboxTask.objects.count() == 1
+    assert run("requeuetasks") == "default: Fails: 1 failed tasks.\n" * 2
+    monkeypatch.setattr(Fails, "flush", Names.flush)
+    flushed.clear()
+    run("requeuetasks", "Fails")
+    work()
+    assert sorted(flushed) == [("Fails", ["after"]), ("Fails", ["before"])]
+    assert run("requeuetasks") == "No task has failed.\n"
+
+
+def test_a_task_that_was_killed_too_often_is_counted_once(wire: Any, failures: Any) -> None:
+    wire(Names, TASKS={"ATTEMPTS": 1})
+    Tag.objects.create(name="a")
+    long_ago = timezone.now() - datetime.timedelta(days=2)
+    DBTaskResult.objects.update(status="RUNNING", started_at=long_ago, worker_ids=["dead"])
+    run("relaytasks", verbosity=0)
+    assert DBTaskResult.objects.get().status == "FAILED"
+    assert run("requeuetasks") == "default: Names: 1 failed tasks.\n"
+
+
+@pytest.mark.parametrize("place", ["in_transaction", "outbox"])
+def test_a_database_that_lacks_the_table_of_the_outbox_is_told(wire: Any, place: str) -> None:
+    wire(Names)
+    using = "default" if place == "in_transaction" else "other"
+    assert find_place(read_options(), using) == place
+    with connections[using].schema_editor() as editor:
+        editor.delete_model(OutboxTask)
+    try:
+        (told,) = check_log_tables(databases=[using])
+    finally:
+        with connections[using].schema_editor() as editor:
+            editor.create_model(OutboxTask)
+    lost = "no task of it that has failed is kept"
+    assert (lost in told.msg) is (place == "in_transaction")
+    assert (told.id, check_log_tables(databases=[using])) == ("signal_kit.W020", [])
 
 
 def test_a_receiver_of_everything_hears_nothing_of_the_queue(wire: Any, flushed: Any) -> None:

@@ -1,4 +1,5 @@
-"""``python -m tests.thirdparty [suite] [labels]``: run what is named, or all suites."""
+"""``python -m tests.thirdparty [suite] [labels]``: run what is named, or all suites, and follow
+the page that shows Wagtail."""
 
 from __future__ import annotations
 
@@ -28,6 +29,8 @@ def main(arguments: list[str]) -> int:
     names = [name for name in arguments if name in SUITES] or list(SUITES)
     labels = [label for label in arguments if label not in SUITES]
     problems = [line for name in names for line in check(name, labels or SUITES[name])]
+    if not arguments:
+        problems += follow_page()
     print(*problems or ["Nothing came out otherwise with the kit."], sep="\n")
     return int(bool(problems))
 
@@ -47,6 +50,13 @@ def check(suite: str, labels: list[str]) -> list[str]:
         print(f"{suite}: {test} counts queries: {why}")
     print(f"{suite}: row changes: {kit['changed']}")
     return problems
+
+
+def follow_page() -> list[str]:
+    """What the page about Wagtail says, and is not so."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.thirdparty.seeing"]
+    result = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    return [f"The page that shows wagtail: {result.stderr}"] if result.returncode else []
 
 
 def run(suite: str, labels: list[str], *, with_kit: bool) -> Told:

@@ -42,9 +42,9 @@ def test_a_hook_that_stops_nothing_is_logged_once_for_each_place(wire: Any, capl
         Tag.objects.create(name=name)
     told = [record.getMessage() for record in caplog.records]
     assert [text.rpartition("is not logged. ")[2] for text in told] == [
-        "ZeroDivisionError: by the name",
-        "DoesNotExist: Tag matching query does not exist.",
-        "KeyError: 'tea'",
+        "ZeroDivisionError",
+        "DoesNotExist",
+        "KeyError",
     ]
     assert all(
         text.startswith("Breaks: get_object_text() failed, and is done with") for text in told
@@ -68,7 +68,7 @@ def test_what_has_no_frame_of_its_own_and_a_broken_handler_harm_nobody(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise OSError
 
-    monkeypatch.setattr(logging.getLogger("django_signal_kit"), "error", fail)
+    monkeypatch.setattr(logging.getLogger("django_signal_kit.units"), "_log", fail)
     report_once(object(), "get_x", ValueError())
     try:
         raise ValueError

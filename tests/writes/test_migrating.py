@@ -177,7 +177,9 @@ def test_what_a_migration_writes_through_real_models_is_written_and_told_to_nobo
     told = AuditEntry.objects.exclude(content_type__app_label__in=("auth", "contenttypes"))
     assert not told.exists()
     lines = [
-        record.getMessage() for record in caplog.records if record.name == "django_signal_kit"
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "django_signal_kit.writes"
     ]
     assert len(lines) == 1
     assert "A migration of the database 'default' writes to " in lines[0]

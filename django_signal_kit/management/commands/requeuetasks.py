@@ -21,6 +21,8 @@ class Store(NamedTuple):
     """Where failed tasks are."""
 
     using: str
+    #: The label of the app that has the table.
+    app: str
     count_failed: Callable[[], Counter[str]]
     requeue: Callable[[frozenset[str] | None], int]
 
@@ -75,20 +77,20 @@ def count_failed(store: Store) -> Counter[str]:
         raise CommandError(
             f"The failed tasks in the database {store.using!r} cannot be read: "
             f"{str(error).strip()}. If a table is missing, run migrate --database {store.using}, "
-            f"or have allow_migrate() refuse 'signal_kit_tasks' for {store.using!r}."
+            f"or have allow_migrate() refuse {store.app!r} for {store.using!r}."
         ) from error
 
 
 def get_stores() -> Iterator[Store]:
-    """The outbox of each database; without any, the queues that keep what has failed."""
-    outboxes = list_outboxes()
-    for using in outboxes:
+    """The outbox of each database, and the queues that keep what has failed: from before there was
+    an outbox, or what no worker could begin."""
+    for using in list_outboxes():
         count = partial(relaying.count_failed, using)
-        yield Store(using, count, partial(_requeue_and_send, using))
-    if not outboxes:
-        for model, using in stuck.get_queues():
-            requeue = partial(stuck.requeue, model, using)
-            yield Store(using, partial(stuck.count_failed, model, using), requeue)
+        yield Store(using, "signal_kit_tasks", count, partial(_requeue_and_send, using))
+    for model, using in stuck.get_queues():
+        count = partial(stuck.count_failed, model, using)
+        requeue = partial(stuck.requeue, model, using)
+        yield Store(using, model._meta.app_label, count, requeue)
 
 
 def _requeue_and_send(using: str, names: frozenset[str] | None) -> int:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import sysconfig
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
@@ -23,6 +24,7 @@ from django_signal_kit.sight.baseline import compare, read_baseline
 from django_signal_kit.sight.lint import find_flaws
 from django_signal_kit.sight.maps import draw_dot, draw_mermaid, draw_svg, get_arrows
 from django_signal_kit.sight.story import tell_story
+from django_signal_kit.sight.table import render, render_by_rich
 from django_signal_kit.sight.why import explain
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.listing import Listing, collapse, get_listings
@@ -39,8 +41,7 @@ _QUEUED = {
 FORMATS = ["table", "tree", "json", "mermaid", "dot", "svg"]
 DRAWERS = {"mermaid": draw_mermaid, "dot": draw_dot, "svg": draw_svg}
 
-# The least that a path is given, however narrow the terminal.
-LEAST = 20
+Cells: TypeAlias = tuple[str, str, str, str]
 
 # Columns that the senders of one receiver may take, if more than one is to be named.
 SENDERS_WIDTH = 40
@@ -126,7 +127,7 @@ class Command(BaseCommand):
         elif options["format"] in DRAWERS:
             self.stdout.write(DRAWERS[options["format"]](get_arrows(listings)))
         elif listings:
-            self.write_table(listings)
+            self.write_table(listings, has_colours=not options["no_color"])
         else:
             self.stdout.write("No receivers.")
 
@@ -151,32 +152,23 @@ class Command(BaseCommand):
         self.stdout.write("\n".join(lines))
         raise CommandError(f"{len(lines)} {'thing' if len(lines) == 1 else 'things'} {what}.")
 
-    def write_table(self, listings: Sequence[Listing]) -> None:
-        rows = [
-            (listing.signal, get_cells(listing, senders))
-            for listing, senders in collapse(listings)
-        ]
-        table = [HEADER, *(cells for _, cells in rows)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        room = get_room(self.stdout, widths)
-        self.stdout.write(align(HEADER, widths))
-        for name, group in groupby(rows, lambda row: row[0]):
-            self.stdout.write(self.style.MIGRATE_HEADING(name))
-            for _, cells in group:
-                self.stdout.write(align((*cells[:-1], cut(cells[-1], room)), widths))
-
-
-def get_room(out: Any, widths: Sequence[int]) -> int | None:
-    """How many columns a terminal has left for the last column; None if it is no terminal."""
-    if not out.isatty():
-        return None
-    columns = shutil.get_terminal_size().columns
-    return max(LEAST, columns - sum(widths[:-1]) - 2 * len(widths))
-
-
-def cut(path: str, room: int | None) -> str:
-    """The end of a dotted path says more than its beginning."""
-    return path if room is None or len(path) <= room else f"…{path[1 - room :]}"
+    def write_table(self, listings: Sequence[Listing], *, has_colours: bool) -> None:
+        sections: dict[str, list[Cells]] = {}
+        for listing, senders in collapse(listings):
+            sections.setdefault(listing.signal, []).append(get_cells(listing, senders))
+        is_terminal = self.stdout.isatty()
+        # Whoever pipes it may say how wide it is to be.
+        has_width = is_terminal or os.environ.get("COLUMNS")
+        width = shutil.get_terminal_size().columns if has_width else None
+        has_colours = has_colours and not os.environ.get("NO_COLOR")
+        if is_terminal and width is not None:
+            with suppress(ImportError):
+                self.stdout.write(
+                    render_by_rich(HEADER, sections, width, self.stdout, has_colours=has_colours)
+                )
+                return
+        emphasise = self.style.MIGRATE_HEADING if has_colours else str
+        self.stdout.write(render(HEADER, sections, width, emphasise))
 
 
 def is_mine(path: str) -> bool:
@@ -216,7 +208,7 @@ def find_model(label: str) -> type[Model]:
         raise CommandError(f"There is no model {label!r}. {guess}") from error
 
 
-def get_cells(listing: Listing, senders: Sequence[str]) -> tuple[str, str, str, str]:
+def get_cells(listing: Listing, senders: Sequence[str]) -> Cells:
     acts = [listing.acts.replace("_", " ")]
     if listing.queued is not None:
         acts[0] += f" ({_QUEUED[listing.queued]})"
@@ -236,8 +228,3 @@ def shorten(senders: Sequence[str]) -> str:
 def join(senders: Sequence[str], count: int) -> str:
     named, rest = ", ".join(senders[:count]), len(senders) - count
     return f"{named} and {rest} more" if rest else named
-
-
-def align(cells: Iterable[str], widths: Iterable[int]) -> str:
-    padded: Iterator[str] = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-    return "  " + "  ".join(padded).rstrip()
