@@ -9,6 +9,7 @@ import pytest
 from django.core.cache import cache, caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection, transaction
+from django.test import TestCase
 
 from django_signal_kit import batch, muted
 from django_signal_kit.cache import Purge, tagged
@@ -215,3 +216,16 @@ def test_without_an_outbox_it_is_told_after_the_commit_as_ever(wire: Any) -> Non
     assert [message["items"] for message in get_messages()] == [[f"product:{product.pk}"]]
     assert work() == []
     assert noted.told == [[f"product:{product.pk}"]]
+
+
+class InATestCase(TestCase):
+    @pytest.fixture(autouse=True)
+    def _noted(self, noted: Any) -> None:
+        self.noted = noted
+
+    def test_the_task_is_made_where_commit_hooks_are_captured(self) -> None:
+        with self.captureOnCommitCallbacks(execute=True):
+            product = ProductFactory()
+            assert get_messages() == []
+        assert work() == []
+        assert self.noted.told == [[f"product:{product.pk}"]]

@@ -155,8 +155,11 @@ class Course:
             self.worker.start()
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + PATIENCE
+        """For as long as anything comes."""
+        count, end = -1, 0.0
         while not condition():
+            if (now := self.scenario.count()) > count:
+                count, end = now, time.monotonic() + PATIENCE
             if time.monotonic() > end:
                 self.scenario.calm_down()
                 sys.exit(f"{what} {self.scenario.judge()}")

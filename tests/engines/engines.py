@@ -97,7 +97,10 @@ ENGINES = {
         ),
         Engine(
             "rq",
-            (*MANAGE, "rqworker", "default", "--job-class", "django_tasks_rq.Job"),
+            (
+                *(*MANAGE, "rqworker", "default"),
+                *("--with-scheduler", "--job-class", "django_tasks_rq.Job"),
+            ),
             count_rq,
             broker="redis",
         ),
