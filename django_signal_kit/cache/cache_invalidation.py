@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage
 from django.db import connections
 from django.db.models import Field, Model, QuerySet
 
-from django_signal_kit.cache import configuration, counters, recovery, settling, waiting
+from django_signal_kit.cache import configuration, counters, purging, recovery, settling, waiting
 from django_signal_kit.cache.columns import differ, list_columns, list_written, names_key
 from django_signal_kit.cache.following import Following
 from django_signal_kit.cache.instances import make_instance, update
@@ -212,6 +212,13 @@ class CacheInvalidation(ModelReceiver):
     def get_m2m_fields(self, model: type[Model]) -> list[Any]:
         """Both sides: a page of either may show the other."""
         return [*super().get_m2m_fields(model), *get_reverse_many_to_many(model)]
+
+    @property
+    def _is_announcing(self) -> bool:
+        # A covered write and the task that purges for it are committed together, in autocommit
+        # too.
+        is_tagging = self.tags or self.related or type(self).get_tags != CacheInvalidation.get_tags
+        return bool(is_tagging) and purging.has_durable_purge()
 
     def _forget_models(self) -> None:
         self._columns.clear()

@@ -65,6 +65,7 @@ def note_touched(alias: str, tags: Iterable[str], using: str) -> None:
         again = _Again(alias, tags, using)
         _by_hand.add(again)
         transaction.on_commit(again, using, robust=True)
+        purging.tell_falling(again.tags, (alias,), using)
     else:
         recovery.insist(alias, [get_version_key(tag) for tag in tags])
         purging.tell_fallen(tuple(tags), using)
@@ -83,7 +84,7 @@ class _Again:
         counters.of(self.alias).count_dropped(0, len(keys))
         recovery.delete_many(self.alias, keys)
         recovery.insist(self.alias, keys)
-        purging.tell_fallen(self.tags, self.using)
+        purging.tell_fallen(self.tags, self.using, is_told=True)
 
 
 def may_store(alias: str) -> bool:

@@ -19,9 +19,9 @@ def settle(aliases: Iterable[str], late: Collection[Late]) -> None:
         dropped = list_dropped(*part(one.stale for one in late))
         for alias in undecided:
             recovery.owe(alias, dropped)
-    by_using: dict[str, list[str]] = {}
-    for one, using in late:
+    tags: dict[tuple[str, bool], list[str]] = {}
+    for one, using, is_told in late:
         if isinstance(one, tuple):
-            by_using.setdefault(using, []).append(one[1])
-    for using, tags in by_using.items():
-        purging.tell_fallen(tags, using)
+            tags.setdefault((using, is_told), []).append(one[1])
+    for (using, is_told), some in tags.items():
+        purging.tell_fallen(some, using, is_told=is_told)

@@ -24,10 +24,12 @@ class Early(NamedTuple):
 
 
 class Late(NamedTuple):
-    """What is stale after the commit, and in which database that is."""
+    """What is stale after the commit, and in which database that is. ``is_told``: those have been
+    told in its transaction who purge in a task that this keeps."""
 
     stale: Stale
     using: str
+    is_told: bool = False
 
 
 class Start(NamedTuple):

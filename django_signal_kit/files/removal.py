@@ -52,12 +52,16 @@ class Removal:
         gone = [name for name in left if name not in used and self.remove(left[name])]
         if gone and self.receiver.quarantine is not None:
             # A transaction may have named it since, and not have seen it go.
-            for name in self._find_used(gone, spellings):
-                gone.remove(name)
-                self._bring_back(left[name])
-        for file in taken[:LOOKED_FOR]:
-            if file.name not in gone and is_safe(file.name):
-                self._make_sure(file)
+            named = self._bring_back_named({name: left[name] for name in gone}, spellings)
+            gone = [name for name in gone if name not in named]
+        missing = {
+            file.name: file
+            for file in taken[:LOOKED_FOR]
+            if file.name not in gone and is_safe(file.name) and self._is_missing(file)
+        }
+        # Rows have named them, by names that were given as text: they may have been on their way
+        # out. In a task, that may be long ago.
+        self._bring_back_named(missing, get_spellings(self.storage, missing))
         if gone:
             self._expire()
         if is_of_task(files):
@@ -142,22 +146,33 @@ class Removal:
         references = self.receiver.reference_fields
         return find_used(self.receiver.name, self.storage, names, references, spellings)
 
-    def _make_sure(self, file: StoredFile) -> None:
-        """A row names it, by a name that was given as text: it may have been on its way out."""
+    def _is_missing(self, file: StoredFile) -> bool:
         try:
-            if self.storage.exists(file.name):
-                return
+            return not self.storage.exists(file.name)
         except Exception as error:
             self._fail(file, error)
-            return
-        self._bring_back(file)
+            return False
 
-    def _bring_back(self, file: StoredFile) -> None:
+    def _bring_back_named(
+        self, files: dict[str, StoredFile], spellings: dict[str, set[str]]
+    ) -> set[str]:
+        """Bring back those of the files, by their names, that a row names now; returns which."""
+        named = self._find_used(list(files), spellings)
+        back = [name for name in named if self._bring_back(files[name])]
+        # Whoever has taken the name from that row since has not seen the file.
+        for name in set(back) - self._find_used(back, spellings):
+            self.remove(files[name])
+        return named
+
+    def _bring_back(self, file: StoredFile) -> bool:
         try:
-            if self.quarantine.take_back(file.name):
+            is_back = self.quarantine.take_back(file.name)
+            if is_back:
                 self.bring_back_derived(file)
+            return is_back
         except Exception as error:
             self._fail(file, error)
+            return False
 
     def bring_back_derived(self, file: StoredFile) -> None:
         try:

@@ -52,17 +52,18 @@ def main(arguments: list[str]) -> None:
         place = prepare(engine, settings, options.database, package, Path(name))
         broker = stack.enter_context(place)
         stack.callback(connections.close_all)
-        print(json.dumps(run(engine, broker, Path(name) / "worker.log", options)))
+        print(json.dumps(run(engine, broker, Path(name), options)))
 
 
 def run(
-    engine: Engine, broker: Broker | None, log: Path, options: argparse.Namespace
+    engine: Engine, broker: Broker | None, folder: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
     django.setup()
     call_command("migrate", run_syncdb=True, verbosity=0)
     # Models can be imported from here on.
     course = import_module("tests.engines.course")
-    scenario = import_module(f"tests.engines.{options.scenario}.scenario").SCENARIO()
+    scenario = import_module(f"tests.engines.{options.scenario}.scenario").SCENARIO(folder)
+    log = folder / "worker.log"
     started = time.monotonic()
     try:
         running = course.Course(

@@ -16,7 +16,11 @@ from tests.engines.worker import Worker
 from tests.engines.writers import Writers
 
 PATIENCE = 90
-WRITERS = 3
+#: So long a worker may take to end.
+ENDING = 20
+WRITERS = 2
+#: Of each writer.
+THREADS = 4
 
 
 class Course:
@@ -35,7 +39,7 @@ class Course:
         self.worker = worker
         self.broker = broker
         self.chance = random.Random(seed)
-        self.writers = Writers(scenario, WRITERS, seed)
+        self.writers = Writers(scenario, WRITERS, THREADS, seed)
         self.faults = faults
         self.kills: dict[str, int] = {}
 
@@ -51,6 +55,7 @@ class Course:
             self.writers.tell(units)
             self.await_written()
             self.writers.end()
+            self.scenario.calm_down()
             self.drain()
             return self.scenario.judge()
         finally:
@@ -84,7 +89,7 @@ class Course:
         """Let the writers commit without it."""
         if self.broker is not None:
             self.broker.kill()
-            self.writers.tell(WRITERS)
+            self.writers.tell(WRITERS * THREADS)
             self.await_written()
             self.broker.start()
             self.count("broker")
@@ -118,12 +123,12 @@ class Course:
 
     def is_done_after_an_hour(self) -> bool:
         """What no worker does any more is left to cron."""
-        self.keep_worker()
         if self.scenario.is_done():
             return True
-        if not self.engine.pending() and self.is_quiet():
+        if self.has_ended_with_all():
             self.engine.let_time_pass()
             call_command("relaytasks", verbosity=0)
+            self.scenario.keep_house()
         return False
 
     def has_ended_with_all(self) -> bool:
@@ -131,7 +136,7 @@ class Course:
         self.keep_worker()
         if self.engine.pending() or not self.is_quiet():
             return False
-        self.worker.stop(PATIENCE)
+        self.worker.stop(ENDING)
         return not self.engine.pending()
 
     def is_quiet(self) -> bool:
@@ -150,8 +155,12 @@ class Course:
             self.worker.start()
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + PATIENCE
+        """For as long as anything comes."""
+        count, end = -1, 0.0
         while not condition():
+            if (now := self.scenario.count()) > count:
+                count, end = now, time.monotonic() + PATIENCE
             if time.monotonic() > end:
+                self.scenario.calm_down()
                 sys.exit(f"{what} {self.scenario.judge()}")
             time.sleep(0.02)

@@ -22,19 +22,23 @@ class Engine:
     broker: str | None = None
     #: What asks the worker to end when it has done what it does.
     stop: signal.Signals = signal.SIGTERM
-    #: "app.Model" of a queue in the database, and when a worker has begun a task.
-    begun: tuple[str, str] | None = None
+    #: "app.Model" of a queue in the database, and its columns that say since when, or until when.
+    model: str | None = None
+    moments: tuple[str, ...] = ()
 
     def let_time_pass(self) -> None:
         """As if what waits or is being done had been so for two hours."""
         from django.apps import apps
         from django.db.models import F
+        from django.utils import timezone
 
-        outbox = "signal_kit_tasks.OutboxTask"
-        columns = [(outbox, "due_at"), (outbox, "taken_at")]
-        for label, column in columns + ([self.begun] if self.begun else []):
-            rows = apps.get_model(label).objects.exclude(**{column: None})
-            rows.update(**{column: F(column) - timedelta(hours=2)})
+        columns = [("signal_kit_tasks.OutboxTask", name) for name in ("due_at", "taken_at")]
+        columns += [(self.model, name) for name in self.moments if self.model]
+        for label, name in columns:
+            # Later than that is never.
+            soon = {f"{name}__lt": timezone.now() + timedelta(days=1)}
+            rows = apps.get_model(label).objects.filter(**soon)
+            rows.update(**{name: F(name) - timedelta(hours=2)})
 
 
 def count_tasks_db() -> int:
@@ -45,9 +49,12 @@ def count_tasks_db() -> int:
 
 
 def count_ox() -> int:
+    from django.db.models import Q
+    from django.utils import timezone
     from django_ox.models import OxTask
 
-    return int(OxTask.objects.filter(status__in=["READY", "RUNNING"]).count())
+    is_due = Q(run_after=None) | Q(run_after__lte=timezone.now())
+    return int(OxTask.objects.filter(is_due, status__in=["READY", "RUNNING"]).count())
 
 
 def count_rq() -> int:
@@ -78,12 +85,22 @@ ENGINES = {
             "django_tasks_db",
             (*MANAGE, "db_worker", "--interval", "0.05", "--no-startup-delay", "--no-reload"),
             count_tasks_db,
-            begun=("django_tasks_database.DBTaskResult", "started_at"),
+            model="django_tasks_database.DBTaskResult",
+            moments=("started_at", "run_after"),
         ),
-        Engine("django_ox", (*MANAGE, "ox_worker", "--interval", "0.1"), count_ox),
+        Engine(
+            "django_ox",
+            (*MANAGE, "ox_worker", "--interval", "0.1"),
+            count_ox,
+            model="django_ox.OxTask",
+            moments=("run_after",),
+        ),
         Engine(
             "rq",
-            (*MANAGE, "rqworker", "default", "--job-class", "django_tasks_rq.Job"),
+            (
+                *(*MANAGE, "rqworker", "default"),
+                *("--with-scheduler", "--job-class", "django_tasks_rq.Job"),
+            ),
             count_rq,
             broker="redis",
         ),

@@ -36,6 +36,7 @@ def prepare(
                 "name": name,
                 "database": found,
                 "scenario": scenario,
+                "folder": str(folder),
                 "broker": broker and broker.port,
             }
         )

@@ -22,6 +22,9 @@ IN_DATABASE = [
     if engine.broker is None
     for database in ("sqlite", "postgres")
 ]
+#: Scenario -> units of writes in each round: 1,000 sign-ups, pages and pictures in 20 rounds.
+STORMS = {"welcomes": 27, "pages": 27, "pictures": 50}
+STORMY_ROUNDS = 2 * SIZE
 AT_A_BROKER = [engine.name for engine in ENGINES.values() if engine.broker is not None]
 
 
@@ -57,6 +60,17 @@ def test_a_queue_in_the_database_loses_nothing(engine: str, database: str) -> No
 @pytest.mark.parametrize("engine", AT_A_BROKER)
 def test_a_queue_at_a_broker_loses_nothing(engine: str) -> None:
     check(run(engine), "outbox")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("scenario", "units"), STORMS.items())
+def test_in_a_storm_all_that_is_committed_is_done_in_the_end(
+    scenario: str, units: int, engine: str
+) -> None:
+    told = run(engine, "--scenario", scenario, "--units", str(units), rounds=STORMY_ROUNDS)
+    assert told["lost"] == told["never_committed"] == 0, told
+    assert told["flushed"] == told["committed"] > units, told
+    assert sum(told["kills"].values()) >= STORMY_ROUNDS, told
 
 
 def test_without_the_kit_the_same_kills_lose_rows() -> None:

@@ -103,7 +103,11 @@ Order.objects.create(key="a")
 assert [note.key for note in Note.objects.all()] == ["a"]
 """
     database = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-    place = {"scenario": "tests.engines.notes", "database": database}
+    place = {
+        "scenario": "tests.engines.notes",
+        "folder": str(tmp_path),
+        "database": database,
+    }
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

@@ -65,5 +65,5 @@ class Worker:
             try:
                 self.process.wait(patience)
             except subprocess.TimeoutExpired:
+                # Not even its container would wait any longer.
                 self.kill()
-                raise

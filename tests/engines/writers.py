@@ -8,6 +8,7 @@ import random
 import signal
 import struct
 import sys
+import threading
 import time
 import traceback
 from typing import Any, NoReturn
@@ -20,19 +21,20 @@ from tests.engines.scenario import Scenario
 _NUMBERS = struct.Struct("qqq")
 #: For ever, as far as a writer is concerned.
 _ALWAYS = 1 << 40
+_COMMIT: Any = BaseDatabaseWrapper._commit  # type: ignore[attr-defined]
 
 
 class Writer:
-    """One process, and the memory that it shares with its parent: how many units it is told to
-    write, whether its next COMMIT is its last, and how many it has written."""
+    """One process of some threads, and the memory that it shares with its parent: how many units
+    it is told to write, whether its next COMMIT is its last, and how many it has written."""
 
-    def __init__(self, scenario: Scenario, seed: int) -> None:
+    def __init__(self, scenario: Scenario, threads: int, seed: int) -> None:
         self.memory = mmap.mmap(-1, _NUMBERS.size)
         # What one connection has begun, no two processes can go on with.
         connections.close_all()
         self.pid = os.fork()
         if not self.pid:
-            self._live(scenario, random.Random(seed))
+            self._live(scenario, threads, random.Random(seed))
 
     def tell(self, units: int, *, dies: bool = False) -> None:
         told, _, _ = self._read()
@@ -55,48 +57,85 @@ class Writer:
         told, dies, done = _NUMBERS.unpack_from(self.memory)
         return told, dies, done
 
-    def _live(self, scenario: Scenario, chance: random.Random) -> NoReturn:
-        is_ending = False
-
-        def end(*args: object) -> None:
-            nonlocal is_ending
-            is_ending = True
-
+    def _live(self, scenario: Scenario, threads: int, chance: random.Random) -> NoReturn:
+        ending = threading.Event()
         status = 1
         try:
-            signal.signal(signal.SIGTERM, end)
-            while not is_ending:
-                told, dies, done = self._read()
-                if done == told:
-                    time.sleep(0.005)
-                    continue
-                if dies:
-                    die_after_commit()
-                scenario.write(chance)
-                struct.pack_into("q", self.memory, 16, done + 1)
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
+            signal.signal(signal.SIGTERM, lambda *args: ending.set())
+            hands = [
+                _Hand(self, scenario, random.Random(chance.getrandbits(32)))
+                for _ in range(threads)
+            ]
+            for hand in hands:
+                hand.start()
+            ending.wait()
+            for hand in hands:
+                hand.is_ending = True
+                hand.join()
+            status = int(any(hand.has_failed for hand in hands))
         finally:
+            sys.stderr.flush()
             os._exit(status)
+
+
+class _Hand(threading.Thread):
+    """One of the threads of a writer."""
+
+    _lock = threading.Lock()
+    _taken = 0
+
+    def __init__(self, writer: Writer, scenario: Scenario, chance: random.Random) -> None:
+        super().__init__(daemon=True)
+        self.writer = writer
+        self.scenario = scenario
+        self.chance = chance
+        self.is_ending = self.has_failed = False
+
+    def run(self) -> None:
+        try:
+            while not self.is_ending:
+                if self._take():
+                    self.scenario.write(self.chance)
+                    self._note_done()
+                else:
+                    time.sleep(0.005)
+        except BaseException:
+            self.has_failed = True
+            traceback.print_exc()
+        finally:
+            connections.close_all()
+
+    def _take(self) -> bool:
+        """Is there another unit to be written?"""
+        with _Hand._lock:
+            told, dies, _ = self.writer._read()
+            is_told = _Hand._taken < told
+            _Hand._taken += is_told
+            if dies:
+                die_after_commit()
+            return is_told
+
+    def _note_done(self) -> None:
+        with _Hand._lock:
+            _, _, done = self.writer._read()
+            struct.pack_into("q", self.writer.memory, 16, done + 1)
 
 
 def die_after_commit() -> None:
     """From now on this process is killed when a COMMIT of its own has come back, before anything
     else can be done about it."""
-    commit: Any = BaseDatabaseWrapper._commit  # type: ignore[attr-defined]
 
     def commit_and_die(self: Any) -> None:
-        commit(self)
+        _COMMIT(self)
         os.kill(os.getpid(), signal.SIGKILL)
 
     BaseDatabaseWrapper._commit = commit_and_die  # type: ignore[attr-defined]
 
 
 class Writers:
-    def __init__(self, scenario: Scenario, count: int, seed: int) -> None:
+    def __init__(self, scenario: Scenario, count: int, threads: int, seed: int) -> None:
         self.scenario = scenario
+        self.threads = threads
         self.chance = random.Random(seed)
         self.writers = [self._make() for _ in range(count)]
 
@@ -137,4 +176,4 @@ class Writers:
         self.writers = []
 
     def _make(self) -> Writer:
-        return Writer(self.scenario, self.chance.getrandbits(32))
+        return Writer(self.scenario, self.threads, self.chance.getrandbits(32))

@@ -12,6 +12,7 @@ import pytest
 from django.core.files.storage import default_storage
 from django.db import models, transaction
 
+from django_signal_kit import muted
 from django_signal_kit.files.models import PendingFile
 from django_signal_kit.files.stored import StoredFile
 from django_signal_kit.receivers import FileCleanup
@@ -289,3 +290,38 @@ def test_what_a_row_was_given_by_name_comes_back_from_quarantine(wire: Any) -> N
     assert exist(name) == []
     assert work() == []
     assert exist(name) == [name]
+
+
+def test_what_a_row_was_given_by_name_and_has_lost_again_stays_in_quarantine(wire: Any) -> None:
+    wire_cleanup(wire)
+    product, name = with_image()
+    product.delete()
+    work()
+    ProductFactory(image=name).delete()
+    taken, deleted = Broker.messages
+    # The one that looks after the name is late: it was tried again.
+    Broker.messages[:] = [deleted, taken]
+    assert work() == []
+    assert exist(name) == []
+    assert [*get_kept()] == [name]
+
+
+class Interrupted(FileCleanup):
+    """While it brings a file back, the row that names it is deleted by somebody else."""
+
+    def get_derived(self, file: StoredFile) -> Iterable[str]:
+        with muted(self.name):
+            Product.objects.filter(image=file.name).delete()
+        return ()
+
+
+def test_what_is_brought_back_too_late_goes_again(wire: Any) -> None:
+    wire_cleanup(wire, Interrupted)
+    product, name = with_image()
+    product.delete()
+    work()
+    ProductFactory(image=name)
+    assert work() == []
+    assert not Product.objects.filter(image=name).exists()
+    assert exist(name) == []
+    assert [*get_kept()] == [name]

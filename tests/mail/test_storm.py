@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,8 @@ from django.db import connection
 from django.utils import timezone
 
 from django_signal_kit.mail.models import WelcomeSent
+from tests import moods
+from tests.mail.postoffice import read_accepted
 from tests.mail.storm import THREADS, is_regretted
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,14 +33,8 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Path]:
-    command = [sys.executable, "-m", "tests.mail.postoffice", str(tmp_path), "1"]
-    (tmp_path / "stormy").touch()
-    with subprocess.Popen(command) as server:
-        try:
-            wait_for(lambda: (tmp_path / "port").exists())
-            yield tmp_path
-        finally:
-            server.kill()
+    with moods.start("tests.mail.postoffice", tmp_path):
+        yield tmp_path
 
 
 @pytest.fixture
@@ -70,23 +63,6 @@ def start(office: Path) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.communicate()
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + _PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "nothing came"
-        time.sleep(0.01)
-
-
-def read_accepted(folder: Path) -> dict[str, list[str]]:
-    """Address -> the Message-IDs of the mails to it that the server has accepted."""
-    found = defaultdict(list)
-    with suppress(FileNotFoundError):
-        for line in (folder / "accepted").read_text().splitlines():
-            address, message_id = json.loads(line)
-            found[address].append(message_id)
-    return found
 
 
 def bury_the_dead() -> set[str]:

@@ -6,7 +6,7 @@ from tests.engines.notes.scenario import Notes
 
 
 class ByHand(Notes):
-    label = "byhand"
+    label = "byhand.Order"
     hears_bulk = False
     recovers = False
 

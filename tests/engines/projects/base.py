@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from tests.engines.scenario import find
@@ -22,4 +23,8 @@ INSTALLED_APPS = [
 SIGNAL_KIT: dict[str, Any] = {}
 
 # What the scenario needs beside it.
-globals().update(find(PLACE["scenario"], "get_settings", dict)())
+_found: dict[str, Any] = find(PLACE["scenario"], "get_settings", lambda folder: {})(
+    Path(PLACE["folder"])
+)
+INSTALLED_APPS += _found.pop("MORE_APPS", [])
+globals().update(_found)
