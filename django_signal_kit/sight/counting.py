@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -54,11 +53,11 @@ class Counting:
             tally = self._tallies.setdefault(receiver.name, Tally(self.publisher.wake, note))
         return tally.wrap(name, method)
 
-    def publish(self, is_due: bool) -> None:
+    def publish(self, is_due: bool, is_last: bool) -> None:
         """Tell the other processes, if it is due or there is something new. Raises what the cache
         raises."""
         sums = self._read_sums()
-        if not is_due and sums == self._told:
+        if not (is_due or is_last) and sums == self._told:
             return
         if not self.slot.hold():
             # Another process goes on with what this one had told.
@@ -66,7 +65,7 @@ class Counting:
             self.failures.begin_anew()
             self.slot = Slot()
             self.slot.hold()
-        self.slot.write(self._make_record(sums))
+        self.slot.write(self._make_record(sums), is_last=is_last)
         self._told = sums
 
     def read(self) -> dict[str, Any]:
@@ -186,8 +185,7 @@ def get_tasks() -> dict[str, Tasks]:
 def _read_all() -> tuple[list[dict[str, Any]], str]:
     """What each process tells, this one first, and why others may be missing."""
     slot = _counting.slot
-    told = {"id": slot.id, "name": slot.name, "began": slot.began, "seen": time.time()}
-    own = {**_counting.read(), **told}
+    own = slot.sign(_counting.read())
     if not is_on():
         return [own], ""
     try:
