@@ -295,14 +295,14 @@ def test_an_exception_that_cannot_be_told_harms_nobody(wire: Any) -> None:
 class Own(Receiver):
     def request_finished(self, **kwargs: Any) -> None: ...
 
-    def get_figures(self) -> dict[str, Any]:
+    def get_own_figures(self) -> dict[str, Any]:
         return {"pages": 3, "ratio": 0.5, "yes": True}
 
 
 class Broken(Receiver):
     def request_finished(self, **kwargs: Any) -> None: ...
 
-    def get_figures(self) -> dict[str, int]:
+    def get_own_figures(self) -> dict[str, int]:
         raise KeyError("nothing")
 
 
@@ -316,7 +316,7 @@ def test_receivers_add_figures_of_their_own(wire: Any, caplog: Any) -> None:
     assert found["Index"].own["pages_indexed"] == 3
     assert found["Broken"].own == {}
     assert [r.message.partition(",")[0] for r in caplog.records] == [
-        "Broken: get_figures() failed"
+        "Broken: get_own_figures() failed"
     ]
 
 
