@@ -16,14 +16,16 @@ from django.utils import timezone
 
 from django_signal_kit import ModelReceiver, Receiver, muted, tally
 from django_signal_kit.sight import counting
-from django_signal_kit.sight.figures import BOUNDS, Figures, Histogram
+from django_signal_kit.sight.figures import BOUNDS, Figures, Histogram, Tasks
 from django_signal_kit.sight.stopwatches import CHUNK
+from django_signal_kit.tasks.models import OutboxTask
+from django_signal_kit.units.unit import make_id
 from django_signal_kit.wiring import dispatch
 from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Tag
 from tests.conftest import run_async
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +87,8 @@ def test_what_ran_is_counted_and_timed(wire: Any) -> None:
     assert (found.flushes.count, found.flush_errors) == (1, 0)
     # The second save of a tag found what waited of the first.
     assert (found.collected, found.flushed) == (4, 3)
-    assert 0 < found.calls.seconds < found.flushes.seconds
+    assert found.calls.seconds > 0
+    assert found.flushes.seconds > 0
     assert found.calls.mean == found.calls.seconds / 4
     assert sum(found.calls.buckets) == 4
     assert found.has_run
@@ -349,3 +352,24 @@ def test_durations_are_sorted_by_their_bounds(wire: Any) -> None:
         b: expected.get(b, 0) for b in BOUNDS
     }
     assert found.buckets[-1] == 1
+
+
+# Tasks
+
+
+def test_tasks_are_those_of_the_outboxes() -> None:
+    now = timezone.now()
+    for using, name, failed_at in (
+        ("default", "Index", None),
+        ("other", "Index", None),
+        ("default", "Index", now),
+        ("other", "Gone", now),
+    ):
+        OutboxTask.objects.using(using).bulk_create(
+            [
+                OutboxTask(
+                    id=make_id(), receiver=name, payload="", created_at=now, failed_at=failed_at
+                )
+            ]
+        )
+    assert counting.get_tasks() == {"Index": Tasks(2, 1), "Gone": Tasks(0, 1)}
