@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -142,6 +143,16 @@ def test_counting_goes_on_when_the_receiver_is_wired_again(wire: Any) -> None:
     assert read("Index").calls.count == 3
 
 
+@pytest.fixture
+def _hurried() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_hurried")
 def test_threads_lose_no_call(wire: Any) -> None:
     receiver = wire(Index, COUNTERS=True)
     (function,) = connected()
