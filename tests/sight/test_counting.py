@@ -280,6 +280,7 @@ def test_only_the_latest_kinds_of_errors_are_remembered(wire: Any) -> None:
     assert counters.receivers["Fails"].errors == 25
     names = [failure.exception.rpartition(".")[2] for failure in counters.errors]
     assert names == [f"Error{number}" for number in range(24, 4, -1)]
+    assert len(counting._counting.failures.read()) == 20
 
 
 def test_an_exception_that_cannot_be_told_harms_nobody(wire: Any) -> None:
