@@ -19,6 +19,7 @@ CORE = [
     "exceptions",
     "durations",
     "endpoints",
+    "tally",
     "signals",
     "conf",
     "current",

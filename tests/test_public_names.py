@@ -49,12 +49,15 @@ NAMES = {
     "django_signal_kit.contrib.celery": "carry_context",
     "django_signal_kit.contrib.django_tasks": "carry_context",
     "django_signal_kit.contrib.huey": "carry_context",
+    "django_signal_kit.contrib.otel": "instrument uninstrument",
+    "django_signal_kit.contrib.prometheus": "SignalKitCollector",
     "django_signal_kit.contrib.rq": "ContextJob",
     "django_signal_kit.exceptions": "FlushFailedError InvalidRowsError Misconfigured NotJSONError",
     "django_signal_kit.forms": "LimitedModelForm",
     "django_signal_kit.mail.admin": "WelcomeSentAdmin WelcomeStatusMixin",
     "django_signal_kit.mail.models": "MailPace WelcomeSent",
     "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
+    "django_signal_kit.sight.counting": "get_counters get_tasks",
     "django_signal_kit.test": (
         "SignalKit SignalKitMixin TemplateRecorder assert_all_writes_heard flush_after_commit "
         "mute_receivers"
@@ -71,6 +74,9 @@ NAMES = {
     "django_signal_kit.rows.snapshots": "get_new_row get_old_row",
     "django_signal_kit.wiring.registry": "registry",
 }
+
+#: Module of ``contrib`` -> the library, if it is called otherwise.
+LIBRARIES = {"otel": "opentelemetry", "prometheus": "prometheus_client"}
 
 COMMANDS = {
     "django_signal_kit": {
@@ -97,6 +103,7 @@ COMMANDS = {
 SETTINGS = {
     "BULK_SIGNALS",
     "CACHE_TAG_HEADERS",
+    "COUNTERS",
     "DISCOVER_EXCLUDE",
     "EXTRA_SIGNALS",
     "RECEIVERS",
@@ -152,7 +159,7 @@ MIGRATIONS = ["0001_initial", "0002_auditseal", "0003_revert_permission"]
 def test_a_public_name_can_be_imported(module: str, name: str) -> None:
     package, _, library = module.rpartition(".")
     if package == "django_signal_kit.contrib" and library != "django_tasks":
-        pytest.importorskip(library)
+        pytest.importorskip(LIBRARIES.get(library, library))
     try:
         assert getattr(import_module(module), name) is not None
     except AttributeError:
