@@ -22,7 +22,7 @@ from django_signal_kit.wiring.dispatch import NAMED
 Function: TypeAlias = Callable[..., Any]
 
 #: Durations that wait to be sorted.
-CHUNK = 512
+CHUNK = 256
 
 # The arguments are named, as in what calls it: packing them again costs more than the rest.
 _SOURCE = """

@@ -38,7 +38,8 @@ def test_counting_beside_not_counting() -> None:
                 "not counted": partial(call, functions[False], arguments),
                 "counted": partial(call, functions[True], arguments),
             },
-            number=2000,
+            rounds=61,
+            number=512,
         )
         show(f"{signal_name}: a call of a receiver", result)
     counting.forget()
