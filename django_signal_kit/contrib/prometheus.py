@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
@@ -16,11 +15,12 @@ from django_signal_kit.requests.request_timer import RequestTimer
 from django_signal_kit.sight import counting, figures
 from django_signal_kit.sight.figures import Figures
 from django_signal_kit.units.failures import report_once
+from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.wiring.registry import registry
 
 _SOURCE = "requests"
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.contrib")
 
 
 class SignalKitCollector(Collector):
@@ -86,7 +86,8 @@ def _tell_tasks() -> Iterator[Metric]:
         tasks = counting.get_tasks()
     except Exception as error:
         # The rest is worth a page without them.
-        logger.warning("The metrics are told without the tasks: %s", error)
+        name = type(error).__name__
+        logger.warning("The metrics are told without the tasks: %s", name, extra={"error": name})
         return
     waiting = GaugeMetricFamily(
         "signal_kit_tasks_waiting", "Tasks that wait for a worker.", labels=["receiver"]

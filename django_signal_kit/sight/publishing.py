@@ -12,12 +12,14 @@ from itertools import count
 from django.core.cache import caches
 from django.db import connections
 
+from django_signal_kit.units.loggers import get_logger
+
 #: Seconds between two looks whether there is something to tell.
 PAUSE = 5.0
 #: Each so many times a process says that it is alive, if there is nothing else to tell.
 EVERY = 3
 
-logger = logging.getLogger("django_signal_kit")
+logger = get_logger("django_signal_kit.sight")
 
 
 class Publisher:
@@ -71,11 +73,16 @@ class Publisher:
             self._publish(is_due, is_last)
             self._failed = False
         except Exception as error:
-            log = logger.debug if self._failed else logger.warning
+            level = logging.DEBUG if self._failed else logging.WARNING
             self._failed = True
             with suppress(Exception):
                 name = type(error).__name__
-                log("What receivers did is not told to other processes: %s: %s", name, error)
+                logger.log(
+                    level,
+                    "What receivers did is not told to other processes: %s",
+                    name,
+                    extra={"error": name},
+                )
         finally:
             with suppress(Exception):
                 caches.close_all()

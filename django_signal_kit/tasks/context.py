@@ -62,8 +62,10 @@ def _pack_carried() -> dict[str, Any]:
     for name, carrier in carriers.items():
         try:
             carried[name] = carrier.pack()
-        except Exception:
-            logger.exception("A task is sent without its %s", name)
+        except Exception as error:
+            logger.exception(
+                "A task is sent without its %s", name, extra={"error": type(error).__name__}
+            )
     return {name: packed for name, packed in carried.items() if packed}
 
 

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 import pytest
 from django.contrib.auth.models import User
@@ -20,6 +21,7 @@ from django.urls import path
 from django_signal_kit import ModelReceiver, context, trace
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.cache import cached
+from django_signal_kit.contrib.prometheus import SignalKitCollector
 from django_signal_kit.receivers import (
     AuditLog,
     CacheInvalidation,
@@ -32,7 +34,8 @@ from django_signal_kit.receivers import (
     RequestTimer,
     WelcomeEmail,
 )
-from django_signal_kit.sight import watching
+from django_signal_kit.sight import counting, watching
+from django_signal_kit.sight.publishing import Publisher
 from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.writes import migrating
 from tests.apps.relations.models import Article, Topic
@@ -51,7 +54,11 @@ OWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 METHODS = ("debug", "info", "warning", "error", "exception", "critical", "log")
 #: What the level of a call depends on, if it is given when it is called.
-LEVELS = {"django_signal_kit.deletions": "`level`", "django_signal_kit.logins": "INFO, WARNING"}
+LEVELS = {
+    "django_signal_kit.sight": "DEBUG, WARNING",
+    "django_signal_kit.deletions": "`level`",
+    "django_signal_kit.logins": "INFO, WARNING",
+}
 
 
 class Call(NamedTuple):
@@ -353,6 +360,18 @@ def have_alerts_log(wire: Any, settings: Any) -> None:
     settings.ROOT_URLCONF = __name__
     wire((ExceptionAlert, {"channels": ["log"]}))
     Client(raise_request_exception=False).post("/fail/", {"password": SECRET})
+
+
+def have_sight_log(wire: Any, settings: Any) -> None:
+    def fail(is_due: bool, is_last: bool) -> None:
+        raise ConnectionError(f"no cache at redis://:{SECRET}@127.0.0.1")
+
+    Publisher(fail).publish()
+
+
+def have_contrib_log(wire: Any, settings: Any) -> None:
+    with mock.patch.object(counting, "get_tasks", side_effect=ValueError(SECRET)):
+        list(SignalKitCollector().collect())
 
 
 ROOMS: dict[str, Callable[[Any, Any], None]] = {
