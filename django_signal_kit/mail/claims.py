@@ -16,12 +16,20 @@ from django.utils import timezone
 
 from django_signal_kit.mail.passing import PassingClaims
 from django_signal_kit.mail.tickets import Held, Ticket, make_message_id
+from django_signal_kit.rows.inserting import insert
 from django_signal_kit.units.loggers import get_logger
 
 #: Who has taken a mail and is not heard of for so long has died: another one may take it.
 LEASE = timedelta(minutes=15)
 
 _ATTEMPTS = 8
+
+#: What a row has that nobody has looked at yet; ``served`` is JSON.
+_NEW = {"state": "waiting", "attempts": 0, "error": "", "served": "[]", "holder": ""}
+_COLUMNS = (
+    *("digest", "email", "model", "using", "key", "occasion", "language", "message_id", "at"),
+    *_NEW,
+)
 
 logger = get_logger("django_signal_kit.mail")
 
@@ -111,21 +119,25 @@ class StoredClaims:
 
     def announce(self, tickets: Iterable[Ticket], domain: str) -> None:
         """Have rows for these mails, in the transaction that is open. One statement."""
+        connection = connections[self.alias]
+        at = self.model._meta.get_field("at").get_db_prep_save(timezone.now(), connection)
         rows = [
-            self.model(
-                digest=ticket.digest,
-                email=ticket.email[:150],
-                model=ticket.label[:150],
-                using=ticket.using[:100],
-                key=ticket.key[:255],
-                occasion=ticket.occasion,
-                language=ticket.language[:20],
-                message_id=make_message_id(ticket, domain)[:255],
+            (
+                ticket.digest,
+                ticket.email[:150],
+                ticket.label[:150],
+                ticket.using[:100],
+                ticket.key[:255],
+                ticket.occasion,
+                ticket.language[:20],
+                make_message_id(ticket, domain)[:255],
+                at,
+                *_NEW.values(),
             )
             # Two processes that insert several of the same wait for each other in one order.
             for ticket in sorted(tickets, key=lambda each: each.digest)
         ]
-        self.model._base_manager.using(self.alias).bulk_create(rows, ignore_conflicts=True)
+        insert(self.model, _COLUMNS, rows, connection, ignore_conflicts=True)
 
     def take(self, rows: Mapping[Ticket, Model | None], domain: str) -> list[Held]:
         found: list[Held] = insist(self.alias, lambda: self._take(list(rows), domain))
@@ -140,12 +152,9 @@ class StoredClaims:
             if missing:
                 self.announce([known[digest] for digest in missing], domain)
                 self._hold(self._find(missing), holder)
-        taken = {row.digest: row for row in asked.filter(holder=holder)}
-        return [
-            Held(ticket, taken[digest].message_id, list(taken[digest].served))
-            for digest, ticket in known.items()
-            if digest in taken
-        ]
+        taken = asked.filter(holder=holder).values_list("digest", "message_id", "served")
+        found = {digest: (message_id, served) for digest, message_id, served in taken}
+        return [Held(known[digest], *found[digest]) for digest in known if digest in found]
 
     def _hold(self, rows: Any, holder: str) -> int:
         now = timezone.now()

@@ -33,7 +33,7 @@ CHUNK = 50
 _PATIENCE = 60
 #: Noting what was sent takes one part of the time, sending it so many; but never more mails than
 #: these wait to be noted: they are sent twice if the process is killed.
-_SHARE, _MOST = 10, 20
+_SHARE, _MOST = 40, 20
 #: Seconds after which an idle connection may have been closed by the server.
 _IDLE = 5
 

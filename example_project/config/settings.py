@@ -28,6 +28,8 @@ INSTALLED_APPS = [
     "django_signal_kit",
     "django_signal_kit.audit",
     "django_signal_kit.mail",
+    "django_signal_kit.tasks",
+    "django_tasks_db",
 ]
 
 MIDDLEWARE = [
@@ -42,6 +44,10 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "shop.caching.ShowCache",
 ]
+
+# Where the links in mails lead. The demo writes down the port that it is told, for the worker.
+ADDRESS = VAR / "address.txt"
+SHOP_URL = ADDRESS.read_text() if ADDRESS.exists() else "http://127.0.0.1:8000"
 
 SIGNAL_KIT = {
     "RECEIVERS": [
@@ -182,8 +188,24 @@ SIGNAL_KIT = {
             "RECEIVER": "django_signal_kit.receivers.DeletionLog",
             "OPTIONS": {"models": ["shop.Order", "shop.OrderLine"], "per": "unit"},
         },
-        # A ready-made one, changed by subclassing.
-        "shop.receivers.ShopWelcomeEmail",
+        {
+            # A ready-made one, changed by subclassing. The worker sends; see TASKS.
+            "RECEIVER": "shop.receivers.ShopWelcomeEmail",
+            "OPTIONS": {"site_url": SHOP_URL},
+        },
+        {
+            # Once for each order, when its status becomes this.
+            "RECEIVER": "django_signal_kit.receivers.Email",
+            "NAME": "OrderSent",
+            "OPTIONS": {
+                "models": ["shop.Order"],
+                "condition": {"status": "sent"},
+                "to": ["customer.email"],
+                "subject_template": "shop/order_sent_subject.txt",
+                "text_template": "shop/order_sent.txt",
+                "site_url": SHOP_URL,
+            },
+        },
         # Those of shop/signals.py and shop/extensions.py are found without being listed here.
     ]
 }
@@ -216,6 +238,10 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# What need not be done while somebody waits is a row of this database, in the transaction that
+# asks for it, until a worker has done it: python manage.py db_worker
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
 CACHES = {
     "default": {
         # In files, so that a shell beside the running server sees the same cache.
@@ -225,9 +251,6 @@ CACHES = {
         "OPTIONS": {"MAX_ENTRIES": 10_000},
     }
 }
-
-# Where the links in mails lead. The demo takes the port that it is told.
-SHOP_URL = os.environ.get("SHOP_URL", "http://127.0.0.1:8000")
 
 # Mail is written into files, to be looked at.
 OUTBOX = VAR / "outbox"

@@ -22,6 +22,7 @@ from shop.catalogue import load_destinations, load_goods, read_goods
 from shop.figures import Figures, Witness, count
 from shop.models import Category, Tag
 from shop.pages import find_stale, get_cached, get_paths, visit
+from shop.worker import count_tasks, count_waiting, empty_queue
 
 KEEPER = "keeper"
 #: All that the shop writes into its folder, and all that is ever deleted there.
@@ -34,6 +35,7 @@ OWN = (
     "outbox",
     "deletions.log",
     "requests.log",
+    "address.txt",
 )
 
 
@@ -76,6 +78,7 @@ def run_demo(console: Console) -> Figures:
     """Do everything, and return what was counted. Raises NotOursError for a folder that may
     hold what is somebody else's, before anything is deleted."""
     start_afresh(settings.VAR)
+    settings.ADDRESS.write_text(settings.SHOP_URL)
     call_command("migrate", verbosity=0)
     figures, made = Figures(), Counter[str]()
     columns = (TextColumn("{task.description:<32}"), BarColumn(28), MofNCompleteColumn())
@@ -104,6 +107,13 @@ def run_demo(console: Console) -> Figures:
         stale = progress.track(find_stale(paths), len(paths), description="Pages, looked at again")
         figures.pages_stale = sum(stale)
         figures.pages = len(paths)
+
+        figures.tasks = count_tasks()
+        queue = progress.add_task("The queue, emptied by a worker", total=figures.tasks)
+        for waiting in empty_queue():
+            progress.update(queue, completed=figures.tasks - waiting)
+        figures.tasks_left = count_waiting()
+        progress.update(queue, completed=figures.tasks - figures.tasks_left)
     figures.rows_refused = made.pop("row refused", 0)
     figures.tags_refused = made.pop("tags refused", 0)
     figures.made = dict(sorted(made.items()))
@@ -157,10 +167,11 @@ def make_table(figures: Figures) -> Table:
         f"{f.files_orphaned} files without a row, {f.files_missing} rows without their file",
     )
     table.add_row(
-        "ShopWelcomeEmail",
-        f"{f.mails} mail in the outbox",
+        "ShopWelcomeEmail\nOrderSent",
+        f"{f.tasks} tasks for a worker, {f.tasks_left} left after it; {f.mails} welcome, "
+        f"{f.mails_of_orders} of orders, {f.mails_to_staff} not to be sent",
         f"{f.mails_to_newcomer} to who signed up, {f.mails_to_nobody} to whose sign-up was "
-        f"rolled back",
+        f"rolled back; {f.orders_sent} orders sent",
     )
     table.add_row(
         "Validate",

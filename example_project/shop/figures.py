@@ -17,8 +17,9 @@ from django.db.models import Count
 from django.utils.text import slugify
 
 from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.signals import audit_entries_created, post_file_delete
-from shop.models import Destination, Product, Profile, Stamped, Tag
+from shop.models import Destination, Order, Product, Profile, Stamped, Tag
 from shop.story import DELETED_TAG, NEWCOMER, NOBODY
 
 #: The actions of LoginLog, which tell of no change.
@@ -80,9 +81,19 @@ class Figures:
     files_orphaned: int = 0
     #: Files that a row names, and that are not there.
     files_missing: int = 0
+    #: Tasks that were left to a worker, and that are not done after it.
+    tasks: int = 0
+    tasks_left: int = 0
+    #: Welcomes.
     mails: int = 0
     mails_to_newcomer: int = 0
     mails_to_nobody: int = 0
+    #: Welcomes that those who work here do not get.
+    mails_to_staff: int = 0
+    #: Of how many orders the mails tell that they have been sent.
+    mails_of_orders: int = 0
+    orders_mailed: int = 0
+    orders_sent: int = 0
     users: int = 0
     profiles: int = 0
     #: Bad rows of a delivery that was refused as a whole, and how many of its rows are there.
@@ -122,7 +133,18 @@ class Figures:
                 f"row, and {self.files_missing} are missing."
             )
         if (self.mails, self.mails_to_newcomer) != (1, 1):
-            yield f"{self.mails} mails, {self.mails_to_newcomer} of them to the newcomer."
+            yield f"{self.mails} welcomes, {self.mails_to_newcomer} of them to the newcomer."
+        if not self.mails_of_orders == self.orders_mailed == self.orders_sent:
+            yield (
+                f"{self.orders_sent} orders were sent, and {self.mails_of_orders} mails tell of "
+                f"{self.orders_mailed}."
+            )
+        mails = self.mails + self.mails_to_staff + self.mails_of_orders
+        if self.tasks != mails or self.tasks_left:
+            yield (
+                f"{self.tasks} tasks were left to a worker, {mails} mails came of them, and "
+                f"{self.tasks_left} are not done."
+            )
         if (self.rows_refused, self.rows_delivered) != (3, 0):
             yield f"{self.rows_refused} rows refused, {self.rows_delivered} there all the same."
         if self.tags_right != self.tags or self.tags_unused or self.tags_swept != 2:
@@ -224,10 +246,16 @@ def count_tags(figures: Figures) -> None:
 
 
 def count_mails(figures: Figures) -> None:
-    recipients = [mail["To"] for mail in read_outbox(Path(settings.OUTBOX))]
-    figures.mails = len(recipients)
-    figures.mails_to_newcomer = sum(NEWCOMER in to for to in recipients)
-    figures.mails_to_nobody = sum(NOBODY in to for to in recipients)
+    mails = read_outbox(Path(settings.OUTBOX))
+    welcomed = [mail["To"] for mail in mails if "Welcome" in mail["Subject"]]
+    figures.mails = len(welcomed)
+    figures.mails_to_newcomer = sum(NEWCOMER in to for to in welcomed)
+    figures.mails_to_nobody = sum(NOBODY in mail["To"] for mail in mails)
+    figures.mails_to_staff = WelcomeSent.objects.filter(state="skipped").count()
+    orders = [mail["Subject"] for mail in mails if "on its way" in mail["Subject"]]
+    figures.mails_of_orders = len(orders)
+    figures.orders_mailed = len(set(orders))
+    figures.orders_sent = Order.objects.filter(status=Order.Status.SENT).count()
 
 
 def read_outbox(folder: Path) -> list[Message]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
-
 from django_signal_kit.receivers import WelcomeEmail
 from shop.models import Product
 
@@ -23,5 +21,4 @@ class ShopWelcomeEmail(WelcomeEmail):
 
     def get_context_data(self, user: Any) -> dict[str, Any]:
         goods = Product.objects.filter(stock__gt=0, tags__slug="bestseller")[:3]
-        # As the settings have it now: the demo learns its port when it is started.
-        return {**super().get_context_data(user), "site_url": settings.SHOP_URL, "goods": goods}
+        return {**super().get_context_data(user), "goods": goods}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
 from django.db.models import Count, Q, QuerySet, Sum
@@ -111,4 +112,9 @@ class SignUp(FormView):
         user = form.save()
         login(self.request, user)
         messages.success(self.request, f"Welcome, {user.get_username()}. A mail is on its way.")
+        messages.info(
+            self.request,
+            f"What sends it is: python example_project/manage.py db_worker. Then it lies in "
+            f"{settings.OUTBOX}.",
+        )
         return super().form_valid(form)

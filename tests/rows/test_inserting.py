@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit.rows import inserting
 from django_signal_kit.rows.inserting import CHUNK, insert
+from tests.apps.relations.models import Team
 from tests.apps.testapp.models import Plain
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,7 +52,7 @@ def test_the_sql_of_one_row_is_made_once(monkeypatch: Any) -> None:
     kept = dict(inserting._kept)
     insert(Plain, NAMES, rows(1), connections["default"])
     assert inserting._kept == kept
-    assert ("default", Plain, NAMES, 1) in kept
+    assert ("default", Plain, NAMES, 1, False) in kept
 
 
 def test_a_rollback_takes_the_rows_back() -> None:
@@ -59,6 +60,17 @@ def test_a_rollback_takes_the_rows_back() -> None:
         insert(Plain, NAMES, rows(3), connections["default"])
         raise KeyError
     assert not Plain.objects.exists()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_rows_that_are_there_can_be_left_out(count: int) -> None:
+    Team.objects.create(code="A1")
+    names = ("code", "player_count")
+    rows = [(f"A{number}", 0) for number in range(1, count + 1)]
+    with pytest.raises(IntegrityError):
+        insert(Team, names, rows, connections["default"])
+    insert(Team, names, rows, connections["default"], ignore_conflicts=True)
+    assert list(Team.objects.order_by("pk").values_list(*names)) == rows
 
 
 def test_the_commit_goes_along_on_postgresql_alone() -> None:

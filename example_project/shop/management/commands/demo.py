@@ -30,7 +30,6 @@ class Command(BaseCommand):
     def handle(self, *, serve: bool, port: int, **options: Any) -> None:
         if serve:
             check_port(port)
-        # Of this process: the links in mails lead there.
         settings.SHOP_URL = f"http://{HOST}:{port}"
         console = Console()
         console.print(
@@ -62,6 +61,7 @@ class Command(BaseCommand):
             f"Log in: {KEEPER} {set_password()}",
             f"Mails:  {settings.OUTBOX}",
             f"Logs:   {settings.VAR}/*.log",
+            f"Worker: python {sys.argv[0]} db_worker",
         ]
         if not serve:
             start = f"python {sys.argv[0]} runserver {port}"
