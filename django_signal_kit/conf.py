@@ -29,6 +29,7 @@ KEYS = (
     "CACHE_TAG_HEADERS",
     "WATCH",
     "TASKS",
+    "ADMIN_MUTING",
 )
 
 _PATTERN = re.compile(r"\w+\.(\w+|\*)|__all__")
@@ -218,6 +219,12 @@ class Settings:
     def WATCH(self) -> bool:  # noqa: N802
         """Whether writes of covered models that no receiver hears are logged; as DEBUG is."""
         value: bool = self._get("WATCH", settings.DEBUG, bool, "True or False")
+        return value
+
+    @property
+    def ADMIN_MUTING(self) -> bool:  # noqa: N802
+        """Whether receivers can be muted, in all processes, from the page of the admin."""
+        value: bool = self._get("ADMIN_MUTING", False, bool, "True or False")
         return value
 
     @property

@@ -28,6 +28,8 @@ INSTALLED_APPS = [
     "django_signal_kit",
     "django_signal_kit.audit",
     "django_signal_kit.mail",
+    # The page "Signals" of the admin.
+    "django_signal_kit.sight",
 ]
 
 MIDDLEWARE = [
@@ -185,7 +187,9 @@ SIGNAL_KIT = {
         # A ready-made one, changed by subclassing.
         "shop.receivers.ShopWelcomeEmail",
         # Those of shop/signals.py and shop/extensions.py are found without being listed here.
-    ]
+    ],
+    # The page "Signals" mutes receivers for a while; never those that keep a record.
+    "ADMIN_MUTING": True,
 }
 
 ROOT_URLCONF = "config.urls"
