@@ -21,7 +21,7 @@ from django_signal_kit.exceptions import find_cause, is_told_by
 from django_signal_kit.extension import extending
 from django_signal_kit.extension.early import extensions
 from django_signal_kit.extension.model_extension import ModelExtension
-from django_signal_kit.sight import mutes, watching
+from django_signal_kit.sight import counting, mutes, watching
 from django_signal_kit.tasks.framework import forget_backends
 from django_signal_kit.units import views
 from django_signal_kit.wiring.configured import discovered, load
@@ -109,6 +109,7 @@ def wire() -> None:
     if problems:
         raise ImproperlyConfigured("\n".join(map(str, problems))) from find_cause(problems)
     extending.take_back()
+    (counting.start if conf.COUNTERS else counting.stop)()
     registry.connect(receivers)
     for receiver in receivers:
         if isinstance(receiver, ModelExtension):
@@ -139,3 +140,4 @@ def rewire(*, setting: str, value: Any = _NOT_SAID, **kwargs: Any) -> None:
     registry.disconnect()
     watching.stop()
     mutes.stop()
+    counting.stop()

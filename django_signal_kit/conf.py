@@ -28,6 +28,7 @@ KEYS = (
     "REQUEST_UNIT",
     "CACHE_TAG_HEADERS",
     "WATCH",
+    "COUNTERS",
     "TASKS",
     "ADMIN_MUTING",
 )
@@ -219,6 +220,12 @@ class Settings:
     def WATCH(self) -> bool:  # noqa: N802
         """Whether writes of covered models that no receiver hears are logged; as DEBUG is."""
         value: bool = self._get("WATCH", settings.DEBUG, bool, "True or False")
+        return value
+
+    @property
+    def COUNTERS(self) -> bool:  # noqa: N802
+        """Whether calls of receivers are counted and timed."""
+        value: bool = self._get("COUNTERS", False, bool, "True or False")
         return value
 
     @property

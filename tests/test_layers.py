@@ -18,6 +18,7 @@ PAGES = HERE.parent / "docs" / "reference"
 CORE = [
     "exceptions",
     "durations",
+    "tally",
     "signals",
     "conf",
     "current",

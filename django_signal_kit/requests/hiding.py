@@ -14,7 +14,13 @@ from django.urls import get_script_prefix, resolve
 from django.views.debug import get_exception_reporter_filter
 
 from django_signal_kit.conf import conf
-from django_signal_kit.rows.cleansing import cleanse, find_secrets, get_forms, hide_tokens
+from django_signal_kit.rows.cleansing import (
+    cleanse,
+    find_secrets,
+    get_forms,
+    hide_named,
+    hide_tokens,
+)
 from django_signal_kit.rows.secrets import is_secret
 from django_signal_kit.rows.values import REDACTED
 
@@ -25,12 +31,6 @@ _LONGEST_TEXT = 10_000
 _LONGEST_JSON = 1_000_000
 _DEEPEST = 20
 _URL = re.compile(r"(?:https?://|/)\S*")
-# "token=abc", "'token': 'abc'", "Key (token)=(abc)". All of bounded length: a text of a stranger
-# must not take forever.
-_QUOTED = r"\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'"
-_NAMED = re.compile(rf"(?<![\w.-])([\w.-]{{1,200}})=({_QUOTED}|[^\s&;,)\]}}]+)")
-_ITEM = re.compile(rf"([\"'])([\w.-]{{1,200}})\1\s{{0,9}}:\s{{0,9}}({_QUOTED}|[^\s,}}\]]+)")
-_COLUMNS = re.compile(r"\(([^()]{1,200})\)=\((.{0,2000}?)\)(?=\s|$)")
 
 
 class Hider:
@@ -91,9 +91,7 @@ class Hider:
     def hide_in_text(self, text: str) -> str:
         """A text that somebody else has written: without what has been hidden, and without what
         is said in it by the name of a secret."""
-        for pattern in (_NAMED, _ITEM, _COLUMNS):
-            text = pattern.sub(self._hide_match, text)
-        return self.hide_known(text)
+        return self.hide_known(hide_named(text, self.names, self.stars))
 
     def hide_known(self, text: str) -> str:
         """``text`` without what has been hidden elsewhere."""
@@ -111,17 +109,7 @@ class Hider:
         if value.lstrip()[:1] in ("{", "[") and len(value) <= _LONGEST_JSON:
             with suppress(ValueError, RecursionError):
                 return json.dumps(self._hide_within(json.loads(value), depth + 1))
-        for pattern in (_NAMED, _ITEM):
-            value = pattern.sub(self._hide_match, value)
-        return hide_tokens(value)
-
-    def _hide_match(self, match: re.Match[str]) -> str:
-        names = re.split(r"[\s,]+", match[match.re.groups - 1])
-        if not any(is_secret(name, self.names) for name in names):
-            return match[0]
-        start, end = match.span(match.re.groups)
-        start, end = start - match.start(), end - match.start()
-        return f"{match[0][:start]}{self.stars}{match[0][end:]}"
+        return hide_tokens(hide_named(value, self.names, self.stars))
 
     def _get_long(self) -> list[str]:
         """The texts of what has been hidden. They are many if a stranger has posted many."""

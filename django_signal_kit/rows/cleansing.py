@@ -27,6 +27,14 @@ _TOKENS = re.compile(
     r"|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
 )
 _DEEPEST = 20
+# "token=abc", "'token': 'abc'", "Key (token)=(abc)". All of bounded length: a text of a stranger
+# must not take forever.
+_QUOTED = r"\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'"
+_NAMED = re.compile(rf"(?<![\w.-])([\w.-]{{1,200}})=({_QUOTED}|[^\s&;,)\]}}]+)")
+_ITEM = re.compile(rf"([\"'])([\w.-]{{1,200}})\1\s{{0,9}}:\s{{0,9}}({_QUOTED}|[^\s,}}\]]+)")
+_COLUMNS = re.compile(r"\(([^()]{1,200})\)=\((.{0,2000}?)\)(?=\s|$)")
+# "https://user:password@host"
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/:@]{0,200}:([^\s/@]{1,200})@")
 
 
 def cleanse(text: str, secrets: Iterable[Any]) -> str:
@@ -68,6 +76,24 @@ def hide_tokens(text: str) -> str:
     """``text``, such as a path, without what looks like a token of Django's or a JWT."""
     # Most have no digit run that long, and no "eyJ".
     return _TOKENS.sub(REDACTED, text) if len(text) > 30 else text
+
+
+def hide_named(text: str, extra: tuple[str, ...] = (), stars: str = REDACTED) -> str:
+    """``text`` without what is said in it by the name of a secret, and without the passwords of
+    URLs. ``extra`` are further parts of names."""
+
+    def hide(match: re.Match[str]) -> str:
+        names = re.split(r"[\s,]+", match[match.re.groups - 1])
+        return replace(match) if any(is_secret(name, extra) for name in names) else match[0]
+
+    def replace(match: re.Match[str]) -> str:
+        start, end = match.span(match.re.groups)
+        start, end = start - match.start(), end - match.start()
+        return f"{match[0][:start]}{stars}{match[0][end:]}"
+
+    for pattern in (_NAMED, _ITEM, _COLUMNS):
+        text = pattern.sub(hide, text)
+    return _CREDENTIALS.sub(replace, text)
 
 
 def find_secrets(value: Any, extra: tuple[str, ...] = (), depth: int = 0) -> Iterator[Any]:

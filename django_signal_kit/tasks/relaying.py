@@ -108,8 +108,17 @@ def requeue(using: str, names: frozenset[str] | None) -> int:
     return changed
 
 
+def count_waiting(using: str) -> Counter[str]:
+    """Name of a receiver -> how many of its tasks wait, or are being flushed."""
+    rows: Any = get_outbox_model()._base_manager.using(using).filter(failed_at=None)
+    return _count(rows)
+
+
 def count_failed(using: str) -> Counter[str]:
     """Name of a receiver -> how many of its tasks have failed."""
     rows: Any = get_outbox_model()._base_manager.using(using).exclude(failed_at=None)
-    found = rows.order_by().values_list("receiver").annotate(Count("pk"))
-    return Counter(dict(found))
+    return _count(rows)
+
+
+def _count(rows: Any) -> Counter[str]:
+    return Counter(dict(rows.order_by().values_list("receiver").annotate(Count("pk"))))

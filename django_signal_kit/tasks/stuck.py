@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db import router
+from django.db.models import Count
+from django.db.models.fields.json import KT
 from django.utils import timezone
 
 from django_signal_kit.tasks.batches import TASK_PATH, Batch
@@ -99,6 +101,15 @@ def requeue(model: Any, using: str, names: frozenset[str] | None) -> int:
                 args_kwargs={"args": [], "kwargs": arguments},
             )
     return requeued
+
+
+def count_waiting(model: Any, using: str) -> Counter[str]:
+    """Name of a receiver -> how many of its tasks wait here, or are being flushed; those that an
+    outbox holds as well left out."""
+    rows = model._base_manager.using(using).filter(task_path=TASK_PATH)
+    alone = rows.filter(status__in=("READY", "RUNNING"), args_kwargs__kwargs__row__isnull=True)
+    named = alone.annotate(named=KT("args_kwargs__kwargs__receiver"))
+    return Counter(dict(named.order_by().values_list("named").annotate(Count("pk"))))
 
 
 def count_failed(model: Any, using: str) -> Counter[str]:

@@ -22,10 +22,38 @@ from django_signal_kit.units.isolation import Isolation
 from django_signal_kit.wiring.catalog import REQUEST_SIGNALS
 
 Function: TypeAlias = Callable[..., Any]
+#: Is given a receiver, the name of a signal, or "collect" or "flush", and the method, which may be
+#: async; returns what is called in its place.
+Wrapper: TypeAlias = Callable[[Receiver, str, Function], Function]
+
+#: What counts calls, or measures them. Without any the methods themselves are called. Those that
+#: come later have to be there before the receivers are connected.
+wrappers: list[Wrapper] = []
+
+#: The signals whose methods are called with all their arguments, whoever sends them.
+NAMED = frozenset(
+    ("pre_save", "post_save", "pre_delete", "post_delete", "post_init", "m2m_changed")
+)
+
+
+def wrap(receiver: Receiver, name: str, method: Function) -> Function:
+    for wrapper in wrappers:
+        method = wrapper(receiver, name, method)
+    return method
+
+
+def wrap_own(receiver: Receiver) -> None:
+    """What the receiver itself, or whoever flushes it, calls of it."""
+    for name in ("collect", "flush"):
+        vars(receiver).pop(name, None)
+        method = getattr(receiver, name)
+        if (wrapped := wrap(receiver, name, method)) is not method:
+            setattr(receiver, name, wrapped)
 
 
 def make_function(receiver: Receiver, signal_name: str, method: Function) -> Function:
     """What to connect to the signal so that ``method`` of ``receiver`` receives it."""
+    method = wrap(receiver, signal_name, method)
     is_isolated = receiver.on_error == "log" or signal_name in REQUEST_SIGNALS
     if iscoroutinefunction(method):
         function = _call_async(receiver, signal_name, method, is_isolated)

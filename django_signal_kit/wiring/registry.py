@@ -24,7 +24,7 @@ from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.tasks import known
 from django_signal_kit.tasks.places import is_durable
 from django_signal_kit.wiring import catalog
-from django_signal_kit.wiring.dispatch import make_function
+from django_signal_kit.wiring.dispatch import make_function, wrap_own
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import ahead, guarded, hooks, late, migrating, rowwise
 from django_signal_kit.writes.links import Heard, Listener
@@ -134,6 +134,8 @@ class Registry:
             if isinstance(receiver, ModelReceiver)
         }
         functions = {receiver: make_functions(receiver) for receiver in receivers}
+        for receiver in receivers:
+            wrap_own(receiver)
         before = vars(self).copy()
         get_columns.cache_clear()
         try:

@@ -188,7 +188,8 @@ SIGNAL_KIT = {
         "shop.receivers.ShopWelcomeEmail",
         # Those of shop/signals.py and shop/extensions.py are found without being listed here.
     ],
-    # The page "Signals" mutes receivers for a while; never those that keep a record.
+    # Counted for the page "Signals", which may mute what keeps no record.
+    "COUNTERS": True,
     "ADMIN_MUTING": True,
 }
 

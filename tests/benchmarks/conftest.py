@@ -21,11 +21,11 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 def wired() -> Callable[..., Any]:
     """``wired(entry, ...)``: a context in which these receivers are wired, and can be again."""
 
-    def make(*entries: Any) -> Any:
+    def make(*entries: Any, **keys: Any) -> Any:
         class Wiring:
             def __enter__(self) -> None:
                 self.override = override_settings(
-                    SIGNAL_KIT={"RECEIVERS": [as_entry(entry) for entry in entries]}
+                    SIGNAL_KIT={"RECEIVERS": [as_entry(entry) for entry in entries], **keys}
                 )
                 self.override.enable()
 

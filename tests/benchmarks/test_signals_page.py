@@ -58,7 +58,7 @@ def test_the_page_of_a_large_project() -> None:
         for number in range(3 * MODELS)
     ]
     client = log_in(UserFactory(username="root", is_staff=True, is_superuser=True))
-    kit = {"RECEIVERS": entries, "ADMIN_MUTING": True}
+    kit = {"RECEIVERS": entries, "COUNTERS": True, "ADMIN_MUTING": True}
     with override_settings(SIGNAL_KIT=kit, ROOT_URLCONF="tests.sight.signals_site"):
         for path in (
             *("", "?app=testapp", "?app=testapp&model=testapp.Many0", "?show=idle&o=time"),

@@ -1,0 +1,100 @@
+"""What one process has counted of one receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, wraps
+from itertools import count
+from threading import Lock
+from typing import Any
+
+from django_signal_kit.sight.stopwatches import Function, Stopwatch
+
+
+class Tally:
+    """Calls, flushes and items, from any thread. ``note_failure`` is called with the name of the
+    signal, or ``"flush"``, and what was raised; ``wake`` at the first call."""
+
+    def __init__(
+        self, wake: Callable[[], None], note_failure: Callable[[str, Exception], None]
+    ) -> None:
+        self._note_failure = note_failure
+        self.calls = Stopwatch(wake)
+        self.flushes = Stopwatch(wake)
+        # What has been collected is counted by a call in C, which is atomic, and tells its number
+        # by counting one more.
+        self._collect = count().__next__
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        self._lock = Lock()
+        self.calls.begin_anew()
+        self.flushes.begin_anew()
+        self._not_collected = self._collect() + 1
+        self.errors = self.flush_errors = self.flushed = 0
+
+    def rest(self) -> None:
+        self.calls.rest()
+        self.flushes.rest()
+
+    def wrap(self, name: str, method: Function) -> Function:
+        """What counts calls of ``method``, which receives the signal ``name``, or is ``collect``
+        or ``flush``."""
+        fail = partial(self._fail, name)
+        if name == "collect":
+            return self._count_collected(method)
+        if name == "flush":
+            return self.flushes.time(method, name, fail, self._count_flushed)
+        return self.calls.time(method, name, fail)
+
+    @property
+    def ran_at(self) -> float:
+        """Seconds since 1970, to within some; 0 if it never ran."""
+        return max(self.calls.ran_at, self.flushes.ran_at)
+
+    @property
+    def has_run(self) -> bool:
+        return self.calls.has_run or self.flushes.has_run
+
+    def read(self) -> dict[str, Any]:
+        """The numbers, as they are added up."""
+        calls, flushes = self.calls.read(), self.flushes.read()
+        with self._lock:
+            return {
+                "calls": list(calls.buckets),
+                "seconds": calls.seconds,
+                "errors": self.errors,
+                "flushes": list(flushes.buckets),
+                "flush_seconds": flushes.seconds,
+                "flush_errors": self.flush_errors,
+                "collected": self._read_collected(),
+                "flushed": self.flushed,
+            }
+
+    def _read_collected(self) -> int:
+        found = self._collect() - self._not_collected
+        self._not_collected += 1
+        return found
+
+    def _count_collected(self, method: Function) -> Function:
+        tick = self._collect
+
+        @wraps(method)
+        def collect(item: Any, *, key: Any = None, flush_on: Any = None, using: Any = None) -> Any:
+            tick()
+            return method(item, key=key, flush_on=flush_on, using=using)
+
+        return collect
+
+    def _count_flushed(self, items: list[Any]) -> list[Any]:
+        with self._lock:
+            self.flushed += len(items)
+        return items
+
+    def _fail(self, name: str, error: Exception) -> None:
+        with self._lock:
+            if name == "flush":
+                self.flush_errors += 1
+            else:
+                self.errors += 1
+        self._note_failure(name, error)

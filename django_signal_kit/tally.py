@@ -1,0 +1,34 @@
+"""What receivers count themselves: files taken away, mails sent."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+
+_lock = threading.Lock()
+_numbers: dict[str, Counter[str]] = {}
+
+
+def add(receiver: str, name: str, number: int = 1) -> None:
+    """Count for the receiver of this name, from any thread."""
+    with _lock:
+        _numbers.setdefault(receiver, Counter())[name] += number
+
+
+def read(receiver: str) -> dict[str, int]:
+    """Name -> what the receiver of this name has counted since the process began."""
+    with _lock:
+        return dict(_numbers.get(receiver, ()))
+
+
+def _start_anew_in_child() -> None:
+    """Another thread may have held the lock when the process was forked, and is not there any
+    more. What the parent has counted is the parent's."""
+    global _lock
+    _lock = threading.Lock()
+    _numbers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew_in_child)
