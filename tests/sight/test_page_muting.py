@@ -16,7 +16,7 @@ from django_signal_kit.sight import mutes
 from tests.factories import TagFactory
 from tests.sight.test_page import LIST, OFFICE, get, get_text, log_in_with, page_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
 HEARD: list[str] = []
 FORM = {"duration": "60", "reason": "floods the ERP <b>"}

@@ -42,7 +42,7 @@ class Wired:
     @property
     def is_inner(self) -> bool:
         """Is it one of Django's own functions, or of the kit's?"""
-        return self.name is None and self.path.startswith(_INNER)
+        return self.name is None and self.path.removeprefix("partial(").startswith(_INNER)
 
     @property
     def senders(self) -> list[str]:
