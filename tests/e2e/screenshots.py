@@ -26,7 +26,7 @@ SHOTS = {
     "audit-history": ("history", 1280, 900, "light"),
     "audit-history-narrow-dark": ("history", 390, 800, "dark"),
     "signals": ("signals", 1280, 1150, "light"),
-    "signals-receiver": ("signals-receiver", 1280, 1150, "light"),
+    "signals-receiver": ("signals-receiver", 1280, 1250, "light"),
     "signals-narrow-dark": ("signals", 390, 800, "dark"),
 }
 #: All that there is to look at: width, shade.
