@@ -22,13 +22,13 @@ def read(receiver: str) -> dict[str, int]:
         return dict(_numbers.get(receiver, ()))
 
 
-def _start_anew_in_child() -> None:
-    """Another thread may have held the lock when the process was forked, and is not there any
-    more. What the parent has counted is the parent's."""
+def forget() -> None:
+    """Nothing has been counted yet. In a process that has been forked, where what the parent has
+    counted is the parent's, and a thread that held the lock may not be there any more."""
     global _lock
     _lock = threading.Lock()
     _numbers.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew_in_child)
+    os.register_at_fork(after_in_child=forget)

@@ -49,6 +49,8 @@ NAMES = {
     "django_signal_kit.contrib.celery": "carry_context",
     "django_signal_kit.contrib.django_tasks": "carry_context",
     "django_signal_kit.contrib.huey": "carry_context",
+    "django_signal_kit.contrib.otel": "instrument uninstrument",
+    "django_signal_kit.contrib.prometheus": "SignalKitCollector",
     "django_signal_kit.contrib.rq": "ContextJob",
     "django_signal_kit.exceptions": "FlushFailedError InvalidRowsError Misconfigured NotJSONError",
     "django_signal_kit.forms": "LimitedModelForm",
@@ -73,6 +75,9 @@ NAMES = {
     "django_signal_kit.rows.snapshots": "get_new_row get_old_row",
     "django_signal_kit.wiring.registry": "registry",
 }
+
+#: Module of ``contrib`` -> the library, if it is called otherwise.
+LIBRARIES = {"otel": "opentelemetry", "prometheus": "prometheus_client"}
 
 COMMANDS = {
     "django_signal_kit": {
@@ -152,7 +157,7 @@ MIGRATIONS = ["0001_initial", "0002_auditseal", "0003_revert_permission"]
 def test_a_public_name_can_be_imported(module: str, name: str) -> None:
     package, _, library = module.rpartition(".")
     if package == "django_signal_kit.contrib" and library != "django_tasks":
-        pytest.importorskip(library)
+        pytest.importorskip(LIBRARIES.get(library, library))
     try:
         assert getattr(import_module(module), name) is not None
     except AttributeError:

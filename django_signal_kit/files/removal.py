@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.files.storage import Storage
 from django.utils import timezone
 
+from django_signal_kit import tally
 from django_signal_kit.durations import parse_duration
 from django_signal_kit.files.carrying import is_another, is_of_task
 from django_signal_kit.files.pending import forget, remember
@@ -118,6 +119,7 @@ class Removal:
             remember(file, self.receiver.name, error)
         else:
             self.removed.append(file)
+            tally.add(self.receiver.name, "files_removed")
         try:
             success = failure is None
             post_file_delete.send(sender=sender, **sent, success=success, exception=failure)

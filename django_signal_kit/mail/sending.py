@@ -16,6 +16,7 @@ from django.db import DatabaseError, InterfaceError
 from django.db.models import Model
 from django.utils import translation
 
+from django_signal_kit import tally
 from django_signal_kit.mail import rates
 from django_signal_kit.mail.addresses import get_domain
 from django_signal_kit.mail.claims import LEASE, Claims, get_claims
@@ -139,6 +140,7 @@ class Sending:
             if place < len(messages) - 1:
                 held.served = [*held.served, address]
         self.counts["sent"] += 1
+        tally.add(self.receiver.name, "mails_sent")
         self._taken.append(held)
         # At once, if that is cheap; where it waits for a disk, several together.
         if time.monotonic() - self._noted_at >= _SHARE * self._cost or len(self._taken) >= _MOST:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from django_signal_kit import tally
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.sight import records
 from django_signal_kit.sight.failures import Failures
@@ -39,8 +39,8 @@ class Counting:
 
     def _begin_anew(self) -> None:
         self.failures.begin_anew()
-        for tally in self._tallies.values():
-            tally.begin_anew()
+        for each in self._tallies.values():
+            each.begin_anew()
         self.slot = Slot()
         # What has been told, and what another process tells now.
         self._told: dict[str, Any] = {}
@@ -48,17 +48,17 @@ class Counting:
 
     def wrap(self, receiver: Receiver, name: str, method: dispatch.Function) -> dispatch.Function:
         """As one of the wrappers that are there when receivers are wired."""
-        tally = self._tallies.get(receiver.name)
-        if tally is None:
+        found = self._tallies.get(receiver.name)
+        if found is None:
             note = partial(self.failures.note, receiver.name)
-            tally = self._tallies.setdefault(receiver.name, Tally(self.publisher.wake, note))
-        return tally.wrap(name, method)
+            found = self._tallies.setdefault(receiver.name, Tally(self.publisher.wake, note))
+        return found.wrap(name, method)
 
-    def publish(self, is_due: bool) -> None:
+    def publish(self, is_due: bool, is_last: bool) -> None:
         """Tell the other processes, if it is due or there is something new. Raises what the cache
         raises."""
         sums = self._read_sums()
-        if not is_due and sums == self._told:
+        if not (is_due or is_last) and sums == self._told:
             return
         if not self.slot.hold():
             # Another process goes on with what this one had told.
@@ -66,7 +66,7 @@ class Counting:
             self.failures.begin_anew()
             self.slot = Slot()
             self.slot.hold()
-        self.slot.write(self._make_record(sums))
+        self.slot.write(self._make_record(sums), is_last=is_last)
         self._told = sums
 
     def read(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Counting:
         return self._make_record(self._read_sums())
 
     def _make_record(self, sums: dict[str, Any]) -> dict[str, Any]:
-        ran = {name: tally.ran_at for name, tally in list(self._tallies.items())}
+        ran = {name: each.ran_at for name, each in list(self._tallies.items())}
         own = {
             "sums": records.add_up(sums, self._gone, -1),
             "ran": {name: at for name, at in ran.items() if at},
@@ -85,7 +85,7 @@ class Counting:
 
     def _read_sums(self) -> dict[str, Any]:
         receivers = {
-            name: tally.read() for name, tally in list(self._tallies.items()) if tally.has_run
+            name: each.read() for name, each in list(self._tallies.items()) if each.has_run
         }
         for receiver in registry.receivers:
             if own := _read_own(receiver):
@@ -96,12 +96,13 @@ class Counting:
     def rest(self) -> None:
         """Nothing is counted for a while. The next call that is wakes the thread again."""
         self.publisher.stop()
-        for tally in self._tallies.values():
-            tally.rest()
+        for each in self._tallies.values():
+            each.rest()
 
     def forget(self) -> None:
         """For tests: nothing has been counted yet."""
         self.publisher.stop()
+        tally.forget()
         self._begin_anew()
 
     def start_anew_in_child(self) -> None:
@@ -186,8 +187,7 @@ def get_tasks() -> dict[str, Tasks]:
 def _read_all() -> tuple[list[dict[str, Any]], str]:
     """What each process tells, this one first, and why others may be missing."""
     slot = _counting.slot
-    told = {"id": slot.id, "name": slot.name, "began": slot.began, "seen": time.time()}
-    own = {**_counting.read(), **told}
+    own = slot.sign(_counting.read())
     if not is_on():
         return [own], ""
     try:

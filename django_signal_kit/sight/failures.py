@@ -66,7 +66,7 @@ def describe(error: BaseException) -> dict[str, str]:
     secrets = list(_find_secrets())
     lines = [
         # A frame shows code, where a name stands for no value.
-        line if line.startswith("  File ") else hide(line, secrets)
+        cleanse(line, secrets) if line.startswith("  File ") else hide(line, secrets)
         for line in traceback.format_exception(error, limit=-50)
     ]
     return {

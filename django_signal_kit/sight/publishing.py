@@ -24,8 +24,9 @@ class Publisher:
     """Begins with the first call that is counted: what has nothing to tell needs no thread, and
     what is forked before has none to lose."""
 
-    def __init__(self, publish: Callable[[bool], None]) -> None:
-        """``publish`` is called with whether it is due even if there is nothing new."""
+    def __init__(self, publish: Callable[[bool, bool], None]) -> None:
+        """``publish`` is called with whether it is due even if there is nothing new, and whether
+        it is the last time."""
         self._publish = publish
         self.begin_anew()
 
@@ -62,18 +63,19 @@ class Publisher:
     def finish(self) -> None:
         """The process ends."""
         self.stop()
-        self.publish(is_due=False)
+        self.publish(is_last=True)
 
-    def publish(self, *, is_due: bool) -> None:
+    def publish(self, *, is_due: bool = False, is_last: bool = False) -> None:
         """Never raises: a cache that is down is told of once, until it answers again."""
         try:
-            self._publish(is_due)
+            self._publish(is_due, is_last)
             self._failed = False
         except Exception as error:
             log = logger.debug if self._failed else logger.warning
             self._failed = True
             with suppress(Exception):
-                log("What receivers did is not told to other processes: %r", error)
+                name = type(error).__name__
+                log("What receivers did is not told to other processes: %s: %s", name, error)
         finally:
             with suppress(Exception):
                 caches.close_all()

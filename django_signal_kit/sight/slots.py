@@ -53,12 +53,23 @@ class Slot:
         owner = cache.get(_get_owner_key(self._number))
         return owner is None or owner == self.id
 
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Write what this process tells into the slot that it holds."""
+    def write(self, record: Mapping[str, Any], *, is_last: bool = False) -> None:
+        """Write what this process tells into the slot that it holds. What ``is_last`` may be taken
+        over at once."""
         cache = caches[DEFAULT_CACHE_ALIAS]
-        told = {"id": self.id, "name": self.name, "began": self.began, "seen": time.time()}
         cache.set(_get_owner_key(self._number), self.id, KEPT)
-        cache.set(_get_key(self._number), {**record, **told}, KEPT)
+        cache.set(_get_key(self._number), self.sign(record, is_last=is_last), KEPT)
+
+    def sign(self, record: Mapping[str, Any], *, is_last: bool = False) -> dict[str, Any]:
+        """``record`` with what says whose it is."""
+        return {
+            **record,
+            "id": self.id,
+            "name": self.name,
+            "began": self.began,
+            "seen": time.time(),
+            "ended": is_last,
+        }
 
     def _find(self, cache: Any) -> int:
         found = _read(cache)
@@ -87,7 +98,7 @@ def is_shared() -> bool:
 
 
 def is_alive(record: Mapping[str, Any]) -> bool:
-    return bool(time.time() - record["seen"] < LIFE)
+    return not record["ended"] and time.time() - record["seen"] < LIFE
 
 
 def _get_key(number: int | None) -> str:

@@ -36,7 +36,7 @@ def _by_context(items: Iterable[InContext]) -> list[tuple[dict[str, Any], list[A
     for found in items:
         number = id(found.scope)
         if number not in packed:
-            packed[number] = {} if found.scope is None else pack_scope(found.scope)
+            packed[number] = pack_scope(found.scope)
         group = groups.setdefault(json.dumps(packed[number]), (packed[number], []))
         group[1].append(found.stands_for)
     return list(groups.values())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Protocol
 
 from django.apps import apps
 from django.core.exceptions import SynchronousOnlyOperation, ValidationError
@@ -20,6 +20,23 @@ from django_signal_kit.tasks.actors import TravelledActor, describe
 
 logger = logging.getLogger("django_signal_kit")
 
+#: The key of what is no value of the context.
+_CARRIED = "signal_kit_carried"
+
+
+class Carrier(Protocol):
+    """Takes along what is not said by a context, such as the trace of a request."""
+
+    def pack(self) -> dict[str, Any]:
+        """JSON; what is empty is not taken along. Asked when a task is sent."""
+
+    def unpack(self, packed: Any) -> AbstractContextManager[Any]:
+        """A block for the worker."""
+
+
+#: Name -> carrier.
+carriers: dict[str, Carrier] = {}
+
 
 def pack() -> dict[str, Any] | None:
     """What the open :class:`~django_signal_kit.context` blocks say, as JSON: without secrets, and
@@ -28,11 +45,29 @@ def pack() -> dict[str, Any] | None:
     A callable actor is asked, which may cost the queries that it has not made yet. Never raises.
     """
     values = get_scope()
-    return None if values is None else pack_scope(values)
+    packed = pack_scope(values)
+    return None if values is None and not packed else packed
 
 
-def pack_scope(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of what ``get_scope()`` has said before."""
+def pack_scope(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same of what ``get_scope()`` has said before, with what is carried now."""
+    packed = {} if values is None else _pack_values(values)
+    if carriers and (carried := _pack_carried()):
+        packed[_CARRIED] = carried
+    return packed
+
+
+def _pack_carried() -> dict[str, Any]:
+    carried = {}
+    for name, carrier in carriers.items():
+        try:
+            carried[name] = carrier.pack()
+        except Exception:
+            logger.exception("A task is sent without its %s", name)
+    return {name: packed for name, packed in carried.items() if packed}
+
+
+def _pack_values(values: Mapping[str, Any]) -> dict[str, Any]:
     told = {name: value for name, value in values.items() if name != "actor"}
     packed: dict[str, Any] = {**bounded(told, tuple(conf.REDACT))}
     if "actor" in values:
@@ -49,6 +84,24 @@ def unpack(packed: Mapping[str, Any] | None) -> AbstractContextManager[Any]:
     if not packed:
         return nullcontext()
     values = dict(packed)
+    carried = values.pop(_CARRIED, None)
+    if isinstance(carried, Mapping) and carriers:
+        return _unpack_carried(values, carried)
+    return _unpack_values(values) if values else nullcontext()
+
+
+@contextmanager
+def _unpack_carried(values: dict[str, Any], carried: Mapping[str, Any]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for name, packed in carried.items():
+            if name in carriers:
+                stack.enter_context(carriers[name].unpack(packed))
+        if values:
+            stack.enter_context(_unpack_values(values))
+        yield
+
+
+def _unpack_values(values: dict[str, Any]) -> AbstractContextManager[Any]:
     if isinstance(values.get("actor"), Mapping):
         values["actor"] = _unpack_actor(values["actor"])
     return context(**values)

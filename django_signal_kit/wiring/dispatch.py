@@ -32,7 +32,10 @@ wrappers: list[Wrapper] = []
 
 #: The signals whose methods are called with all their arguments, whoever sends them.
 NAMED = frozenset(
-    ("pre_save", "post_save", "pre_delete", "post_delete", "post_init", "m2m_changed")
+    (
+        *("pre_save", "post_save", "pre_delete", "post_delete", "post_init", "m2m_changed"),
+        "request_finished",
+    )
 )
 
 
