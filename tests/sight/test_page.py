@@ -143,7 +143,7 @@ def test_there_is_no_table_and_nothing_asks_for_one(capsys: Any) -> None:
     assert "signal_kit_sight_receiver" not in connection.introspection.table_names()
     call_command("dumpdata", "signal_kit_sight")
     call_command("dumpdata", "signal_kit_sight", use_base_manager=True)
-    assert capsys.readouterr().out.split() == ["[]", "[]"]
+    assert "".join(capsys.readouterr().out.split()) == "[][]"
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 
 
@@ -160,7 +160,7 @@ def test_each_receiver_is_there_with_what_it_hears(wired: Any, root: Client) -> 
 def test_plain_functions_are_there_too(wired: Any, root: Client) -> None:
     post_save.connect(plain, sender=Tag, dispatch_uid="plain")
     try:
-        assert get_names(root)[-1] == f"{__name__}.plain"
+        assert f"{__name__}.plain" in get_names(root, show="functions", app="testapp")
         assert "A plain function: it is not counted." in get_text(get(root))
         assert get(root, page_of(f"{__name__}.plain")).context["row"].figures is None
     finally:
