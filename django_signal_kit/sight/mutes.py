@@ -8,6 +8,7 @@ within ``KNOWN_WITHIN`` seconds; where the setting ``ADMIN_MUTING`` is off nobod
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass
@@ -36,7 +37,7 @@ _PATIENCE = 1.0
 
 logger = logging.getLogger("django_signal_kit.muting")
 
-_looked_at = -KNOWN_WITHIN
+_looked_at = -math.inf
 _looker: threading.Thread | None = None
 _known: list[Mute] = []
 
@@ -129,7 +130,7 @@ def stop() -> None:
     global _looked_at, _known
     dispatch.get_muted = current.get_muted
     current.muted_everywhere.clear()
-    _known, _looked_at = [], -KNOWN_WITHIN
+    _known, _looked_at = [], -math.inf
 
 
 def _get_muted() -> Set[str]:
