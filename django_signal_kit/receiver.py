@@ -86,7 +86,7 @@ class Receiver:
         """What the system checks warn of, though the receiver works as it is set."""
         return []
 
-    def get_figures(self) -> Mapping[str, int]:
+    def get_own_figures(self) -> Mapping[str, int]:
         """What it counts itself, such as ``{"mails_sent": 5}``: names, and whole numbers that only
         grow while this process runs. Asked every few seconds while counters are on, in a thread of
         its own."""

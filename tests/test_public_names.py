@@ -57,6 +57,7 @@ NAMES = {
     "django_signal_kit.mail.admin": "WelcomeSentAdmin WelcomeStatusMixin",
     "django_signal_kit.mail.models": "MailPace WelcomeSent",
     "django_signal_kit.middleware": "RequestContextMiddleware no_request_unit request_unit",
+    "django_signal_kit.sight.counting": "get_counters get_tasks",
     "django_signal_kit.test": (
         "SignalKit SignalKitMixin TemplateRecorder assert_all_writes_heard flush_after_commit "
         "mute_receivers"

@@ -88,11 +88,11 @@ class CacheInvalidation(ModelReceiver):
             counters.of(alias).count_dropped(len(keys), len(tags))
             recovery.delete_many(alias, dropped, partial(self._report, alias, keys, tags))
 
-    def get_figures(self) -> Mapping[str, int]:
+    def get_own_figures(self) -> Mapping[str, int]:
         """What has become of its caches in this process, whoever asked them."""
         counted = [counters.of(alias).read() for alias in self.caches]
         return {
-            **super().get_figures(),
+            **super().get_own_figures(),
             "cache_hits": sum(each.hits for each in counted),
             "cache_misses": sum(each.misses for each in counted),
             "keys_dropped": sum(each.keys for each in counted),

@@ -15,6 +15,7 @@ from django_signal_kit.requests import histograms
 from django_signal_kit.requests.request_timer import RequestTimer
 from django_signal_kit.sight import counting, figures
 from django_signal_kit.sight.figures import Figures
+from django_signal_kit.units.failures import report_once
 from django_signal_kit.wiring.registry import registry
 
 _SOURCE = "requests"
@@ -132,17 +133,23 @@ def _accumulate(bounds: Iterable[float], buckets: Iterable[int]) -> list[tuple[s
 
 def _read_requests() -> dict[str, Any]:
     """What the timers of this process have counted."""
+    timers = [each for each in registry.receivers if isinstance(each, RequestTimer)]
+    return {timer.name: _read_routes(timer) for timer in timers}
+
+
+def _read_routes(timer: RequestTimer) -> dict[str, Any]:
+    try:
+        routes = timer.get_histograms()
+    except Exception as error:
+        report_once(timer, "get_histograms", error)
+        return {}
     return {
-        receiver.name: {
-            route: {
-                "buckets": list(found.buckets),
-                "seconds": found.duration,
-                "errors": found.error_count,
-                "queries": found.query_count,
-                "query_seconds": found.query_duration,
-            }
-            for route, found in receiver.get_histograms().items()
+        route: {
+            "buckets": list(found.buckets),
+            "seconds": found.duration,
+            "errors": found.error_count,
+            "queries": found.query_count,
+            "query_seconds": found.query_duration,
         }
-        for receiver in registry.receivers
-        if isinstance(receiver, RequestTimer)
+        for route, found in routes.items()
     }

@@ -1,1 +1,1 @@
-"""What ran: traces of signals, receivers and flushes."""
+"""What ran: traces of signals, receivers and flushes; what they did and cost: counters."""

@@ -205,9 +205,9 @@ def _is_shared() -> bool:
 
 def _read_own(receiver: Receiver) -> dict[str, int]:
     try:
-        figures = dict(receiver.get_figures())
+        figures = dict(receiver.get_own_figures())
     except Exception as error:
-        report_once(receiver, "get_figures", error)
+        report_once(receiver, "get_own_figures", error)
         return {}
     return {str(name): number for name, number in figures.items() if type(number) is int}
 

@@ -69,7 +69,7 @@ class Figures:
     flushed: int = 0
     #: To within some seconds; None if it never ran.
     ran_at: datetime | None = None
-    #: What the receiver counts itself: see ``Receiver.get_figures()``.
+    #: What the receiver counts itself: see ``Receiver.get_own_figures()``.
     own: Mapping[str, int] = field(default_factory=dict)
 
     @property

@@ -50,7 +50,8 @@ class Stopwatch:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        self._lock = threading.Lock()
+        # What is collected as garbage meanwhile may call a receiver.
+        self._lock = threading.RLock()
         self._durations.clear()
         self._seconds = 0.0
         self._buckets = [0] * (len(BOUNDS) + 1)

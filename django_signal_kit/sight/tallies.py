@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial, wraps
 from itertools import count
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from django_signal_kit.sight.stopwatches import Function, Stopwatch
@@ -27,7 +27,7 @@ class Tally:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         self.calls.begin_anew()
         self.flushes.begin_anew()
         self._not_collected = self._collect() + 1

@@ -47,11 +47,13 @@ def wrap(receiver: Receiver, name: str, method: Function) -> Function:
 
 def wrap_own(receiver: Receiver) -> None:
     """What the receiver itself, or whoever flushes it, calls of it."""
-    for name in ("collect", "flush"):
-        vars(receiver).pop(name, None)
-        method = getattr(receiver, name)
-        if (wrapped := wrap(receiver, name, method)) is not method:
-            setattr(receiver, name, wrapped)
+    for name in vars(receiver).pop("_wrapped", ()):
+        delattr(receiver, name)
+    methods = {name: getattr(receiver, name) for name in ("collect", "flush")}
+    wrapped = {name: wrap(receiver, name, method) for name, method in methods.items()}
+    changed = {name: made for name, made in wrapped.items() if made is not methods[name]}
+    if changed:
+        vars(receiver).update(changed, _wrapped=[*changed])
 
 
 def make_function(receiver: Receiver, signal_name: str, method: Function) -> Function:

@@ -49,6 +49,21 @@ def test_nothing_is_counted_of_a_cache_that_is_not_used() -> None:
     assert get_counters() == {"second": NONE._replace(tags=1)}
 
 
+def test_a_receiver_tells_those_of_its_caches(wire: Any) -> None:
+    options = {"models": ["testapp.Product"], "tags": ["a"], "caches": ["default", "second"]}
+    receiver = wire((CacheInvalidation, options))
+    tagged().get_or_set("page", lambda: 1, tags=["a"])
+    tagged("second").get_or_set("page", lambda: 1, tags=["a"])
+    tagged("second").get_or_set("page", lambda: 1, tags=["a"])
+    tagged().touch("a", "b")
+    assert receiver.get_own_figures() == {
+        "cache_hits": 1,
+        "cache_misses": 2,
+        "keys_dropped": 0,
+        "tags_touched": 2,
+    }
+
+
 def test_hits_and_misses() -> None:
     for _ in range(3):
         tagged().get_or_set("page", lambda: 1, tags=["a"])

@@ -170,3 +170,16 @@ def test_a_database_that_does_not_answer_leaves_the_rest(wire: Any, caplog: Any)
         OutboxTask._meta.db_table = table
     assert found["signal_kit_processes{}"] == 1
     assert "told without the tasks" in caplog.text
+
+
+class Broken(RequestTimer):
+    def get_histograms(self) -> Any:
+        raise KeyError("nothing")
+
+
+def test_a_timer_that_cannot_tell_leaves_the_rest(wire: Any, caplog: Any) -> None:
+    wire(Broken, COUNTERS=True)
+    for _ in range(2):
+        assert scrape()["signal_kit_processes{}"] == 1
+    told = [r for r in caplog.records if "get_histograms() failed" in r.message]
+    assert len(told) == 1

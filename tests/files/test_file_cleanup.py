@@ -67,6 +67,17 @@ def test_a_file_that_was_replaced_is_deleted(cleanup: Any) -> None:
     assert exist(old, product.image.name) == [product.image.name]
 
 
+def test_what_it_takes_away_is_counted(wire: Any) -> None:
+    receiver = wire((Thumbnails, ALL))
+    before = receiver.get_own_figures().get("files_removed", 0)
+    gallery = Gallery.objects.create(cover=upload("a.png"))
+    put("a.png.small")
+    Gallery.objects.create(cover=upload("sample.png")).delete()
+    assert receiver.get_own_figures().get("files_removed", 0) == before
+    gallery.delete()
+    assert receiver.get_own_figures()["files_removed"] == before + 2
+
+
 def test_a_file_that_was_replaced_is_deleted_whatever_others_make_of_the_instance(
     cleanup: Any, wire: Any
 ) -> None:

@@ -105,6 +105,15 @@ def test_a_mail_is_sent_when_a_save_makes_the_condition_true(wire: Any) -> None:
     assert (sent(), subjects()) == ([lamp.editor.email], ["Lamp is sold out"])
 
 
+def test_what_it_sends_is_counted(wire: Any) -> None:
+    receiver = wire(SoldOut)
+    before = receiver.get_own_figures().get("mails_sent", 0)
+    make(stock=0)
+    make(stock=0, editor=None)
+    make()
+    assert receiver.get_own_figures()["mails_sent"] == before + 1
+
+
 def test_a_row_that_is_made_so_is_told_of_too(wire: Any) -> None:
     wire(SoldOut)
     lamp = make(stock=0)

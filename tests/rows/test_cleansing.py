@@ -19,7 +19,7 @@ from django.utils.formats import localize
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_signal_kit.rows.cleansing import cleanse, find_secrets, hide_tokens
+from django_signal_kit.rows.cleansing import cleanse, find_secrets, hide_named, hide_tokens
 from django_signal_kit.rows.values import REDACTED
 
 NUMBER = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
@@ -174,3 +174,24 @@ def test_a_token_of_django_and_a_jwt_are_seen_by_their_shape() -> None:
 )
 def test_other_paths_stay_as_they_are(path: str) -> None:
     assert hide_tokens(path) == path
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("token=abc, name=tea", "token=*, name=tea"),
+        ("{'api_key': 'a b', 'n': 1}", "{'api_key': *, 'n': 1}"),
+        ("Key (name, token)=(tea, abc) exists", "Key (name, token)=(*) exists"),
+        ("redis://:abc@cache:6379/0", "redis://:*@cache:6379/0"),
+        ("postgres://ann:a:b@db/shop", "postgres://ann:*@db/shop"),
+        ("https://shop.example/a:b@c", "https://shop.example/a:b@c"),
+        ("iban=DE1", "iban=*"),
+    ],
+)
+def test_what_is_said_by_the_name_of_a_secret_is_hidden(text: str, shown: str) -> None:
+    assert hide_named(text, ("iban",), "*") == shown
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "://" * 60_000, "(" * 100_000, "a='" * 50_000])
+def test_a_text_of_a_stranger_is_gone_through_once(text: str) -> None:
+    assert hide_named(text) == text

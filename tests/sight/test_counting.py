@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,14 +17,16 @@ from django.utils import timezone
 
 from django_signal_kit import ModelReceiver, Receiver, muted, tally
 from django_signal_kit.sight import counting
-from django_signal_kit.sight.figures import BOUNDS, Figures, Histogram
+from django_signal_kit.sight.figures import BOUNDS, Figures, Histogram, Tasks
 from django_signal_kit.sight.stopwatches import CHUNK
+from django_signal_kit.tasks.models import OutboxTask
+from django_signal_kit.units.unit import make_id
 from django_signal_kit.wiring import dispatch
 from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Tag
 from tests.conftest import run_async
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +88,8 @@ def test_what_ran_is_counted_and_timed(wire: Any) -> None:
     assert (found.flushes.count, found.flush_errors) == (1, 0)
     # The second save of a tag found what waited of the first.
     assert (found.collected, found.flushed) == (4, 3)
-    assert 0 < found.calls.seconds < found.flushes.seconds
+    assert found.calls.seconds > 0
+    assert found.flushes.seconds > 0
     assert found.calls.mean == found.calls.seconds / 4
     assert sum(found.calls.buckets) == 4
     assert found.has_run
@@ -139,6 +143,16 @@ def test_counting_goes_on_when_the_receiver_is_wired_again(wire: Any) -> None:
     assert read("Index").calls.count == 3
 
 
+@pytest.fixture
+def _hurried() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_hurried")
 def test_threads_lose_no_call(wire: Any) -> None:
     receiver = wire(Index, COUNTERS=True)
     (function,) = connected()
@@ -266,6 +280,7 @@ def test_only_the_latest_kinds_of_errors_are_remembered(wire: Any) -> None:
     assert counters.receivers["Fails"].errors == 25
     names = [failure.exception.rpartition(".")[2] for failure in counters.errors]
     assert names == [f"Error{number}" for number in range(24, 4, -1)]
+    assert len(counting._counting.failures.read()) == 20
 
 
 def test_an_exception_that_cannot_be_told_harms_nobody(wire: Any) -> None:
@@ -295,14 +310,14 @@ def test_an_exception_that_cannot_be_told_harms_nobody(wire: Any) -> None:
 class Own(Receiver):
     def request_finished(self, **kwargs: Any) -> None: ...
 
-    def get_figures(self) -> dict[str, Any]:
+    def get_own_figures(self) -> dict[str, Any]:
         return {"pages": 3, "ratio": 0.5, "yes": True}
 
 
 class Broken(Receiver):
     def request_finished(self, **kwargs: Any) -> None: ...
 
-    def get_figures(self) -> dict[str, int]:
+    def get_own_figures(self) -> dict[str, int]:
         raise KeyError("nothing")
 
 
@@ -316,7 +331,7 @@ def test_receivers_add_figures_of_their_own(wire: Any, caplog: Any) -> None:
     assert found["Index"].own["pages_indexed"] == 3
     assert found["Broken"].own == {}
     assert [r.message.partition(",")[0] for r in caplog.records] == [
-        "Broken: get_figures() failed"
+        "Broken: get_own_figures() failed"
     ]
 
 
@@ -349,3 +364,24 @@ def test_durations_are_sorted_by_their_bounds(wire: Any) -> None:
         b: expected.get(b, 0) for b in BOUNDS
     }
     assert found.buckets[-1] == 1
+
+
+# Tasks
+
+
+def test_tasks_are_those_of_the_outboxes() -> None:
+    now = timezone.now()
+    for using, name, failed_at in (
+        ("default", "Index", None),
+        ("other", "Index", None),
+        ("default", "Index", now),
+        ("other", "Gone", now),
+    ):
+        OutboxTask.objects.using(using).bulk_create(
+            [
+                OutboxTask(
+                    id=make_id(), receiver=name, payload="", created_at=now, failed_at=failed_at
+                )
+            ]
+        )
+    assert counting.get_tasks() == {"Index": Tasks(2, 1), "Gone": Tasks(0, 1)}

@@ -12,9 +12,12 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from django_signal_kit.sight.counting import get_tasks
+from django_signal_kit.sight.figures import Tasks
 from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.tasks.options import read_options
 from django_signal_kit.tasks.places import find_place
+from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Tag
 from tests.tasks.collectors import Everything, Fails, FailsInPart, Names
 
@@ -218,3 +221,17 @@ def test_a_receiver_of_everything_hears_nothing_of_the_queue(wire: Any, flushed:
 def test_where_it_waits_is_shown(wire: Any) -> None:
     wire(Names)
     assert "task (in the transaction)" in run("showreceivers")
+
+
+def test_tasks_in_the_queue_are_counted_by_their_receivers(wire: Any, settings: Any) -> None:
+    wire(Names, Fails)
+    for name in ("a", "b"):
+        Tag.objects.create(name=name)
+    assert get_tasks() == {"Names": Tasks(2, 0), "Fails": Tasks(2, 0)}
+    # One that an outbox holds as well is counted there.
+    wire(Names, TASKS={"OUTBOX": True})
+    with transaction.atomic(using="other"):
+        registry.receivers[0].collect("c", using="other")
+    assert OutboxTask.objects.using("other").count() == 1
+    assert DBTaskResult.objects.count() == 5
+    assert get_tasks()["Names"] == Tasks(3, 0)

@@ -43,6 +43,7 @@ from django_signal_kit.middleware import get_ip
 from django_signal_kit.receivers import AuditLog, LastModified, LoginLog, WelcomeEmail
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.sight import watching
+from django_signal_kit.sight.counting import get_counters
 from django_signal_kit.tasks.options import read_options
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring import catalog, dispatch
@@ -250,6 +251,13 @@ CASES: dict[str, tuple[Any, Any, Callable[[], Any], Any, Any]] = {
         make(WATCH=False),
         make(WATCH=True),
         lambda: watching.look in connection.execute_wrappers,
+        False,
+        True,
+    ),
+    "COUNTERS": (
+        make(),
+        make(COUNTERS=True),
+        lambda: get_counters().is_on,
         False,
         True,
     ),
