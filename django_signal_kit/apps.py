@@ -21,7 +21,7 @@ from django_signal_kit.exceptions import find_cause, is_told_by
 from django_signal_kit.extension import extending
 from django_signal_kit.extension.early import extensions
 from django_signal_kit.extension.model_extension import ModelExtension
-from django_signal_kit.sight import counting, watching
+from django_signal_kit.sight import counting, mutes, watching
 from django_signal_kit.tasks.framework import forget_backends
 from django_signal_kit.units import views
 from django_signal_kit.wiring.configured import discovered, load
@@ -72,6 +72,7 @@ class SimpleSignalKitConfig(AppConfig):
         """Wire what the settings say now."""
         wire()
         (watching.start if conf.WATCH else watching.stop)()
+        (mutes.start if conf.ADMIN_MUTING else mutes.stop)()
 
 
 class SignalKitConfig(SimpleSignalKitConfig):
@@ -138,4 +139,5 @@ def rewire(*, setting: str, value: Any = _NOT_SAID, **kwargs: Any) -> None:
     extending.take_back()
     registry.disconnect()
     watching.stop()
+    mutes.stop()
     counting.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -12,6 +13,7 @@ from django.core.checks import CheckMessage, Warning
 from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.receiver import ModelReceiver, Receiver
+from django_signal_kit.sight.slots import is_shared
 from django_signal_kit.tasks.gaps import check_gaps, check_tables
 from django_signal_kit.wiring.configured import load
 from django_signal_kit.wiring.forgotten import check_flushed, check_registered
@@ -42,6 +44,7 @@ def check_signal_kit(
         # What will be wired is known only if nothing is wrong.
         *([] if problems else check_foreign_keys(receivers)),
         *check_hooks(),
+        *check_muting(),
     ]
 
 
@@ -101,6 +104,18 @@ def check_hooks() -> Iterator[Warning]:
             ),
             id="signal_kit.W007",
         )
+
+
+def check_muting() -> Iterator[Warning]:
+    """One warning if what is muted in the admin is muted in one process alone."""
+    with suppress(Misconfigured):
+        if conf.ADMIN_MUTING and not is_shared():
+            yield Warning(
+                "SIGNAL_KIT['ADMIN_MUTING'] is True, and the default cache is of each process "
+                "alone: what is muted in the admin is muted in one process, and others go on.",
+                hint="Let CACHES['default'] be one that all processes share.",
+                id="signal_kit.W031",
+            )
 
 
 def check_retention() -> list[Warning]:

@@ -30,6 +30,7 @@ KEYS = (
     "WATCH",
     "COUNTERS",
     "TASKS",
+    "ADMIN_MUTING",
 )
 
 _PATTERN = re.compile(r"\w+\.(\w+|\*)|__all__")
@@ -225,6 +226,12 @@ class Settings:
     def COUNTERS(self) -> bool:  # noqa: N802
         """Whether calls of receivers are counted and timed."""
         value: bool = self._get("COUNTERS", False, bool, "True or False")
+        return value
+
+    @property
+    def ADMIN_MUTING(self) -> bool:  # noqa: N802
+        """Whether receivers can be muted, in all processes, from the page of the admin."""
+        value: bool = self._get("ADMIN_MUTING", False, bool, "True or False")
         return value
 
     @property

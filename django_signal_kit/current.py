@@ -6,7 +6,7 @@ Held in context variables: other threads and other async tasks see nothing of it
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextvars import ContextVar
 from functools import wraps
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
@@ -15,11 +15,13 @@ from typing import Any, NamedTuple, Self, TypeVar, cast
 from asgiref.sync import iscoroutinefunction
 
 _context: ContextVar[Mapping[str, Any] | None] = ContextVar("signal_kit_context", default=None)
-_muted: ContextVar[frozenset[str]] = ContextVar("signal_kit_muted", default=frozenset())
+#: Names of the receivers that are muted in the whole process, where no block says otherwise.
+muted_everywhere: set[str] = set()
+_muted: ContextVar[Set[str]] = ContextVar("signal_kit_muted", default=muted_everywhere)
 # The blocks that are open here, the outermost first. Not kept on the Scope: threads may share one.
 _open: ContextVar[tuple[_Block, ...]] = ContextVar("signal_kit_open", default=())
 
-get_muted: Callable[[], frozenset[str]] = _muted.get
+get_muted: Callable[[], Set[str]] = _muted.get
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -242,8 +244,9 @@ class Muting(Scope):
         return self.get_names()
 
     @staticmethod
-    def merge(outer: frozenset[str], change: frozenset[str]) -> frozenset[str]:
-        return outer | change
+    def merge(outer: Set[str], change: frozenset[str]) -> frozenset[str]:
+        # What is muted everywhere may change meanwhile: a block keeps to what it has found.
+        return change | outer
 
     def copy(self) -> Muting:
         return Muting(self.get_names)

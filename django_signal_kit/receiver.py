@@ -47,6 +47,8 @@ class Receiver:
     _is_set: bool = False
     # Why it cannot flush in a task, whatever its items are, as the end of a sentence.
     _not_in_task: str = ""
+    # Does it keep a record of what people do? From a page nobody mutes what would tell of it.
+    _keeps_record: bool = False
 
     def __init__(self, **options: Any) -> None:
         """Set options. Raises ``ImproperlyConfigured`` for one that the class does not declare."""

@@ -80,6 +80,7 @@ INSTALLED_APPS = [
     "django_signal_kit.files",
     "django_signal_kit.tasks",
     "django_signal_kit.mail",
+    "django_signal_kit.sight",
 ]
 
 # A queue in the database; from the wheel, and in an older environment, the tests do without.

@@ -100,7 +100,7 @@ MISTAKES: list[tuple[Any, str, str]] = [
         "E001",
         "Unknown key 'receivers' in SIGNAL_KIT. Did you mean 'RECEIVERS'?",
     ),
-    ({5: []}, "E001", "Unknown key 5 in SIGNAL_KIT. Choose from 'BULK_SIGNALS', "),
+    ({5: []}, "E001", "Unknown key 5 in SIGNAL_KIT. Choose from 'ADMIN_MUTING', "),
     (["a.B"], "E002", "SIGNAL_KIT is ['a.B'], which is not a dict. Write SIGNAL_KIT = {"),
     (None, "E002", "SIGNAL_KIT is None, which is not a dict."),
     (

@@ -21,6 +21,7 @@ def test_without_the_setting_everything_is_empty(monkeypatch: pytest.MonkeyPatch
     assert defaults.pop("REQUEST_UNIT") is False
     assert defaults.pop("CACHE_TAG_HEADERS") == {"Cache-Tag": (",", 8000, 0)}
     assert defaults.pop("WATCH") is False
+    assert defaults.pop("ADMIN_MUTING") is False
     assert defaults.pop("COUNTERS") is False
     assert {key: len(value) for key, value in defaults.items()} == dict.fromkeys(defaults, 0)
 

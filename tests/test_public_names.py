@@ -62,6 +62,8 @@ NAMES = {
         "SignalKit SignalKitMixin TemplateRecorder assert_all_writes_heard flush_after_commit "
         "mute_receivers"
     ),
+    "django_signal_kit.sight.admin": "ReceiverAdmin",
+    "django_signal_kit.sight.models": "Receiver",
     "django_signal_kit.tasks.context": "pack unpack",
     "django_signal_kit.audit.admin": "AuditEntryAdmin",
     "django_signal_kit.audit.decoding": "decode",
@@ -101,6 +103,7 @@ COMMANDS = {
 }
 
 SETTINGS = {
+    "ADMIN_MUTING",
     "BULK_SIGNALS",
     "CACHE_TAG_HEADERS",
     "COUNTERS",
@@ -125,6 +128,7 @@ LOGGERS = {
     "django_signal_kit.instances",
     "django_signal_kit.logins",
     "django_signal_kit.mail",
+    "django_signal_kit.muting",
     "django_signal_kit.relations",
     "django_signal_kit.requests",
     "django_signal_kit.sight",
@@ -138,6 +142,7 @@ LOGGERS = {
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 68)),
     *(f"W{number:03}" for number in range(1, 26)),
+    "W031",
     "I001",
 }
 

@@ -84,6 +84,7 @@ class AuditLog(ModelReceiver):
     contract: Literal["strict", "best_effort"] = "strict"
 
     _not_in_task = "an entry is written in the transaction of its change, or could be missing"
+    _keeps_record = True
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -54,6 +54,8 @@ class DeletionLog(ModelReceiver):
     #: microseconds a secret.
     hash_secrets: bool = False
 
+    _keeps_record = True
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._recorder = Recorder(

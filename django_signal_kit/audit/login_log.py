@@ -72,6 +72,7 @@ class LoginLog(Receiver):
     redact: Sequence[str] = ()
 
     _not_in_task = "an entry is written before the answer is sent, or could be missing"
+    _keeps_record = True
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from django_signal_kit.current import get_muted
+from django_signal_kit.current import get_muted as get_muted
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.isolation import Isolation

@@ -30,6 +30,8 @@ INSTALLED_APPS = [
     "django_signal_kit.mail",
     "django_signal_kit.tasks",
     "django_tasks_db",
+    # The page "Signals" of the admin.
+    "django_signal_kit.sight",
 ]
 
 MIDDLEWARE = [
@@ -207,7 +209,10 @@ SIGNAL_KIT = {
             },
         },
         # Those of shop/signals.py and shop/extensions.py are found without being listed here.
-    ]
+    ],
+    # Counted for the page "Signals", which may mute what keeps no record.
+    "COUNTERS": True,
+    "ADMIN_MUTING": True,
 }
 
 ROOT_URLCONF = "config.urls"

@@ -24,6 +24,7 @@ PACKAGE = Path(django_signal_kit.__file__).parents[1]
 STRICT = (sys.executable, "-W", "error")
 ADMIN = "/admin/"
 LOG = f"{ADMIN}signal_kit_audit/auditentry/"
+SIGNALS = f"{ADMIN}signal_kit_sight/receiver/"
 
 _SWITCHES = [
     "--no-sandbox",

@@ -1,8 +1,8 @@
-"""The pages of the log that are worth a look."""
+"""The pages of the log, and of signals, that are worth a look."""
 
 from __future__ import annotations
 
-from tests.e2e.browser import ADMIN, LOG, Shop
+from tests.e2e.browser import ADMIN, LOG, SIGNALS, Shop
 
 
 def get_pages(shop: Shop) -> dict[str, str]:
@@ -16,4 +16,7 @@ def get_pages(shop: Shop) -> dict[str, str]:
         "created": f"{LOG}1/change/",
         "history": f"{ADMIN}shop/order/{shop.order}/history/",
         "product": f"{ADMIN}shop/product/{shop.product}/history/",
+        "signals": f"{SIGNALS}?app=shop",
+        "signals-failing": f"{SIGNALS}?show=failing",
+        "signals-receiver": f"{SIGNALS}ProductPages/change/",
     }

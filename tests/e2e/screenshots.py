@@ -1,6 +1,6 @@
 """Takes the screenshots of the docs: ``python -m tests.e2e.screenshots [FOLDER]``.
 
-With a FOLDER all pages of the log are photographed into it, light and dark, wide and narrow, to be
+With a FOLDER all pages are photographed into it, light and dark, wide and narrow, to be
 looked at; without one those of the docs are written to docs/images/.
 """
 
@@ -25,6 +25,9 @@ SHOTS = {
     "audit-entry": ("entry", 1280, 800, "light"),
     "audit-history": ("history", 1280, 900, "light"),
     "audit-history-narrow-dark": ("history", 390, 800, "dark"),
+    "signals": ("signals", 1280, 1150, "light"),
+    "signals-receiver": ("signals-receiver", 1280, 1250, "light"),
+    "signals-narrow-dark": ("signals", 390, 800, "dark"),
 }
 #: All that there is to look at: width, shade.
 VIEWS = [(width, shade) for width in (1280, 390) for shade in ("light", "dark")]

@@ -12,6 +12,7 @@ import random
 import secrets
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def fill() -> dict[str, Any]:
     wordy = next(product for product in products if " the " in product.description)
     product = change_product(keeper, wordy)
     order = take_orders(keeper, city, products)
+    refuse_a_price(product)
     spread()
     own = AuditEntry.objects.filter(object_pk=product.pk)
     return {
@@ -77,6 +79,16 @@ def change_product(keeper: Any, product: Any) -> Any:
         product.save()
         product.tags.set(Tag.objects.order_by("name")[:2])
     return product
+
+
+def refuse_a_price(product: Any) -> None:
+    """A slip of the pen that a receiver notices."""
+    from django.core.exceptions import ValidationError
+
+    price, product.price = product.price, "-14.90"
+    with suppress(ValidationError):
+        product.save()
+    product.price = price
 
 
 def take_orders(keeper: Any, city: Any, products: list[Any]) -> Any:

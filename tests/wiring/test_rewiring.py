@@ -35,7 +35,7 @@ from django.test.utils import modify_settings, override_settings
 from django.utils import timezone
 from hypothesis import example, given
 
-from django_signal_kit import ModelReceiver, Receiver, register
+from django_signal_kit import ModelReceiver, Receiver, current, register
 from django_signal_kit.apps import wire as wire_now
 from django_signal_kit.audit.models import AbstractAuditEntry, AuditEntry
 from django_signal_kit.conf import KEYS, conf
@@ -43,9 +43,10 @@ from django_signal_kit.middleware import get_ip
 from django_signal_kit.receivers import AuditLog, LastModified, LoginLog, WelcomeEmail
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.sight import watching
+from django_signal_kit.sight.counting import get_counters
 from django_signal_kit.tasks.options import read_options
 from django_signal_kit.units.unit import get_unit
-from django_signal_kit.wiring import catalog
+from django_signal_kit.wiring import catalog, dispatch
 from django_signal_kit.wiring.registry import Declaration, declarations, registry
 from django_signal_kit.writes import bulk, hooks, updates
 from tests.apps.testapp.models import Product, Tag
@@ -252,6 +253,20 @@ CASES: dict[str, tuple[Any, Any, Callable[[], Any], Any, Any]] = {
         lambda: watching.look in connection.execute_wrappers,
         False,
         True,
+    ),
+    "COUNTERS": (
+        make(),
+        make(COUNTERS=True),
+        lambda: get_counters().is_on,
+        False,
+        True,
+    ),
+    "ADMIN_MUTING": (
+        make(),
+        make(ADMIN_MUTING=True),
+        lambda: dispatch.get_muted is current.get_muted,
+        True,
+        False,
     ),
     "TASKS": (
         make(TASKS={"ATTEMPTS": 3}),

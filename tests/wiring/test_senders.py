@@ -20,6 +20,7 @@ from django_signal_kit.audit.models import AuditEntry, AuditSeal
 from django_signal_kit.files.models import PendingFile
 from django_signal_kit.mail.models import MailPace, WelcomeSent
 from django_signal_kit.receivers import LastModified
+from django_signal_kit.sight.models import Receiver
 from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.tasks.places import QUEUE_APPS
 from django_signal_kit.wiring.catalog import MODEL_SIGNALS, get_signal
@@ -124,7 +125,7 @@ def test_a_mixin_that_is_no_model_is_all_its_subclasses(wire: Any, spec: Any) ->
 
 def test_all_is_everything_but_made_tables_and_the_kits_own(wire: Any) -> None:
     covered = cover(wire, "__all__")
-    own = {AuditEntry, AuditSeal, PendingFile, OutboxTask, WelcomeSent, MailPace}
+    own = {AuditEntry, AuditSeal, PendingFile, OutboxTask, WelcomeSent, MailPace, Receiver}
     queues = {model for model in apps.get_models() if model._meta.app_label in QUEUE_APPS}
     assert covered == set(apps.get_models()) - own - queues
     assert {User, Group, ContentType, Product} <= covered

@@ -1,0 +1,1 @@
+"""What the admin's page of signals shows, as data."""
