@@ -7,7 +7,6 @@ within ``KNOWN_WITHIN`` seconds; where the setting ``ADMIN_MUTING`` is off nobod
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections.abc import Iterable, Set
@@ -25,6 +24,7 @@ from django.utils import timezone
 from django_signal_kit import current
 from django_signal_kit.conf import conf
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.wiring import dispatch
 from django_signal_kit.wiring.registry import registry
 
@@ -35,7 +35,7 @@ KNOWN_WITHIN = 10.0
 #: Seconds that a call waits at most, if the cache is slow.
 _PATIENCE = 1.0
 
-logger = logging.getLogger("django_signal_kit.muting")
+logger = get_logger("django_signal_kit.muting")
 
 _looked_at = -math.inf
 _looker: threading.Thread | None = None
@@ -110,7 +110,10 @@ def look() -> None:
     try:
         _known = get_mutes()
     except Exception as error:
-        logger.warning("What is muted cannot be read from the cache: %s", error)
+        name = type(error).__name__
+        logger.warning(
+            "What is muted cannot be read from the cache: %s", name, extra={"error": name}
+        )
         _known = [each for each in _known if each.until > timezone.now()]
     names = {each.name for each in _known}
     # Never empty in between: another thread may ask meanwhile.

@@ -6,6 +6,7 @@ import ast
 import logging
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -34,7 +35,7 @@ from django_signal_kit.receivers import (
     RequestTimer,
     WelcomeEmail,
 )
-from django_signal_kit.sight import counting, watching
+from django_signal_kit.sight import counting, mutes, watching
 from django_signal_kit.sight.publishing import Publisher
 from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.writes import migrating
@@ -372,6 +373,15 @@ def have_sight_log(wire: Any, settings: Any) -> None:
 def have_contrib_log(wire: Any, settings: Any) -> None:
     with mock.patch.object(counting, "get_tasks", side_effect=ValueError(SECRET)):
         list(SignalKitCollector().collect())
+
+
+def have_muting_log(wire: Any, settings: Any) -> None:
+    settings.SIGNAL_KIT = {
+        "RECEIVERS": [{"RECEIVER": f"{__name__}.Says", "OPTIONS": {"models": ["testapp.Tag"]}}],
+        "ADMIN_MUTING": True,
+    }
+    mutes.mute("Says", by="ada", reason="it fails", duration=timedelta(hours=1))
+    mutes.unmute("Says", by="ada")
 
 
 ROOMS: dict[str, Callable[[Any, Any], None]] = {
