@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.db import connection, models
+from django.db.models.signals import post_save
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -46,7 +47,7 @@ def _many_models() -> Iterator[None]:
     apps.clear_cache()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 @pytest.mark.usefixtures("_many_models")
 def test_the_page_of_a_large_project() -> None:
     entries = [
@@ -60,6 +61,9 @@ def test_the_page_of_a_large_project() -> None:
     client = log_in(UserFactory(username="root", is_staff=True, is_superuser=True))
     kit = {"RECEIVERS": entries, "COUNTERS": True, "ADMIN_MUTING": True}
     with override_settings(SIGNAL_KIT=kit, ROOT_URLCONF="tests.sight.signals_site"):
+        for model in apps.get_models():
+            if model.__module__ == __name__:
+                post_save.send(sender=model, instance=model(), created=True)
         for path in (
             *("", "?app=testapp", "?app=testapp&model=testapp.Many0", "?show=idle&o=time"),
             "Receiver0/change/",
