@@ -258,6 +258,8 @@ class Registry:
             self._listeners.setdefault(sender, []).append((receiver, function))
 
     def _note_model(self, receiver: ModelReceiver, model: type[Model]) -> None:
+        if not receiver.hears(model):
+            return
         for signal_name in self._functions[receiver]:
             if signal_name in catalog.MODEL_SIGNALS:
                 for sender in receiver.get_senders(signal_name, model):
