@@ -33,10 +33,10 @@ _WORDS = frozenset(
 )
 # A word that ends so is two, written as one: "authtoken", "dbpassword".
 _ENDINGS = ("credential", "passphrase", "passwd", "password", "secret", "token")
-# A key is a secret if it opens something; by itself, or as a primary, foreign, public, sort or
-# cache key, it is a name. What is missing here can be given in REDACT; what is too much could
-# not be taken back.
-_KEYS = frozenset(
+#: A key is a secret if it opens something; by itself, or as a primary, foreign, public, sort or
+#: cache key, it is a name. What is missing here can be given in REDACT; what is too much could
+#: not be taken back.
+KEYS = frozenset(
     (
         "access",
         "account",
@@ -143,12 +143,12 @@ def _is_secret_word(word: str) -> bool:
         word in _WORDS
         or word.endswith(_ENDINGS)
         or (word.startswith("password") and not word.startswith("passwordless"))
-        or (word.endswith("key") and word[:-3] in _KEYS)
+        or (word.endswith("key") and word[:-3] in KEYS)
     )
 
 
 def _is_secret_pair(pair: tuple[str, str]) -> bool:
-    return pair in _PHRASES or (pair[1] == "key" and pair[0] in _KEYS)
+    return pair in _PHRASES or (pair[1] == "key" and pair[0] in KEYS)
 
 
 def is_secret_field(field: Field[Any, Any], extra: tuple[str, ...] = ()) -> bool:

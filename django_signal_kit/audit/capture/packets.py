@@ -43,7 +43,7 @@ class Packets:
         self.receivers = dict(receivers)
         self.names = frozenset(receiver.name for receiver in self.receivers)
 
-    def get_state(self) -> tuple[Any, frozenset[str]]:
+    def get_state(self) -> tuple[Mapping[str, Any] | None, frozenset[str]]:
         """What a packet depends on, beside the unit of work: the same as long as nothing changes.
         Cheap, for it is asked before each write."""
         return get_scope(), get_muted() & self.names

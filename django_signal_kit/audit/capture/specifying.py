@@ -176,6 +176,7 @@ def _make_cell(field: Any, *, is_secret: bool = False, is_stamp: bool = False) -
         is_secret=is_secret,
         is_stamp=is_stamp,
         decimal_places=getattr(target, "decimal_places", None) or 0,
+        max_digits=getattr(target, "max_digits", None),
         max_length=getattr(target, "max_length", None),
     )
 
