@@ -69,7 +69,7 @@ def _list_conditions(extra: tuple[str, ...]) -> Iterator[str]:
         f"AND pair.words ~ {quote(_write_exceptions())}))"
     )
     if extra:
-        folded = {secrets._fold(part) for part in extra}
+        folded = {secrets.fold(part) for part in extra}
         ascii_only = sorted(part for part in folded if part.isascii())
         letters = """lower(regexp_replace(pair.key, '[^A-Za-z0-9]+', '', 'g') COLLATE "C")"""
         if ascii_only:
@@ -84,19 +84,19 @@ def _write_secrets() -> str:
     """A regular expression of the words of a secret's name."""
     return "|".join(
         (
-            f"_({_any(secrets._WORDS)})_",
-            f"({_any(secrets._ENDINGS)})_",
+            f"_({_any(secrets.WORDS)})_",
+            f"({_any(secrets.ENDINGS)})_",
             "_password(?!less)",
-            f"_({_any(secrets._KEYS)})_?key_",
-            f"_({_any('_'.join(phrase) for phrase in secrets._PHRASES)})_",
-            f"^_({_any(word for (word,) in secrets._WHOLE)})_$",
+            f"_({_any(secrets.KEYS)})_?key_",
+            f"_({_any('_'.join(phrase) for phrase in secrets.PHRASES)})_",
+            f"^_({_any(word for (word,) in secrets.WHOLE)})_$",
         )
     )
 
 
 def _write_exceptions() -> str:
     """One of the words of a name that tells of a secret and has none."""
-    return f"^_({_any(secrets._FIRST)})_[^_]|[^_]_({_any(secrets._LAST)})_$"
+    return f"^_({_any(secrets.FIRST)})_[^_]|[^_]_({_any(secrets.LAST)})_$"
 
 
 def _any(words: Iterable[str]) -> str:

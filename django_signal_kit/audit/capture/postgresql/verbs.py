@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+#: How blocks begin that make triggers.
+OWN_BLOCK = "DO $signal_kit"
 #: What nearly all statements begin with.
 _READING = frozenset(("SELECT", "SAVEPO", "RELEAS", "BEGIN", "SHOW", "SET"))
 _WRITING = frozenset(("INSERT", "UPDATE", "DELETE"))
@@ -30,7 +32,7 @@ def _may_write(query: str) -> bool:
         return _WRITES.search(query) is not None
     if verb == "COPY":
         return re.search(r"\bFROM\s+(STDIN|PROGRAM|')", query, re.IGNORECASE) is not None
-    return verb in _VERBS
+    return verb in _VERBS and not query.startswith(OWN_BLOCK)
 
 
 def ends_transaction(query: Any) -> bool:
