@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
-
 #: By vendor of a Django connection.
 DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306}
 

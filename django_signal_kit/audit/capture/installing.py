@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from django.db import connections, transaction
 
+from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.pieces import Installed, Piece
 from django_signal_kit.audit.capture.wanted import Difference, compare
 
@@ -38,7 +39,11 @@ def _run(
     into: Sequence[Piece],
     tell: Tell | None,
 ) -> None:
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+    with (
+        standing.suspended(using),
+        transaction.atomic(using=using),
+        connections[using].cursor() as cursor,
+    ):
         # What was made last may use what was made first.
         for piece in reversed(out):
             cursor.execute(piece.drop)

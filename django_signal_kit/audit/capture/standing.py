@@ -6,6 +6,9 @@ installed record nothing, and nobody would notice.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.audit.capture.wanted import list_installed, list_wanted
@@ -29,6 +32,18 @@ def suspend(using: str) -> None:
 def resume(using: str) -> None:
     _suspended.discard(using)
     _standing.discard(using)
+
+
+@contextmanager
+def suspended(using: str) -> Iterator[None]:
+    """Inside of the block nobody is asked; after it, anew."""
+    was_suspended = using in _suspended
+    suspend(using)
+    try:
+        yield
+    finally:
+        if not was_suspended:
+            resume(using)
 
 
 def check(connection: BaseDatabaseWrapper) -> None:

@@ -42,7 +42,9 @@ def has_secret(extra: tuple[str, ...]) -> str:
     """A template: has the JSON ``{v}`` a key that may be a secret? ``extra``: parts of names."""
     found = " OR ".join(f"instr(lower(key), '{stem}')" for stem in _STEMS)
     patterns = quoting.text(json.dumps([*_list_patterns()], separators=(",", ":")))
-    closer = f"EXISTS (SELECT 1 FROM json_each({patterns}) AS p WHERE '_' || t.key || '_' GLOB p.value)"
+    closer = (
+        f"EXISTS (SELECT 1 FROM json_each({patterns}) AS p WHERE '_' || t.key || '_' GLOB p.value)"
+    )
     wanted = [
         f"({found}) AND {closer}",
         *(f"t.key GLOB {quoting.text(_spread(part))}" for part in extra),
