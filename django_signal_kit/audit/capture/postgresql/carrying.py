@@ -110,6 +110,7 @@ class CursorOfPsycopg:
 
     carrier: Carrier
     connection: Any
+    _query: Any
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         run = super().execute  # type: ignore[misc]
@@ -124,8 +125,12 @@ class CursorOfPsycopg:
         setting, told = found
         is_plain = query.__class__ is str and not options and not pgconn.pipeline_status
         if is_plain and (params is None or hasattr(self, "mogrify")):
-            # The driver sends texts, in which it has put the values.
-            run(prepend(setting, query, params), params)
+            # The driver sends texts. It keeps how it takes one apart that has parameters: that has
+            # to be the query, which is the same again and again.
+            text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
+            run(f"{setting}; {text}")
+            # Django reads from there what was run.
+            self._query.query = text.encode()
             # From the result of the setting to that of the write.
             self.nextset()  # type: ignore[attr-defined]
         elif is_plain and Pipeline.is_supported():
@@ -185,7 +190,8 @@ class CursorOfPsycopg2:
         found = self._get_packet()
         if found is None:
             return run(query, vars)
-        result = run(prepend(found[0], self._to_text(query), vars), vars)
+        text = query if vars is None else self.mogrify(query, vars)  # type: ignore[attr-defined]
+        result = run(f"{found[0]}; {self._to_text(text)}")
         self.carrier.note(found[1])
         return result
 
@@ -195,7 +201,8 @@ class CursorOfPsycopg2:
         if found is None:
             return run(query, vars_list)
         # Each of them may be a transaction.
-        return run(prepend(found[0], self._to_text(query), ()), vars_list)
+        setting = found[0].replace("%", "%%")
+        return run(f"{setting}; {self._to_text(query)}", vars_list)
 
     def copy_expert(self, sql: Any, *args: Any, **kwargs: Any) -> Any:
         start = super().copy_expert  # type: ignore[misc]
@@ -234,11 +241,6 @@ class CursorOfPsycopg2:
             raise
         if is_alone:
             run("COMMIT")
-
-
-def prepend(setting: str, query: str, params: Any) -> str:
-    """Both as one text; where there are parameters, a percent sign is written twice."""
-    return f"{setting if params is None else setting.replace('%', '%%')}; {query}"
 
 
 _MIXINS: dict[str, Any] = {"psycopg": CursorOfPsycopg, "psycopg2": CursorOfPsycopg2}

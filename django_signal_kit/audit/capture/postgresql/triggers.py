@@ -94,14 +94,15 @@ class _Writer:
 
     def _make_update(self) -> Piece:
         values = self._write_values("update", "NEW", "changes")
-        changes = "\n    || ".join(map(self._tell_change, self.spec.changing))
+        # Not one expression: what has not changed is not even prepared, in each transaction anew.
+        changes = "".join(map(self._note_change, self.spec.changing))
         return self._make_trigger(
             "UPDATE",
             "",
             f"{self._insert} VALUES ({values});",
             # The bytes of the rows: no collation takes two of them for the same.
             how="FOR EACH ROW WHEN (OLD.* OPERATOR(pg_catalog.*<>) NEW.*)",
-            first=f"changes := {changes};\n  IF changes = '' THEN RETURN NULL; END IF;\n",
+            first=f"{changes}IF changes = '' THEN\n    RETURN NULL;\n  END IF;\n  ",
         )
 
     def _tell_all(self, row: str, pair: str) -> str:
@@ -114,12 +115,13 @@ class _Writer:
         )
         return "\n    || ".join(parts) or "''"
 
-    def _tell_change(self, cell: Cell) -> str:
+    def _note_change(self, cell: Cell) -> str:
         old, new = (f"coalesce({self.telling.tell(cell, row)}, 'null')" for row in ("OLD", "NEW"))
         key = quote(f",{json.dumps(cell.name)}:[")
         return (
-            f"CASE WHEN {differ(cell, 'OLD', 'NEW')} THEN {key} || {old} || ',' || {new} || ']' "
-            f"ELSE '' END"
+            f"IF {differ(cell, 'OLD', 'NEW')} THEN\n"
+            f"    changes := changes || {key} || {old} || ',' || {new} || ']';\n"
+            f"  END IF;\n  "
         )
 
     # Links
@@ -239,7 +241,7 @@ DECLARE
   packet jsonb;
   told jsonb;
   unit uuid;
-  changes text;
+  changes text := '';
 BEGIN
   {first}packet := nullif(current_setting('signal_kit.context', true), '')::jsonb;
   told := packet -> {quote(self.spec.receiver)};
