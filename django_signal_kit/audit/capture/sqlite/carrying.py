@@ -19,7 +19,10 @@ from django_signal_kit.units.journal import is_in_transaction
 # Of the statement that runs here: threads may share a connection. None while a packet is made.
 _packet: ContextVar[str | None] = ContextVar("signal_kit_packet", default="")
 # Statements that set off no trigger.
-_QUIET = ("SELECT", "BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "PRAGMA", "EXPLAIN")
+_QUIET = (
+    *("SELECT", "BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "PRAGMA", "EXPLAIN"),
+    *("CREATE", "DROP", "ALTER"),
+)
 
 
 class Carrier:
@@ -38,7 +41,7 @@ class Carrier:
         many: bool,
         context: dict[str, Any],
     ) -> Any:
-        if sql.startswith(_QUIET) or _packet.get() is None:
+        if sql.lstrip().startswith(_QUIET) or _packet.get() is None:
             return execute(sql, params, many, context)
         token = _packet.set(None)
         try:
