@@ -125,10 +125,7 @@ class _Writer:
             "']}}'",
         )
         entry = self._write_entry(action, key, "COALESCE(owner_text, '')", changes, ())
-        return (
-            f"BEGIN\nDECLARE owner_text LONGTEXT CHARACTER SET utf8mb4;\n"
-            f"{read}\n{entry}END;\n"
-        )
+        return f"BEGIN\nDECLARE owner_text LONGTEXT CHARACTER SET utf8mb4;\n{read}\n{entry}END;\n"
 
     def _write_entry(
         self, action: str, key: str, text: str, changes: str, conditions: Iterable[str]
