@@ -80,6 +80,7 @@ def check_log(
         # Who has no log need not import it.
         return
     from django_signal_kit.audit.audit_log import AuditLog
+    from django_signal_kit.audit.capture.differences import find_differences
     from django_signal_kit.audit.doubles import find_doubles
     from django_signal_kit.audit.places import find_misplaced
 
@@ -87,6 +88,8 @@ def check_log(
     yield from find_misplaced(receivers, asked)
     if asked is None:
         yield from find_doubles(log for log in receivers if isinstance(log, AuditLog))
+    else:
+        yield from find_differences(asked)
 
 
 def check_hooks() -> Iterator[Warning]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from django.core.checks import CheckMessage
 from django.db.models import Field, Model
 
+from django_signal_kit.audit.capture.choosing import check_choice, list_warnings
 from django_signal_kit.audit.capture.specifying import find_obstacle
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
@@ -276,6 +277,7 @@ class AuditLog(ModelReceiver):
             )
         check_entry_model()
         models = Coverage(self).get_models()
+        check_choice(self, AuditLog, models)
         known = {
             field.name
             for model in models
@@ -292,9 +294,10 @@ class AuditLog(ModelReceiver):
                     )
 
     def get_warnings(self) -> list[CheckMessage]:
-        if overrides(self, AuditLog, ["get_actor"]):
-            return []
-        return get_missing(f"{self.name} does not know who makes a request")
+        warnings = [*list_warnings(self, Coverage(self).get_models())]
+        if not overrides(self, AuditLog, ["get_actor"]):
+            warnings += get_missing(f"{self.name} does not know who makes a request")
+        return warnings
 
     def get_old_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
         return self.list_fields(model) if self.old_values == "database" else ()

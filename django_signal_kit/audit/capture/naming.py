@@ -37,6 +37,15 @@ def get_fallback(model: type[Model]) -> str:
     return f"{model._meta.object_name} {{pk}}"
 
 
+def fill(model: type[Model], template: str, row: Model) -> str:
+    """What a trigger makes of ``template`` for ``row``."""
+    fields = _get_fields(model)
+    return "".join(
+        f"{literal}{'' if name is None else getattr(row, fields[name].attname)}"
+        for literal, name, _, _ in string.Formatter().parse(template)
+    )
+
+
 def find_template(model: type[Model]) -> str | None:
     """What the model's ``__str__`` writes, found by what it makes of two rows that nobody has;
     None if that is not the text of fields between texts that stay."""
@@ -74,10 +83,7 @@ def _try(model: type[Model], number: int) -> str | None:
 def _parse(
     model: type[Model], template: str, make_cell: Callable[[Any], Cell]
 ) -> Iterator[str | Cell]:
-    fields: dict[str, Any] = {}
-    for field in model._meta.concrete_fields:
-        fields[field.name] = fields[field.attname] = field
-    fields["pk"] = model._meta.pk
+    fields = _get_fields(model)
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
@@ -98,3 +104,10 @@ def _parse(
                 f"{template!r} has {{{name}}}, whose text only Python knows ({cell.kind})"
             )
         yield cell
+
+
+def _get_fields(model: type[Model]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"pk": model._meta.pk}
+    for field in model._meta.concrete_fields:
+        fields[field.name] = fields[field.attname] = field
+    return fields

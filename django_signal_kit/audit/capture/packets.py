@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.entries import get_user_key
 from django_signal_kit.current import get_muted, get_scope
 from django_signal_kit.rows.values import bounded, say, to_json
@@ -47,10 +48,13 @@ class Packets:
         Cheap, for it is asked before each write."""
         return get_scope(), get_muted() & self.names
 
-    def make(self, connection: BaseDatabaseWrapper) -> str:
-        """The packet for writes from now on; asks for the actor, which may run queries."""
+    def make(self, connection: BaseDatabaseWrapper, unit: Any = None) -> str:
+        """The packet for writes from now on; asks for the actor, which may run queries. ``unit``:
+        :func:`get_shared_id`, where it is known. Raises TriggersMissingError if nobody would read
+        it."""
+        standing.check(connection)
         muted = get_muted()
-        told: dict[str, Any] = {"unit": str(get_shared_id(connection))}
+        told: dict[str, Any] = {"unit": str(unit or get_shared_id(connection))}
         for receiver, secrets in self.receivers.items():
             told[receiver.name] = receiver.name not in muted and _tell(receiver, secrets)
         return encode(told)

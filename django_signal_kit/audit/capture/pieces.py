@@ -6,6 +6,8 @@ import hashlib
 import re
 from typing import NamedTuple, Self
 
+#: Stands in the body of a piece, where its database keeps comments.
+MARK = "/* signal_kit */"
 _MARK = re.compile(r"/\* signal_kit ([0-9a-f]{12}) \*/")
 #: Every name begins so: what else is in the database is none of ours.
 PREFIX = "signal_kit_"
@@ -32,11 +34,9 @@ class Piece(NamedTuple):
 
     @property
     def checksum(self) -> str:
-        return hashlib.sha256(self.create.encode()).hexdigest()[:12]
-
-
-#: Stands in the body of a piece, where its database keeps comments.
-MARK = "/* signal_kit */"
+        """Of what it does, marked or not."""
+        create = _MARK.sub(MARK, self.create)
+        return hashlib.sha256(create.encode()).hexdigest()[:12]
 
 
 class Installed(NamedTuple):

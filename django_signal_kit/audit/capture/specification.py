@@ -40,6 +40,7 @@ class Cell:
     is_stamp: bool = False
     #: Of a decimal.
     decimal_places: int = 0
+    max_digits: int | None = None
     #: Of a text: does the database compare capitals and small letters, or ends, as the same? A
     #: writer compares bytes in any case.
     max_length: int | None = None

@@ -13,6 +13,7 @@ from django.db.models import Field, JSONField, Model
 
 from django_signal_kit.audit.capture.naming import derive_text
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, LogTable, Specification
+from django_signal_kit.audit.capture.vendors import NAMES, get_triggers
 from django_signal_kit.audit.entries import Entry, get_entry_model, get_kind
 from django_signal_kit.audit.keys import get_hider
 from django_signal_kit.audit.plans import get_stamps
@@ -72,30 +73,32 @@ def get_databases(model: type[Model]) -> list[str]:
 
 def find_obstacle(receiver: Recording, model: type[Model]) -> str:
     """Why triggers cannot record ``model`` for ``receiver``, as the end of a sentence that begins
-    with its label; "" if they can. Asks no database."""
+    with its label; "" if they can. Asks no database. Raises TemplateError."""
     try:
-        _check_model(model)
-        _list_cells(receiver, model)
-        _list_links(receiver, model)
-        _make_key(model)
         for alias in get_databases(model):
             vendor = connections[alias].vendor
-            if vendor not in VENDORS:
+            if vendor not in NAMES:
                 raise ObstacleError(
                     f"is in {alias!r}, a database of {vendor}, of which no triggers are known"
                 )
+            specification = _specify(receiver, model, alias, content_type_id=0)
+            if obstacle := get_triggers(vendor).find_obstacle(specification):
+                return obstacle
     except ObstacleError as obstacle:
         return str(obstacle)
     return ""
 
 
-#: Of databases for which there are triggers.
-VENDORS = ("postgresql", "sqlite", "mysql")
-
-
 def specify(receiver: Recording, model: type[Model], using: str) -> Specification:
     """What the triggers of ``model`` in the database ``using`` have to write. Raises ObstacleError
     or TemplateError; asks that database for the content type, and makes it if there is none."""
+    _check_model(model)
+    return _specify(receiver, model, using, get_kind(model, using).pk)
+
+
+def _specify(
+    receiver: Recording, model: type[Model], using: str, content_type_id: Any
+) -> Specification:
     _check_model(model)
     cells = _list_cells(receiver, model)
     return Specification(
@@ -106,7 +109,7 @@ def specify(receiver: Recording, model: type[Model], using: str) -> Specificatio
         cells=tuple(cells),
         text=_make_text(receiver, model),
         links=tuple(_list_links(receiver, model)),
-        content_type_id=get_kind(model, using).pk,
+        content_type_id=content_type_id,
         using=using,
         log=_get_log_table(),
         use_tz=settings.USE_TZ,
@@ -173,6 +176,7 @@ def _make_cell(field: Any, *, is_secret: bool = False, is_stamp: bool = False) -
         is_secret=is_secret,
         is_stamp=is_stamp,
         decimal_places=getattr(target, "decimal_places", None) or 0,
+        max_digits=getattr(target, "max_digits", None),
         max_length=getattr(target, "max_length", None),
     )
 
