@@ -1,4 +1,4 @@
-"""Who writes gets to the triggers of MariaDB in the packet of the write, and nothing else changes."""
+"""Who writes gets to MariaDB's triggers in the packet of the write, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -193,13 +193,13 @@ def test_nobody_writes_in_the_name_of_who_wrote_before() -> None:
             TagFactory()
             with pytest.raises(ZeroDivisionError), transaction.atomic():
                 TagFactory()
-                1 / 0
+                raise ZeroDivisionError
             TagFactory()
         TagFactory()
     with context(actor="dora"):
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             TagFactory()
-            1 / 0
+            raise ZeroDivisionError
     TagFactory()
     assert tell_actors() == ["", "ada", "", "bob", "cleo", "cleo", "bob", ""]
 
