@@ -23,7 +23,7 @@ WORDS = [
     *("auth", "authorization", "credentials", "jwt", "oauth", "pass", "passcode", "passphrase"),
     *("passwd", "password", "pwd", "secret", "sid", "signature", "token", "cookie", "session"),
     *("http", "set", "data", "id", "key", "sessid", "jsessionid", "has", "count", "author", "x"),
-    *("é", "ſ", "\u2028", "7", "_", "-", ".", "\\", '"', "\n", "\x00", " ", *sorted(KEYS)),
+    *("é", "\u017f", "\u2028", "7", "_", "-", ".", "\\", '"', "\n", "\x00", " ", *sorted(KEYS)),
 ]
 
 

@@ -114,10 +114,10 @@ class _Writer:
         key = make_text(owner, row)
         table = quote_name(specification.table)
         found = _concat("''", *(_write_part(part, table) for part in specification.text))
-        # By itself: as a part of an INSERT it would lock the owner.
-        told = (
-            f"(SELECT {found} FROM {table} WHERE {get_value(specification.key, table)} = "
-            f"{get_value(owner, row)})"
+        # Any other way to read it would lock the owner.
+        read = (
+            f"SELECT {found} INTO owner_text FROM {table} "
+            f"WHERE {get_value(specification.key, table)} = {get_value(owner, row)};"
         )
         changes = _concat(
             quote_text(f"{{{json.dumps(link.name)}:{{{json.dumps(verb)}:["),
@@ -125,10 +125,7 @@ class _Writer:
             "']}}'",
         )
         entry = self._write_entry(action, key, "COALESCE(owner_text, '')", changes, ())
-        return (
-            f"BEGIN\nDECLARE owner_text LONGTEXT CHARACTER SET utf8mb4;\n"
-            f"SET owner_text = {told};\n{entry}END;\n"
-        )
+        return f"BEGIN\nDECLARE owner_text LONGTEXT CHARACTER SET utf8mb4;\n{read}\n{entry}END;\n"
 
     def _write_entry(
         self, action: str, key: str, text: str, changes: str, conditions: Iterable[str]
