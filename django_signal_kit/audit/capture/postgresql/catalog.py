@@ -8,8 +8,8 @@ from django_signal_kit.audit.capture.pieces import PREFIX, Installed, read_check
 from django_signal_kit.audit.capture.postgresql.standins import is_body_of_standin, take_over
 from django_signal_kit.audit.capture.postgresql.statements import quote_name
 
-# Schemas in which search_path finds nothing are somebody else's, unless the table's own name says
-# its schema. A function whose trigger is gone, or disabled, does nothing.
+# Its comment names a function's table, which search_path may find in another schema: then the
+# function is somebody else's. A function whose trigger is gone, or disabled, does nothing.
 _SQL = r"""
 SELECT function.proname, description, function.prosrc, space.nspname,
     pg_catalog.pg_get_function_identity_arguments(function.oid),
@@ -21,8 +21,11 @@ SELECT function.proname, description, function.prosrc, space.nspname,
 FROM pg_catalog.pg_proc AS function
 JOIN pg_catalog.pg_namespace AS space ON space.oid = function.pronamespace
 CROSS JOIN LATERAL coalesce(pg_catalog.obj_description(function.oid, 'pg_proc'), '') AS description
+LEFT JOIN pg_catalog.pg_class AS relation
+    ON relation.oid = pg_catalog.to_regclass('"' || description || '"')
 WHERE function.proname ^@ %s
-    AND (pg_catalog.pg_function_is_visible(function.oid) OR strpos(description, '"."') > 0)
+    AND CASE WHEN relation.oid IS NULL THEN pg_catalog.pg_function_is_visible(function.oid)
+        ELSE relation.relnamespace = function.pronamespace END
 ORDER BY function.proname
 """
 

@@ -17,7 +17,10 @@ _STEMS = "auth|cookie|credential|jwt|key|pass|pwd|secret|sess|sid|signature|toke
 #: Deeper than that nobody looks: all is replaced.
 _DEEPEST = 60
 # Letters of which case-folding makes one of ASCII.
-_ODD = "ßİŉſǰẖẗẘẙẚẞKﬀﬁﬂﬃﬄﬅﬆ"  # noqa: RUF001
+_ODD = (
+    "\xdf\u0130\u0149\u017f\u01f0\u1e96\u1e97\u1e98\u1e99\u1e9a\u1e9e\u212a"
+    "\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
+)
 _WORDS = "(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
 _REDACTED = quote(f'"{REDACTED}"')
 
