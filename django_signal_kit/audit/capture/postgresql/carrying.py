@@ -65,7 +65,7 @@ class Carrier:
 
     def forget(self) -> None:
         """What has been sent is rolled back, or the transaction is over."""
-        self._sent: tuple[Any, ...] = (None, None, None, None)
+        self._sent: tuple[Any, ...] = (None, None, None)
 
     def get_packet(self, status: int) -> tuple[str, tuple[Any, ...]] | None:
         """``SELECT`` of what to tell before a write, and what to note once that is done; None if
@@ -77,15 +77,7 @@ class Carrier:
         unit = get_shared_id(connection)
         scope, muted = self.packets.get_state()
         sent = self._sent
-        # Django makes a new list at each rollback, be it to a savepoint, and at each commit.
-        hooks = connection.run_on_commit
-        if (
-            unit == sent[0]
-            and scope is sent[1]
-            and muted == sent[2]
-            and hooks is sent[3]
-            and status != _IDLE
-        ):
+        if unit == sent[0] and scope is sent[1] and muted == sent[2] and status != _IDLE:
             return None
         self._is_asking = True
         try:
@@ -93,7 +85,7 @@ class Carrier:
         finally:
             self._is_asking = False
         setting = f"SELECT pg_catalog.set_config('signal_kit.context', {quote(packet)}, true)"
-        return setting, (unit, scope, muted, hooks)
+        return setting, (unit, scope, muted)
 
     def note(self, told: tuple[Any, ...]) -> None:
         self._sent = told
