@@ -165,6 +165,14 @@ def test_a_rollback_takes_back_what_was_said_and_it_is_said_again(link: str) -> 
     ]
 
 
+def test_a_rollback_of_which_django_knows_nothing_is_seen(link: str) -> None:
+    with context(actor=UserFactory(username="ada")), transaction.atomic():
+        TagFactory()
+        connection.connection.rollback()
+        TagFactory()
+    assert tell() == [("create", "ada", {})]
+
+
 def test_a_write_that_fails_says_so_as_in_django_and_the_next_one_is_told(link: str) -> None:
     tag = TagFactory()
     tell()
@@ -265,7 +273,7 @@ def test_who_is_muted_writes_nothing(link: str) -> None:
     assert [each[0] for each in tell()] == ["update"]
 
 
-def test_an_actor_is_asked_for_only_if_something_is_written(link: str) -> None:
+def test_an_actor_is_asked_for_once_and_only_if_something_is_written(link: str) -> None:
     asked = []
 
     def ask() -> Any:
@@ -276,8 +284,10 @@ def test_an_actor_is_asked_for_only_if_something_is_written(link: str) -> None:
     with context(actor=ask):
         list(Tag.objects.all())
         assert asked == []
-        TagFactory()
-    assert tell() == [("create", "ada", {})]
+        with transaction.atomic():
+            TagFactory.create_batch(3)
+    assert asked == [1]
+    assert tell() == [("create", "ada", {})] * 3
 
 
 def test_a_write_is_one_query_and_one_round_trip() -> None:
