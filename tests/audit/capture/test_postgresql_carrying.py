@@ -285,9 +285,11 @@ def test_an_actor_is_asked_for_once_and_only_if_something_is_written(link: str) 
         list(Tag.objects.all())
         assert asked == []
         with transaction.atomic():
+            TagFactory()
+            once = len(asked)
             TagFactory.create_batch(3)
-    assert asked == [1]
-    assert tell() == [("create", "ada", {})] * 3
+    assert len(asked) == once > 0
+    assert tell() == [("create", "ada", {})] * 4
 
 
 def test_a_write_is_one_query_and_one_round_trip() -> None:
