@@ -301,10 +301,10 @@ def finds(key: str, *extra: str) -> bool:
 
 WORDS = sorted(
     {
-        *secrets._WORDS,
-        *secrets._ENDINGS,
-        *secrets._KEYS,
-        *(word for phrase in (*secrets._PHRASES, *secrets._WHOLE) for word in phrase),
+        *secrets.WORDS,
+        *secrets.ENDINGS,
+        *secrets.KEYS,
+        *(word for phrase in (*secrets.PHRASES, *secrets.WHOLE) for word in phrase),
         *("key", "db", "my", "is", "at", "author", "name", "ſ", "\0"),
     }
 )
