@@ -30,6 +30,7 @@ PACKAGES = (
     "bare",
     "kit-database",
     "kit-snapshot",
+    "kit-triggers",
     "auditlog",
     "simple-history",
     "easy-audit",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from django.db import connections, transaction
 
+from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.pieces import Installed, Piece
 from django_signal_kit.audit.capture.wanted import Difference, compare
 
@@ -19,12 +20,24 @@ Tell = Callable[[str, str, str], None]
 def install(using: str, tell: Tell | None = None) -> Difference:
     """Make the database ``using`` have what is wanted and nothing else of ours; returns what had
     to be done. In one transaction, where the database can."""
-    found = compare(using)
-    if found:
-        by_name = {piece.name: piece for piece in found.changed}
-        out: list[Piece | Installed] = [*found.left, *by_name.values()]
-        _run(using, out, [*found.missing, *by_name.values()], tell)
+    with standing.suspended(using):
+        found = compare(using, makes_kinds=True)
+        if found:
+            out: list[Piece | Installed] = [*found.left, *found.changed]
+            _run(using, out, [*found.missing, *found.changed], tell)
     return found
+
+
+def step_aside(using: str, pieces: Sequence[Installed], tell: Tell | None = None) -> None:
+    """Let the columns of the tables of these change: they are dropped, and their stand-ins hear
+    in their place where the database can have such; elsewhere nobody does."""
+    out = [each for each in pieces if each.hears and not each.is_whole]
+    taking = [
+        Piece(each.name, each.table, each.take_over, each.drop)
+        for each in pieces
+        if each.take_over
+    ]
+    _run(using, out, taking, tell)
 
 
 def drop(using: str, pieces: Iterable[Installed], tell: Tell | None = None) -> None:
@@ -38,7 +51,11 @@ def _run(
     into: Sequence[Piece],
     tell: Tell | None,
 ) -> None:
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+    with (
+        standing.suspended(using),
+        transaction.atomic(using=using),
+        connections[using].cursor() as cursor,
+    ):
         # What was made last may use what was made first.
         for piece in reversed(out):
             cursor.execute(piece.drop)

@@ -43,17 +43,18 @@ class Packets:
         self.receivers = dict(receivers)
         self.names = frozenset(receiver.name for receiver in self.receivers)
 
-    def get_state(self) -> object:
+    def get_state(self) -> tuple[Mapping[str, Any] | None, frozenset[str]]:
         """What a packet depends on, beside the unit of work: the same as long as nothing changes.
         Cheap, for it is asked before each write."""
         return get_scope(), get_muted() & self.names
 
-    def make(self, connection: BaseDatabaseWrapper) -> str:
-        """The packet for writes from now on; asks for the actor, which may run queries. Raises
-        TriggersMissingError if nobody would read it."""
+    def make(self, connection: BaseDatabaseWrapper, unit: Any = None) -> str:
+        """The packet for writes from now on; asks for the actor, which may run queries. ``unit``:
+        :func:`get_shared_id`, where it is known. Raises TriggersMissingError if nobody would read
+        it."""
         standing.check(connection)
         muted = get_muted()
-        told: dict[str, Any] = {"unit": str(get_shared_id(connection))}
+        told: dict[str, Any] = {"unit": str(unit or get_shared_id(connection))}
         for receiver, secrets in self.receivers.items():
             told[receiver.name] = receiver.name not in muted and _tell(receiver, secrets)
         return encode(told)

@@ -93,7 +93,10 @@ _HIGH, _LOW = r"\u[dD][89abAB]??", r"\u[dD][c-fC-F]"
 _HALVES = quoting.text(
     json.dumps(
         [
-            *(f"*{_HIGH}{after}*" for after in (r"[^\]", r"\[^u]", r"\u[^dD]", r"\u[dD][^c-fC-F]")),
+            *(
+                f"*{_HIGH}{after}*"
+                for after in (r"[^\]", r"\[^u]", r"\u[^dD]", r"\u[dD][^c-fC-F]")
+            ),
             *(
                 f"*{before}{_LOW}*"
                 for before in (r"[^\]?????", r"\[^u]????", r"\u[^dD]???", r"\u[dD][^89abAB]??")

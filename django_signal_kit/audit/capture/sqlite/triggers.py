@@ -9,7 +9,7 @@ SQLite refuses to rename any other.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from django.conf import settings
 
@@ -143,7 +143,9 @@ def _begin(name: str, rest: str = "") -> str:
 def _join(parts: Iterator[str]) -> str:
     """An object of all that is not "": NUL is in no text that each database can keep."""
     told = " || ".join(parts) or "''"
-    return rf"'{{' || substr(replace(replace({told}, '\\', '\u005c'), '\u0000', '\ufffd'), 2) || '}}'"
+    return (
+        rf"'{{' || substr(replace(replace({told}, '\\', '\u005c'), '\u0000', '\ufffd'), 2) || '}}'"
+    )
 
 
 def _get_text(specification: Specification, row: str) -> str:
@@ -173,15 +175,13 @@ def _insert_link_entry(
         f"WHERE {table}.{column} = {owner}), {quoting.text(f'{name} ')} || {owner})"
     )
     target = f"{row}.{quoting.name(link.target_column)}"
-    begin = quoting.text(f"{{{json.dumps(link.name, ensure_ascii=False)}:{{\"{verb}\":[")
+    begin = quoting.text(f'{{{json.dumps(link.name, ensure_ascii=False)}:{{"{verb}":[')
     member = kind_to_json(specification, link.target_kind, target)
     changes = f"{begin} || {member} || ']}}}}'"
     return _insert(specification, action, key_to_text(specification.key, owner), text, changes)
 
 
-def _insert(
-    specification: Specification, action: str, key: str, text: str, changes: str
-) -> str:
+def _insert(specification: Specification, action: str, key: str, text: str, changes: str) -> str:
     log = specification.log
     receiver = f'$."{specification.receiver}"'
     actor = f"json_extract(p, {quoting.text(f'{receiver}.actor_id')})"
