@@ -375,7 +375,9 @@ class Registry:
         for model in links:
             ahead.cover(model, None)
         ahead.settle()
-        hooks.settle(is_heard=bool(self.connections))
+        # Triggers are told which transaction it is, and nobody else may hear anything.
+        captures = any(getattr(each, "capture", "") == "triggers" for each in self.receivers)
+        hooks.settle(is_heard=captures or bool(self.connections))
 
 
 def _is_atomic(receiver: ModelReceiver) -> bool:

@@ -14,10 +14,14 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.audit.capture.packets import Packets, get_shared_id
+from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.units.journal import is_in_transaction
+from django_signal_kit.units.locking import lock_before_reading
 
-# Of the statement that runs here: threads may share a connection. None while a packet is made.
-_packet: ContextVar[str | None] = ContextVar("signal_kit_packet", default="")
+# Of the statement that runs here: threads may share a connection.
+_packet: ContextVar[str] = ContextVar("signal_kit_packet", default="")
+# Whoever makes a packet here.
+_maker: ContextVar[Carrier | None] = ContextVar("signal_kit_maker", default=None)
 # Statements that set off no trigger.
 _QUIET = (
     *("SELECT", "BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "PRAGMA", "EXPLAIN"),
@@ -41,12 +45,15 @@ class Carrier:
         many: bool,
         context: dict[str, Any],
     ) -> Any:
-        if sql.lstrip().startswith(_QUIET) or _packet.get() is None:
+        is_quiet = sql.lstrip().startswith(_QUIET)
+        maker = _maker.get()
+        if maker is self and is_quiet:
+            # The actor is read for a write, which would fail if another came in between.
+            lock_before_reading(context["connection"], get_entry_model())
+        if maker is not None or is_quiet:
             return execute(sql, params, many, context)
-        token = _packet.set(None)
+        token = _packet.set(self._get_packet(context["connection"]))
         try:
-            # Whoever is asked for the actor may have to read him, or even to make him.
-            _packet.set(self._get_packet(context["connection"]))
             return execute(sql, params, many, context)
         finally:
             _packet.reset(token)
@@ -54,14 +61,22 @@ class Carrier:
     def _get_packet(self, connection: BaseDatabaseWrapper) -> str:
         if not is_in_transaction(connection):
             # A unit of its own.
-            return self.packets.make(connection)
+            return self._make(connection)
         state: Any = self.packets.get_state()
         unit = get_shared_id(connection)
         (scope, muted), made_for, packet = self._made
         if unit != made_for or state[0] is not scope or state[1] != muted:
-            packet = self.packets.make(connection)
+            packet = self._make(connection)
             self._made = state, unit, packet
         return packet
+
+    def _make(self, connection: BaseDatabaseWrapper) -> str:
+        token = _maker.set(self)
+        try:
+            # Whoever is asked for the actor may have to read him, or even to make him.
+            return self.packets.make(connection)
+        finally:
+            _maker.reset(token)
 
 
 def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
