@@ -245,12 +245,10 @@ def test_raw_sql_is_heard_with_its_actor(install: Install) -> None:
 def test_another_program_is_heard(install: Install) -> None:
     install(Tag)
     tag = TagFactory(name="a")
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("UPDATE testapp_tag SET name = 'b'")
-    finally:
-        other.close()
+    other = connection.get_new_connection(connection.get_connection_params())
+    other.autocommit(True)
+    other.cursor().execute("UPDATE testapp_tag SET name = 'b'")
+    other.close()
     entry = AuditEntry.objects.latest("pk")
     assert (entry.object_pk, entry.changes) == (str(tag.pk), {"name": ["a", "b"]})
     assert (entry.actor_id, entry.actor_text, entry.unit) == (None, "", None)
