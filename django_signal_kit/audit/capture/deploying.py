@@ -11,15 +11,40 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.db.migrations import Migration
+from django.db import connections
+from django.db.migrations import Migration, operations
 from django.db.migrations.operations import RunPython, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.models import Model
 from django.db.models.signals import post_migrate, pre_migrate
 
 from django_signal_kit.audit.capture import standing
-from django_signal_kit.audit.capture.installing import drop, install
+from django_signal_kit.audit.capture.installing import install, step_aside
 from django_signal_kit.audit.capture.wanted import list_installed, list_wanted
+
+# What changes no column that a trigger names, nor takes any trigger away, by vendor.
+_ALWAYS = (
+    RunPython,
+    operations.CreateModel,
+    operations.AddIndex,
+    operations.RemoveIndex,
+    operations.RenameIndex,
+    operations.AlterModelOptions,
+    operations.AlterModelManagers,
+    operations.AlterModelTableComment,
+)
+_IN_PLACE = (
+    operations.AddField,
+    operations.AddConstraint,
+    operations.RemoveConstraint,
+    operations.AlterUniqueTogether,
+)
+_HARMLESS = {
+    "postgresql": (*_ALWAYS, *_IN_PLACE),
+    "mysql": (*_ALWAYS, *_IN_PLACE),
+    # Of most others it makes a new table, and the triggers go with the old one.
+    "sqlite": _ALWAYS,
+}
 
 #: What a plan is: migrations, and whether each is undone.
 Plan = Sequence[tuple[Migration, bool]]
@@ -40,9 +65,11 @@ def _before(
     installed = list_installed(using) if plan else []
     if not installed:
         return
-    touched = set(list_touched(plan, (model for model, _ in list_wanted(using))))
-    kept = {piece.name for model, piece in list_wanted(using) if model not in touched}
-    drop(using, [each for each in installed if each.name not in kept])
+    wanted = list(list_wanted(using))
+    vendor = connections[using].vendor
+    touched = set(list_touched(plan, (model for model, _ in wanted), _HARMLESS[vendor]))
+    kept = {piece.name for model, piece in wanted if model not in touched}
+    step_aside(using, [each for each in installed if each.name not in kept])
 
 
 def _after(app_config: AppConfig, using: str, verbosity: int = 0, **kwargs: Any) -> None:
@@ -68,25 +95,30 @@ def _make_teller(stdout: Any, verbosity: int) -> Any:
     return tell
 
 
-def list_touched(plan: Plan, models: Iterable[type[Model]]) -> Iterator[type[Model]]:
-    """Those of ``models`` whose tables, or the tables of whose links, a plan may change. Of what
-    nobody can say it, is taken to change them all."""
-    operations = [
-        operation for migration, _ in plan for operation in _flatten(migration.operations)
+def list_touched(
+    plan: Plan, models: Iterable[type[Model]], harmless: tuple[type[Operation], ...]
+) -> Iterator[type[Model]]:
+    """Those of ``models`` whose columns, or those of whose links, a plan may change. What cannot
+    say which it changes is taken to change them all."""
+    steps = [
+        step
+        for migration, is_undone in plan
+        for step in _flatten(migration.operations)
+        # Undone, what makes something takes it away.
+        if not isinstance(step, RunPython if is_undone else harmless)
     ]
     for model in dict.fromkeys(models):
         near = [model, *(field.related_model for field in model._meta.many_to_many)]
-        if any(_touches(operation, each) for operation in operations for each in near):
+        if any(_touches(step, each) for step in steps for each in near):
             yield model
 
 
-def _flatten(operations: Iterable[Operation]) -> Iterator[Operation]:
-    for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            yield from _flatten(operation.database_operations)
-        elif not isinstance(operation, RunPython):
-            # That one writes rows, which are to be recorded.
-            yield operation
+def _flatten(steps: Iterable[Operation]) -> Iterator[Operation]:
+    for step in steps:
+        if isinstance(step, SeparateDatabaseAndState):
+            yield from _flatten(step.database_operations)
+        else:
+            yield step
 
 
 def _touches(operation: Operation, model: Any) -> bool:

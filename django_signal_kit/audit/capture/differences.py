@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.core.checks import Warning
+from django.core.checks import CheckMessage, Warning
 from django.db import DatabaseError, connections
 from django.db.models import Model
 
 from django_signal_kit.audit.capture.naming import fill, find_template
+from django_signal_kit.audit.capture.sqlite.hindrances import find_hindrances
 from django_signal_kit.audit.capture.vendors import NAMES
 from django_signal_kit.audit.capture.wanted import compare, get_captured, get_capturing
 from django_signal_kit.exceptions import join
@@ -18,14 +19,17 @@ from django_signal_kit.exceptions import join
 _ROWS, _TABLES = 20, 5
 
 
-def find_differences(asked: Iterable[str]) -> Iterator[Warning]:
+def find_differences(asked: Iterable[str]) -> Iterator[CheckMessage]:
     """One warning for each of the databases ``asked`` whose triggers are not what is wanted, and
-    one for each model whose rows they call by another name than Python."""
+    one for each model whose rows they call by another name than Python; and what keeps them from
+    their work."""
     for alias in asked:
         if connections[alias].vendor in NAMES:
             try:
                 yield from _find_different(alias)
                 yield from _find_misnamed(alias)
+                if get_capturing() and connections[alias].vendor == "sqlite":
+                    yield from find_hindrances(connections[alias])
             except DatabaseError:
                 # What the database lacks others tell of.
                 continue

@@ -30,6 +30,18 @@ def install(using: str, tell: Tell | None = None) -> Difference:
     return found
 
 
+def step_aside(using: str, pieces: Sequence[Installed], tell: Tell | None = None) -> None:
+    """Let the columns of the tables of these change: they are dropped, and their stand-ins hear
+    in their place where the database can have such; elsewhere nobody does."""
+    out = [each for each in pieces if each.hears and not each.is_whole]
+    taking = [
+        Piece(each.name, each.table, each.take_over, each.drop)
+        for each in pieces
+        if each.take_over
+    ]
+    _run(using, out, taking, tell)
+
+
 def drop(using: str, pieces: Iterable[Installed], tell: Tell | None = None) -> None:
     """Take these away: writes of their tables are recorded by nobody from now on."""
     _run(using, list(pieces), [], tell)

@@ -46,6 +46,12 @@ class Installed(NamedTuple):
     table: str
     checksum: str
     drop: str
+    #: Does it write entries, and not only help another that does?
+    hears: bool = True
+    #: Does it hear all that the others of its table do?
+    is_whole: bool = False
+    #: The statement by which it takes the place of the others of its table; "" if it cannot.
+    take_over: str = ""
 
 
 def read_checksum(body: str) -> str:

@@ -89,6 +89,8 @@ class Specification:
     key: Cell
     #: In the order of the model's fields, which is that of the keys in ``changes``.
     cells: tuple[Cell, ...]
+    #: Columns of the table that are not recorded.
+    left_out: tuple[str, ...]
     #: What the row is called: texts, and cells whose values stand between them as ``str()`` has
     #: them (NULL as "None"); INTEGER, TEXT, UUID, DATE or DECIMAL, none of them secret.
     text: tuple[str | Cell, ...]

@@ -107,6 +107,11 @@ def _specify(
         table=model._meta.db_table,
         key=_make_key(model),
         cells=tuple(cells),
+        left_out=tuple(
+            str(field.column)
+            for field in model._meta.concrete_fields
+            if field.name not in {cell.name for cell in cells}
+        ),
         text=_make_text(receiver, model),
         links=tuple(_list_links(receiver, model)),
         content_type_id=content_type_id,

@@ -79,6 +79,8 @@ def assert_same(*, unheard: int = 0) -> Story:
     """Both tell the same, which is returned; all entries are of one of them."""
     by_python, by_triggers = tell("python"), tell("triggers")
     assert by_triggers == by_python
+    # For Python, 1 is 1.0 and True.
+    assert repr(by_triggers) == repr(by_python)
     others = AuditEntry.objects.exclude(context__capture__in=["python", "triggers"]).count()
     assert others == unheard
     return by_triggers

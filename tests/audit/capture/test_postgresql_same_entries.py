@@ -17,6 +17,7 @@ from django_signal_kit.audit.models import AuditEntry
 from tests.apps.rarities.models import Reading
 from tests.apps.testapp.models import Category, Line, Note, Page, Product, Tag, Token
 from tests.audit.capture.both import assert_same, both, forget, tell
+from tests.audit.test_values_of_all_fields import CASES, STATUS, _install_hstore
 from tests.factories import CategoryFactory, PersonFactory, ProductFactory, TagFactory, UserFactory
 
 pytestmark = [
@@ -364,3 +365,25 @@ def test_null_in_json_is_no_value(logs: None) -> None:
     reading.data = None
     reading.save()
     assert "data" not in str(tell("triggers"))
+
+
+@pytest.mark.parametrize("given", CASES)
+def test_each_kind_of_field_is_told_alike(
+    given: Any, make_model: Any, wire: Any, media: Any
+) -> None:
+    field, one, two = given()
+    if type(field).__name__ == "HStoreField":
+        _install_hstore()
+    name = models.CharField(max_length=9, default="")
+    holder = make_model("Holder", models.Model, STATUS=STATUS, name=name, value=field)
+    with both(wire, "testapp.Holder"):
+        row = holder.objects.create(value=one)
+        row = holder.objects.get(pk=row.pk)
+        row.save()
+        row.name = "b"
+        row.save()
+        holder.objects.filter(pk=row.pk).update(value=two)
+        holder.objects.filter(pk=row.pk).update(value=two)
+        holder.objects.bulk_update(holder.objects.all(), ["value"])
+        holder.objects.all().delete()
+        assert assert_same()

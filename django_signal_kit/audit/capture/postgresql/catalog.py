@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.audit.capture.pieces import PREFIX, Installed, read_checksum
+from django_signal_kit.audit.capture.postgresql.standins import is_body_of_standin, take_over
 from django_signal_kit.audit.capture.postgresql.statements import quote_name
 
 # Schemas in which search_path finds nothing are somebody else's, unless the table's own name says
@@ -12,7 +13,8 @@ from django_signal_kit.audit.capture.postgresql.statements import quote_name
 _SQL = r"""
 SELECT function.proname, description, function.prosrc, space.nspname,
     pg_catalog.pg_get_function_identity_arguments(function.oid),
-    function.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype OR EXISTS (
+    function.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype,
+    EXISTS (
         SELECT FROM pg_catalog.pg_trigger AS trigger
         WHERE trigger.tgfoid = function.oid AND trigger.tgenabled IN ('O', 'A')
     )
@@ -26,17 +28,33 @@ ORDER BY function.proname
 
 
 def list_installed(connection: BaseDatabaseWrapper) -> list[Installed]:
-    """Those functions of ours that have a trigger, or that triggers call."""
+    """Those functions of ours that have a trigger, that triggers call, or that stand in for
+    them."""
     with connection.cursor() as cursor:
         cursor.execute(_SQL, [PREFIX])
-        rows = cursor.fetchall()
-    return [
-        Installed(
-            name,
-            table,
-            read_checksum(body) if stands else "",
-            f"DROP FUNCTION IF EXISTS {quote_name(schema)}.{quote_name(name)}({arguments}) "
-            f"CASCADE",
-        )
-        for name, table, body, schema, arguments, stands in rows
-    ]
+        return [_make(*row) for row in cursor.fetchall()]
+
+
+def _make(
+    name: str,
+    table: str,
+    body: str,
+    schema: str,
+    arguments: str,
+    is_of_trigger: bool,
+    has_trigger: bool,
+) -> Installed:
+    is_standin = is_body_of_standin(body)
+    function = f"{quote_name(schema)}.{quote_name(name)}"
+    # A stand-in with a trigger has taken the place of others, which are to come back.
+    stands = has_trigger == (is_of_trigger and not is_standin)
+    whole = quote_name(table) if '"."' in table else f"{quote_name(schema)}.{quote_name(table)}"
+    return Installed(
+        name,
+        table,
+        read_checksum(body) if stands else "",
+        f"DROP FUNCTION IF EXISTS {function}({arguments}) CASCADE",
+        hears=has_trigger,
+        is_whole=is_standin and has_trigger,
+        take_over=take_over(name, whole, function) if is_standin and not has_trigger else "",
+    )

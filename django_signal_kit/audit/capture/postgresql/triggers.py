@@ -20,6 +20,11 @@ from django_signal_kit.audit.capture.postgresql.expressions import (
     say,
 )
 from django_signal_kit.audit.capture.postgresql.secrets import write_body
+from django_signal_kit.audit.capture.postgresql.standins import (
+    make_standin,
+    make_standin_of_links,
+    write_action,
+)
 from django_signal_kit.audit.capture.postgresql.statements import (
     make_piece,
     qualify,
@@ -54,16 +59,14 @@ def write(specification: Specification) -> list[Piece]:
 class _Writer:
     def __init__(self, specification: Specification) -> None:
         self.spec = spec = specification
-        has_documents = any(cell.kind is Kind.JSON and not cell.is_secret for cell in spec.cells)
-        self.redaction = self._make_name("redact") if has_documents else ""
+        self.redaction = self._make_name("redact")
         self.telling = Telling(use_tz=spec.use_tz, redact=qualify(self.redaction))
 
     def _make_name(self, event: str) -> str:
         return make_name(self.spec.receiver, self.spec.table, event)
 
     def list_pieces(self) -> Iterator[Piece]:
-        if self.redaction:
-            yield self._make_redaction()
+        yield self._make_redaction()
         yield self._make_insert()
         if self.spec.changing:
             yield self._make_update()
@@ -77,6 +80,31 @@ class _Writer:
                 {"m2m_remove": "old_rows", "m2m_add": "new_rows"},
             )
             yield self._make_link_piece(link, "DELETE", _OLD, {"m2m_remove": "old_rows"})
+            yield make_standin_of_links(
+                self.spec,
+                link,
+                self._make_name(f"{link.name}_standin"),
+                self._insert,
+                self._write_standin_values(of_links=True),
+                _NEW_ID,
+            )
+        yield make_standin(
+            self.spec,
+            self._make_name("standin"),
+            qualify(self.redaction),
+            self._insert,
+            self._write_standin_values(),
+            _NEW_ID,
+        )
+
+    def _write_standin_values(self, *, of_links: bool = False) -> str:
+        name = self.spec.label.rpartition(".")[2]
+        return self._write_entry(
+            write_action(of_links=of_links),
+            key="key",
+            text=f"{quote(f'{name} ')} || key",
+            changes="coalesce(changes, '{}')",
+        )
 
     # Rows
 
@@ -148,7 +176,7 @@ class _Writer:
         verb = "added" if action == "m2m_add" else "removed"
         begin = quote(f"{{{json.dumps(link.name)}:{{{json.dumps(verb)}:[")
         values = self._write_entry(
-            action,
+            quote(action),
             key="concat(given.owner)",
             text=self._write_owner_text(),
             changes=f"({begin} || given.targets || ']}}}}')::jsonb",
@@ -187,7 +215,7 @@ class _Writer:
 
     def _write_values(self, action: str, row: str, changes: str) -> str:
         return self._write_entry(
-            action,
+            quote(action),
             key=f"concat({get_value(self.spec.key, row)})",
             text=self._write_text(row),
             changes=f"('{{' || substr({changes}, 2) || '}}')::jsonb",
@@ -204,7 +232,7 @@ class _Writer:
         actor = f"::{found}" if (found := _TYPES.get(spec.log.actor_kind)) else ""
         values = {
             "at": "moment",
-            "action": quote(action),
+            "action": action,
             "content_type_id": str(spec.content_type_id),
             "object_pk": key,
             "object_text": text,

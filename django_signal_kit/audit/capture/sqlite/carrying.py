@@ -7,7 +7,6 @@ through Django's cursors; what is written past them is that of another program.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -19,9 +18,11 @@ from django_signal_kit.units.journal import is_in_transaction
 
 # Of the statement that runs here: threads may share a connection. None while a packet is made.
 _packet: ContextVar[str | None] = ContextVar("signal_kit_packet", default="")
-# Statements that set off no trigger: as Django writes them, and as anybody may.
-_QUIET = ("SELECT", "BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "PRAGMA", "EXPLAIN")
-_is_quiet = re.compile(rf"\s*(?:{'|'.join(_QUIET)})\b", re.IGNORECASE).match
+# Statements that set off no trigger.
+_QUIET = (
+    *("SELECT", "BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "PRAGMA", "EXPLAIN"),
+    *("CREATE", "DROP", "ALTER"),
+)
 
 
 class Carrier:
@@ -40,7 +41,7 @@ class Carrier:
         many: bool,
         context: dict[str, Any],
     ) -> Any:
-        if sql.startswith(_QUIET) or _is_quiet(sql) or _packet.get() is None:
+        if sql.lstrip().startswith(_QUIET) or _packet.get() is None:
             return execute(sql, params, many, context)
         token = _packet.set(None)
         try:

@@ -2,7 +2,7 @@
 
 A column may hold values of any kind, whatever it was declared as: those that are not of its own
 are told as what they are, and never make a write fail. A template has ``{v}`` where the SQL of the
-value stands, which is not NULL.
+value stands, and gives "null" for NULL. Each connection reads all of it anew: short is quick.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from django_signal_kit.rows.values import REDACTED
 _HIDDEN = quoting.text(json.dumps(REDACTED))
 
 # quote() alone writes a number so that it is read as the same again; JSON has none without end.
-_FLOAT = (
+_NUMBER = (
+    "CASE typeof({v}) WHEN 'integer' THEN {v} WHEN 'text' THEN json_quote({v}) WHEN 'real' THEN "
     "CASE WHEN abs({v}) <= 1.7976931348623157e308 THEN quote({v}) "
-    "WHEN {v} > 0 THEN '\"inf\"' ELSE '\"-inf\"' END"
+    "WHEN {v} > 0 THEN '\"inf\"' ELSE '\"-inf\"' END "
+    "WHEN 'blob' THEN json_quote(hex({v})) ELSE 'null' END"
 )
-_ANY = (
-    "CASE typeof({v}) WHEN 'integer' THEN {v} WHEN 'text' THEN json_quote({v}) "
-    f"WHEN 'real' THEN {_FLOAT} ELSE json_quote(hex({{v}})) END"
-)
-_TEXT = "json_quote(CASE typeof({v}) WHEN 'blob' THEN hex({v}) ELSE {v} END)"
-_BOOLEAN = "CASE WHEN {v} = 1 THEN 'true' ELSE 'false' END"
+_TEXT = "json_quote(CASE typeof({v}) WHEN 'blob' THEN hex({v}) ELSE {v} || '' END)"
+_BOOLEAN = "CASE WHEN {v} = 1 THEN 'true' WHEN {v} IS NULL THEN 'null' ELSE 'false' END"
 
 
 def _get_fraction(start: int) -> str:
@@ -40,13 +38,13 @@ def _get_fraction(start: int) -> str:
 
 _TIME = (
     "CASE WHEN {v} GLOB '??:??:??*' AND ltrim(substr({v}, 9), '.0123456789') = '' "
-    f"THEN json_quote(substr({{v}}, 1, 8) || {_get_fraction(9)}) ELSE {_ANY} END"
+    f"THEN json_quote(substr({{v}}, 1, 8) || {_get_fraction(9)}) ELSE {_TEXT} END"
 )
 _DATETIME = (
     "CASE WHEN {v} GLOB '????-??-??[ T]??:??:??*' "
     "AND ltrim(substr({v}, 20), '.0123456789') = '' "
     "THEN json_quote(substr({v}, 1, 10) || 'T' || substr({v}, 12, 8) || "
-    f"{_get_fraction(20)}{{{{offset}}}}) ELSE {_ANY} END"
+    f"{_get_fraction(20)}{{{{offset}}}}) ELSE {_TEXT} END"
 )
 _LENGTH = "max({v}, -{v})"
 _DURATION = (
@@ -54,11 +52,11 @@ _DURATION = (
     f"CASE WHEN {{v}} < 0 THEN '-' ELSE '' END, {_LENGTH} / 86400000000, "
     f"{_LENGTH} / 3600000000 % 24, {_LENGTH} / 60000000 % 60, {_LENGTH} / 1000000 % 60, "
     f"CASE WHEN {{v}} % 1000000 THEN printf('.%06d', {_LENGTH} % 1000000) ELSE '' END) "
-    f"ELSE {_ANY} END"
+    f"ELSE {_TEXT} END"
 )
 _DECIMAL = (
     "CASE WHEN typeof({v}) IN ('integer', 'real') "
-    f"THEN '\"' || printf('%.{{{{places}}}}f', {{v}}) || '\"' ELSE {_ANY} END"
+    f"THEN '\"' || printf('%.{{{{places}}}}f', {{v}}) || '\"' ELSE {_TEXT} END"
 )
 _DASHED = " || '-' || ".join(
     f"substr(lower({{v}}), {start}, {length})"
@@ -88,7 +86,7 @@ def _get_base64() -> str:
     )
 
 
-_BYTES = f"CASE typeof({{v}}) WHEN 'blob' THEN {_get_base64()} ELSE {_ANY} END"
+_BYTES = f"CASE typeof({{v}}) WHEN 'blob' THEN {_get_base64()} ELSE {_TEXT} END"
 
 # Patterns of JSON with half of a surrogate pair, which no encoding knows.
 _HIGH, _LOW = r"\u[dD][89abAB]??", r"\u[dD][c-fC-F]"
@@ -112,18 +110,18 @@ _HAS_HALF = (
 )
 _WITHOUT_HALVES = r"replace(replace(replace({v}, '\\', '\u005c'), '\ud', '\\ud'), '\uD', '\\uD')"
 _JSON = (
-    f"CASE WHEN typeof({{v}}) <> 'text' OR json_valid({{v}}) IS NOT 1 THEN {_HIDDEN} "
-    f"WHEN {{secret}} THEN {_HIDDEN} "
+    f"CASE WHEN {{v}} IS NULL THEN 'null' "
+    f"WHEN typeof({{v}}) <> 'text' OR json_valid({{v}}) IS NOT 1 OR {{secret}} THEN {_HIDDEN} "
     f"WHEN {_HAS_HALF} THEN {_WITHOUT_HALVES} ELSE {{v}} END"
 )
 
 _TEMPLATES = {
     Kind.BOOLEAN: _BOOLEAN,
-    Kind.INTEGER: _ANY,
-    Kind.FLOAT: _ANY,
+    Kind.INTEGER: _NUMBER,
+    Kind.FLOAT: _NUMBER,
     Kind.DECIMAL: _DECIMAL,
     Kind.TEXT: _TEXT,
-    Kind.DATE: _ANY,
+    Kind.DATE: _TEXT,
     Kind.TIME: _TIME,
     Kind.DATETIME: _DATETIME,
     Kind.DURATION: _DURATION,
@@ -135,16 +133,19 @@ _TEMPLATES = {
 def get_value(cell: Cell, row: str) -> str:
     """The SQL of what ``row`` (NEW, OLD or the name of a table) has in the column of ``cell``; NULL
     is what Django reads as None."""
-    value = f"{row}.{quoting.name(cell.column)}"
+    value = get_column(cell, row)
     return f"nullif({value}, 'null')" if cell.kind is Kind.JSON else value
 
 
+def get_column(cell: Cell, row: str) -> str:
+    return f"{row}.{quoting.name(cell.column)}"
+
+
 def to_json(specification: Specification, cell: Cell, row: str) -> str:
-    """The JSON of a value that is not NULL."""
+    """What stands in the log for the value."""
+    value = get_column(cell, row)
     if cell.is_secret:
-        return _HIDDEN
-    # JSON in a column is never altered by nullif(), unless it is NULL then.
-    value = f"{row}.{quoting.name(cell.column)}"
+        return f"CASE WHEN {value} IS NULL THEN 'null' ELSE {_HIDDEN} END"
     return kind_to_json(specification, cell.kind, value, cell.decimal_places)
 
 
@@ -161,13 +162,12 @@ def kind_to_json(
 
 
 def to_text(cell: Cell, row: str) -> str:
-    """What ``str()`` makes of a value, "None" of NULL."""
-    value = f"{row}.{quoting.name(cell.column)}"
-    return f"coalesce({key_to_text(cell, value)}, 'None')"
+    """What ``str()`` makes of the value."""
+    return f"coalesce({key_to_text(cell, get_column(cell, row))}, 'None')"
 
 
 def key_to_text(cell: Cell, value: str) -> str:
-    """The same where there is no NULL."""
+    """The same, but NULL for NULL."""
     if cell.kind is Kind.UUID:
         text = f"CASE WHEN {_IS_HEX} THEN {_DASHED} ELSE {{v}} END"
     elif cell.kind is Kind.DECIMAL:

@@ -40,21 +40,19 @@ _NO_LETTERS = re.compile(r"[\W_]+")
 
 def has_secret(extra: tuple[str, ...]) -> str:
     """A template: has the JSON ``{v}`` a key that may be a secret? ``extra``: parts of names."""
-    found = " OR ".join(f"instr(lower(key), '{stem}')" for stem in _STEMS)
     patterns = quoting.text(json.dumps([*_list_patterns()], separators=(",", ":")))
-    closer = (
-        f"EXISTS (SELECT 1 FROM json_each({patterns}) AS p WHERE '_' || t.key || '_' GLOB p.value)"
-    )
+    stems = " OR ".join(f"instr(l, '{stem}')" for stem in _STEMS)
     wanted = [
-        f"({found}) AND {closer}",
-        *(f"t.key GLOB {quoting.text(_spread(part))}" for part in extra),
+        f"({stems}) AND EXISTS (SELECT 1 FROM json_each({patterns}) WHERE '_' || k || '_' GLOB value)",
+        *(f"k GLOB {quoting.text(_spread(part))}" for part in extra),
     ]
     if extra:
         # Of which Python may make letters of the parts.
-        wanted.append(f"t.key GLOB {quoting.text(f'*[{_get_folding()}]*')}")
-    # A text ends for SQLite where it has a NUL.
-    tree = r"json_tree(replace(replace({v}, '\\', '\u005c'), '\u0000', '\ufffd'))"
-    return f"EXISTS (SELECT 1 FROM {tree} AS t WHERE {' OR '.join(wanted)})"
+        wanted.append(f"k GLOB {quoting.text(f'*[{_get_folding()}]*')}")
+    # A text ends for SQLite where it has a NUL. The LIMIT keeps it from reading a key twice.
+    document = r"replace(replace({v}, '\\', '\u005c'), '\u0000', '\ufffd')"
+    keys = f"SELECT key AS k, lower(key) AS l FROM json_tree({document}) LIMIT -1"
+    return f"EXISTS (SELECT 1 FROM ({keys}) WHERE {' OR '.join(wanted)})"
 
 
 def _list_patterns() -> Iterator[str]:

@@ -130,15 +130,10 @@ def _tell_row(specification: Specification, row: str) -> str:
 def _tell_changes(specification: Specification) -> str:
     return _join(
         f"CASE WHEN {_is_changed(cell)} THEN {_begin(cell.name)} || "
-        f"{_to_json_or_null(specification, cell, 'OLD')} || ',' || "
-        f"{_to_json_or_null(specification, cell, 'NEW')} || ']' ELSE '' END"
+        f"{to_json(specification, cell, 'OLD')} || ',' || "
+        f"{to_json(specification, cell, 'NEW')} || ']' ELSE '' END"
         for cell in specification.changing
     )
-
-
-def _to_json_or_null(specification: Specification, cell: Cell, row: str) -> str:
-    value = get_value(cell, row)
-    return f"CASE WHEN {value} IS NULL THEN 'null' ELSE {to_json(specification, cell, row)} END"
 
 
 def _begin(name: str, rest: str = "") -> str:
