@@ -73,7 +73,7 @@ def check_log_tables(
 
 def check_log(
     receivers: Iterable[Receiver], asked: Iterable[str] | None = None
-) -> Iterator[Warning]:
+) -> Iterator[CheckMessage]:
     """Where entries of the audit log are told twice, or cannot be written, as the settings say;
     or as the databases say that are ``asked``."""
     if sys.modules.keys().isdisjoint(_LOGS):

@@ -12,22 +12,18 @@ from typing import Any, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.audit.capture.mysql import variables
+from django_signal_kit.audit.capture.mysql.hindrances import get_remedy
 from django_signal_kit.audit.capture.packets import Packets, get_shared_id
 
 # Statements that write no row of a model. A SELECT may do so, by a function that it calls: then
 # there is nobody who does it, but never somebody else.
 _READING = re.compile(
     r"\s*\(*\s*(?:SELECT|SHOW|SET|EXPLAIN|DESC|DESCRIBE|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|START"
-    r"|BEGIN|USE|CREATE|ALTER|DROP|RENAME|TRUNCATE|ANALYZE|CHECK|OPTIMIZE|FLUSH|LOCK|UNLOCK)\b",
+    r"|BEGIN|USE|CREATE|ALTER|DROP|RENAME|TRUNCATE|ANALYZE|CHECK|OPTIMIZE|FLUSH|KILL|LOCK|UNLOCK)\b",
     re.IGNORECASE,
 )
 _MULTI_STATEMENTS = 65536  # CLIENT_MULTI_STATEMENTS of the protocol
-_NO_SUCH_DEFINER = 1449
 _NAME = "_signal_kit_carrier"
-_REMEDY = (
-    "The account that has installed the triggers of the audit log is gone. Install them anew by "
-    "one that stays: auditcapture --install."
-)
 
 
 def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
@@ -189,8 +185,8 @@ def _explaining() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if error.args[:1] == (_NO_SUCH_DEFINER,):
-            error.add_note(_REMEDY)
+        if remedy := get_remedy(error):
+            error.add_note(remedy)
         raise
 
 
