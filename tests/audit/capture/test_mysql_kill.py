@@ -68,8 +68,12 @@ def test_sessions_that_are_killed() -> None:
         try:
             while not stop.is_set():
                 number += 1
-                write(slot, number)
-                connections["default"].close_if_unusable_or_obsolete()
+                try:
+                    write(slot, number)
+                    connections["default"].close_if_unusable_or_obsolete()
+                except OperationalError:
+                    # Killed while it was being opened.
+                    connections["default"].close()
                 if connections["default"].connection is None:
                     lost.release()
         finally:
