@@ -20,13 +20,11 @@ Tell = Callable[[str, str, str], None]
 def install(using: str, tell: Tell | None = None) -> Difference:
     """Make the database ``using`` have what is wanted and nothing else of ours; returns what had
     to be done. In one transaction, where the database can."""
-    # What is compared may make a content type, of which no trigger has to tell.
     with standing.suspended(using):
-        found = compare(using)
+        found = compare(using, makes_kinds=True)
         if found:
-            by_name = {piece.name: piece for piece in found.changed}
-            out: list[Piece | Installed] = [*found.left, *by_name.values()]
-            _run(using, out, [*found.missing, *by_name.values()], tell)
+            out: list[Piece | Installed] = [*found.left, *found.changed]
+            _run(using, out, [*found.missing, *found.changed], tell)
     return found
 
 

@@ -14,7 +14,7 @@ from django.db.models import Field, JSONField, Model
 from django_signal_kit.audit.capture.naming import derive_text
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, LogTable, Specification
 from django_signal_kit.audit.capture.vendors import NAMES, get_triggers
-from django_signal_kit.audit.entries import Entry, get_entry_model, get_kind
+from django_signal_kit.audit.entries import Entry, find_kind, get_entry_model, get_kind
 from django_signal_kit.audit.keys import get_hider
 from django_signal_kit.audit.plans import get_stamps
 from django_signal_kit.conf import conf
@@ -89,11 +89,15 @@ def find_obstacle(receiver: Recording, model: type[Model]) -> str:
     return ""
 
 
-def specify(receiver: Recording, model: type[Model], using: str) -> Specification:
+def specify(
+    receiver: Recording, model: type[Model], using: str, *, makes_kind: bool = True
+) -> Specification:
     """What the triggers of ``model`` in the database ``using`` have to write. Raises ObstacleError
-    or TemplateError; asks that database for the content type, and makes it if there is none."""
+    or TemplateError. Asks that database for the content type, and makes it if there is none; or
+    else takes 0 for its key, which no content type has."""
     _check_model(model)
-    return _specify(receiver, model, using, get_kind(model, using).pk)
+    kind = get_kind(model, using) if makes_kind else find_kind(model, using)
+    return _specify(receiver, model, using, 0 if kind is None else kind.pk)
 
 
 def _specify(

@@ -29,9 +29,10 @@ def get_captured(receiver: Any) -> list[type[Model]]:
     return [model for model in models if not model._meta.proxy and not receiver.hears(model)]
 
 
-def list_wanted(using: str) -> Iterator[tuple[type[Model], Piece]]:
+def list_wanted(using: str, *, makes_kinds: bool = False) -> Iterator[tuple[type[Model], Piece]]:
     """What should be installed in the database ``using``, with the model whose rows it records:
-    as far as the tables and columns are there that it names."""
+    as far as the tables and columns are there that it names. ``makes_kinds``: content types that
+    are not there are made."""
     connection = connections[using]
     receivers = get_capturing()
     if not receivers or connection.vendor not in NAMES or not has_tables(using):
@@ -40,7 +41,9 @@ def list_wanted(using: str) -> Iterator[tuple[type[Model], Piece]]:
     for receiver in receivers:
         for model in get_captured(receiver):
             if using in get_databases(model) and tables.has(model._meta.db_table):
-                specification = tables.narrow(specify(receiver, model, using))
+                specification = tables.narrow(
+                    specify(receiver, model, using, makes_kind=makes_kinds)
+                )
                 for piece in get_triggers(connection.vendor).write(specification):
                     yield model, piece.marked()
 
@@ -91,9 +94,10 @@ class Difference:
         return bool(self.missing or self.changed or self.left)
 
 
-def compare(using: str) -> Difference:
+def compare(using: str, *, makes_kinds: bool = False) -> Difference:
     """Asks the database for what is installed, and for the columns of each captured table."""
-    return compare_with((piece for _, piece in list_wanted(using)), list_installed(using))
+    wanted = list_wanted(using, makes_kinds=makes_kinds)
+    return compare_with((piece for _, piece in wanted), list_installed(using))
 
 
 def compare_with(wanted: Iterable[Piece], installed: Iterable[Installed]) -> Difference:

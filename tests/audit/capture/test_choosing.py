@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, models
 from django.test.utils import override_settings
@@ -15,6 +14,7 @@ from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.installing import drop, install
 from django_signal_kit.audit.capture.wanted import compare, list_installed
 from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.checks import check_log_tables, check_signal_kit
 from django_signal_kit.exceptions import TriggersMissingError
 from django_signal_kit.receivers import AuditLog
 from tests.apps.testapp.models import Product, Tag
@@ -94,8 +94,9 @@ def test_a_log_in_another_database_is_refused(wire: Any) -> None:
         wire(capturing())
 
 
-def get_warnings(id: str, **options: Any) -> list[str]:
-    return [each.msg for each in run_checks(**options) if each.id == f"signal_kit.{id}"]
+def get_warnings(id: str, databases: Any = None) -> list[str]:
+    found = check_log_tables(databases=databases) if databases else check_signal_kit()
+    return [each.msg for each in found if each.id == f"signal_kit.{id}"]
 
 
 def test_what_python_goes_on_recording_is_said(wire: Any) -> None:
@@ -126,24 +127,22 @@ class Odd(models.CharField[str, str]):
 
 
 def test_a_field_that_reads_something_else_is_named(wire: Any, make_model: Any) -> None:
-    make_model("Peculiar", models.Model, name=Odd(max_length=9))
-    wire(capturing(models=["testapp.Peculiar"]))
+    model = make_model("Peculiar", models.Model, name=Odd(max_length=9))
+    wire(capturing(models=[model]))
     assert get_warnings("W034") == [
         "AuditLog records testapp.Peculiar by Python, not by triggers: testapp.Peculiar has the "
         "field name (Odd), of which the database cannot tell what Python reads."
     ]
 
 
-def test_a_row_whose_name_nobody_can_tell_is_called_by_its_key(
-    wire: Any, make_model: Any
-) -> None:
+def test_a_row_whose_name_nobody_can_tell_is_called_by_its_key(wire: Any, make_model: Any) -> None:
     model = make_model(
         "Visit",
         models.Model,
         at=models.DateTimeField(),
         __str__=lambda self: f"{self.at:%A}",
     )
-    wire(capturing(models=["testapp.Visit"]))
+    wire(capturing(models=[model]))
     (said,) = get_warnings("W037")
     assert said.startswith("Triggers cannot tell what __str__ of testapp.Visit says")
     wire(capturing(models=[model], object_text={"testapp.Visit": "visit {id}"}))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import datetime
-import decimal
 import json
 import math
 import random
 import string
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,10 +17,9 @@ from django.db.models.functions import Length, Now
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_signal_kit.audit.capture.specification import Cell, Kind
+from django_signal_kit.audit.capture.specifying import specify
 from django_signal_kit.audit.capture.sqlite import quoting, triggers
 from django_signal_kit.audit.capture.sqlite.secrets import has_secret
-from django_signal_kit.audit.capture.specifying import specify
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.rows import secrets
 from django_signal_kit.rows.secrets import is_secret
@@ -153,7 +150,11 @@ def test_an_update_in_the_database_is_told_to_the_letter(holder: Any) -> None:
     holder.objects.update(whole=models.F("whole") * 0.5)
     holder.objects.update(category=CategoryFactory())
     told = compare()
-    assert [list(entry[4]) for entry in told] == [["short", "clock", "at"], ["whole"], ["category"]]
+    assert [list(entry[4]) for entry in told] == [
+        ["short", "clock", "at"],
+        ["whole"],
+        ["category"],
+    ]
     assert told[1][4] == {"whole": [3, 1.5]}
 
 
@@ -187,26 +188,53 @@ def test_bytes_are_told_as_base64(size: int, holder: Any) -> None:
     assert changes["content"] == [None, base64.b64encode(content).decode()]
 
 
-STRANGERS = [7, 1.5, -0.0, 1e300, math.inf, "a 'text'", "", "2026-99-99 xx", b"\xff\x00", b"", None]
+STRANGERS = [
+    7,
+    1.5,
+    -0.0,
+    1e300,
+    math.inf,
+    "a 'text'",
+    "",
+    "2026-99-99 xx",
+    b"\xff\x00",
+    b"",
+    None,
+]
 
 
 @pytest.mark.parametrize("value", STRANGERS)
 def test_a_value_of_another_kind_than_its_column_makes_no_write_fail(
     value: Any, holder: Any
 ) -> None:
-    names = [
-        name for name in FIELDS if name not in ("size", "category", "data") or value is None
-    ]
+    names = [name for name in FIELDS if name not in ("size", "category", "data") or value is None]
     names = [name for name in names if name != "size"]
     columns = ", ".join(holder._meta.get_field(name).column for name in names)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO testapp_holder ({columns}) VALUES ({', '.join('?' for _ in names)})"
-            .replace("?", "%s"),
+            f"INSERT INTO testapp_holder ({columns}) VALUES ({', '.join('?' for _ in names)})".replace(
+                "?", "%s"
+            ),
             [value] * len(names),
         )
-        cursor.execute("UPDATE testapp_holder SET " + ", ".join(f"{name} = 5" for name in
-            ("text", "whole", "number", "amount", "day", "clock", "at", "lasted", "uid", "content")))
+        cursor.execute(
+            "UPDATE testapp_holder SET "
+            + ", ".join(
+                f"{name} = 5"
+                for name in (
+                    "text",
+                    "whole",
+                    "number",
+                    "amount",
+                    "day",
+                    "clock",
+                    "at",
+                    "lasted",
+                    "uid",
+                    "content",
+                )
+            )
+        )
         cursor.execute("DELETE FROM testapp_holder")
     assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True)) == [
         "create",
@@ -312,8 +340,23 @@ def test_each_key_that_an_option_names_is_found(data: Any) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["name", "author", "authors", "side", "inside", "key", "keys", "keyboard", "passenger",
-     "session", "assessment", "colour", "signal", "tok", "kayak"],
+    [
+        "name",
+        "author",
+        "authors",
+        "side",
+        "inside",
+        "key",
+        "keys",
+        "keyboard",
+        "passenger",
+        "session",
+        "assessment",
+        "colour",
+        "signal",
+        "tok",
+        "kayak",
+    ],
 )
 def test_a_key_of_every_day_is_not_taken_for_a_secret(key: str) -> None:
     assert not finds(key)

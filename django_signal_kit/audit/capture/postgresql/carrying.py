@@ -216,7 +216,7 @@ class CursorOfPsycopg2:
     def _to_text(self, query: Any) -> str:
         if isinstance(query, bytes):
             return query.decode()
-        return query if isinstance(query, str) else query.as_string(self)  # type: ignore[no-any-return]
+        return query if isinstance(query, str) else query.as_string(self)
 
     @contextmanager
     def _tell_first(self, setting: str) -> Iterator[None]:
