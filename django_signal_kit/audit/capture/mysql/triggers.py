@@ -42,10 +42,14 @@ def find_obstacle(specification: Specification) -> str:
 
 def write(specification: Specification) -> list[Piece]:
     writer = _Writer(specification)
+    bodies = {"insert": writer.make_insert(), "delete": writer.make_delete()}
+    if specification.changing:
+        bodies["update"] = writer.make_update()
     return [
-        writer.make_piece(specification.table, "insert", "INSERT", writer.make_insert()),
-        writer.make_piece(specification.table, "update", "UPDATE", writer.make_update()),
-        writer.make_piece(specification.table, "delete", "DELETE", writer.make_delete()),
+        *(
+            writer.make_piece(specification.table, event, event.upper(), body)
+            for event, body in bodies.items()
+        ),
         *(piece for link in specification.links for piece in writer.make_link_pieces(link)),
     ]
 
@@ -61,7 +65,7 @@ class _Writer:
         return Piece(
             name,
             table,
-            f"CREATE TRIGGER {quote_name(name)} AFTER {event} ON {quote_name(table)}\n"
+            f"CREATE TRIGGER {quote_name(name)} AFTER {event} ON {quote_name(table)} "
             f"FOR EACH ROW BEGIN {MARK}\n{body}END",
             f"DROP TRIGGER IF EXISTS {quote_name(name)}",
         )
