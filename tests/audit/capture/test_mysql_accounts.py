@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +17,7 @@ from django.core.checks import run_checks
 from django.db import DatabaseError, OperationalError, connection
 
 from django_signal_kit import context
+from django_signal_kit.audit.capture.mysql.hindrances import find_hindrances
 from django_signal_kit.audit.models import AuditEntry
 from tests.apps.testapp.models import Tag
 from tests.audit.capture.installing import install as install_all
@@ -98,3 +105,84 @@ def test_who_may_make_no_triggers_is_told_which_right_is_missing(install: Instal
     assert caught.value.__cause__.__notes__ == [  # type: ignore[union-attr]
         "Triggers are made by an account that has the right TRIGGER on each table."
     ]
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    """That of a server of its own, which keeps a binary log."""
+    make, run = shutil.which("mariadb-install-db"), shutil.which("mariadbd")
+    if make is None or run is None:
+        pytest.skip("There is no server here that could be started.")
+    common = ["--no-defaults", f"--datadir={tmp_path / 'data'}", f"--user={getpass.getuser()}"]
+    subprocess.run(
+        [make, *common, "--auth-root-authentication-method=normal"],
+        check=True,
+        capture_output=True,
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *(run, *common, "--log-bin", "--server-id=1", "--bind-address=127.0.0.1"),
+            *(f"--port={port}", f"--socket={tmp_path / 's'}", "--innodb-buffer-pool-size=16M"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await_server(port)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def await_server(port: int) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError("The server does not come.")
+
+
+def test_a_binary_log_takes_a_right_or_a_setting(port: int, install: Install) -> None:
+    from django.db.backends.mysql.base import DatabaseWrapper
+
+    piece = list_pieces(install(Tag), Tag)[0]
+    settings = {**connection.settings_dict, "PORT": port, "NAME": None}
+    root = DatabaseWrapper({**settings, "USER": "root"})
+    other = DatabaseWrapper({**settings, "USER": "app", "NAME": "shop"})
+    try:
+        with root.cursor() as cursor:
+            cursor.execute("CREATE DATABASE shop")
+            cursor.execute("CREATE TABLE shop.testapp_tag (id INT, name TEXT)")
+            cursor.execute("CREATE USER app@'127.0.0.1'")
+            cursor.execute("GRANT ALL ON shop.* TO app@'127.0.0.1'")
+        remedy = "The server keeps a binary log, and trusts only accounts with SUPER"
+        with pytest.raises(OperationalError) as caught, other.cursor() as cursor:
+            cursor.execute(piece.create)
+        (note,) = caught.value.__cause__.__notes__  # type: ignore[union-attr]
+        assert note.startswith(remedy)
+        (found,) = find_hindrances(other)
+        assert (found.id, found.hint) == ("signal_kit.E084", note)
+
+        with root.cursor() as cursor:
+            cursor.execute("SET GLOBAL log_bin_trust_function_creators = 1")
+        assert list(find_hindrances(other)) == []
+        with other.cursor() as cursor:
+            cursor.execute(piece.create)
+            cursor.execute(piece.drop)
+
+        with root.cursor() as cursor:
+            cursor.execute("SET GLOBAL log_bin_trust_function_creators = 0")
+            cursor.execute("GRANT SUPER ON *.* TO app@'127.0.0.1'")
+        other.close()
+        assert list(find_hindrances(other)) == []
+        with other.cursor() as cursor:
+            cursor.execute(piece.create)
+    finally:
+        other.close()
+        root.close()
