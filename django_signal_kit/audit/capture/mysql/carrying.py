@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -151,10 +151,20 @@ class _Cursor:
     def __init__(self, cursor: Any, carrier: Carrier) -> None:
         self._cursor = cursor
         self._carrier = carrier
+        self._has_failed = False
 
     def execute(self, query: str | bytes, args: Any = None) -> Any:
+        self._has_failed = True
         with _explaining():
-            return self._carrier.run(self._cursor, query, args)
+            found = self._carrier.run(self._cursor, query, args)
+        self._has_failed = False
+        return found
+
+    def close(self) -> None:
+        # A server that was lost in the midst of a packet still owes an answer. Django closes a
+        # cursor before it raises the error that it has had.
+        with suppress(Exception) if self._has_failed else nullcontext():
+            self._cursor.close()
 
     def executemany(self, query: str | bytes, args: Any) -> Any:
         with _explaining():
