@@ -122,6 +122,8 @@ LOGGERS = {
 
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 68)),
+    "E084",
+    "E085",
     *(f"W{number:03}" for number in range(1, 26)),
     "I001",
 }

@@ -9,8 +9,9 @@ from django.core.checks import CheckMessage, Warning
 from django.db import DatabaseError, connections
 from django.db.models import Model
 
+from django_signal_kit.audit.capture.mysql import hindrances as of_mysql
 from django_signal_kit.audit.capture.naming import fill, find_template
-from django_signal_kit.audit.capture.sqlite.hindrances import find_hindrances
+from django_signal_kit.audit.capture.sqlite import hindrances as of_sqlite
 from django_signal_kit.audit.capture.vendors import NAMES
 from django_signal_kit.audit.capture.wanted import compare, get_captured, get_capturing
 from django_signal_kit.exceptions import join
@@ -28,11 +29,15 @@ def find_differences(asked: Iterable[str]) -> Iterator[CheckMessage]:
             try:
                 yield from _find_different(alias)
                 yield from _find_misnamed(alias)
-                if get_capturing() and connections[alias].vendor == "sqlite":
-                    yield from find_hindrances(connections[alias])
+                yield from _find_hindrances(connections[alias])
             except DatabaseError:
                 # What the database lacks others tell of.
                 continue
+
+
+def _find_hindrances(connection: Any) -> Iterable[CheckMessage]:
+    found = {"mysql": of_mysql, "sqlite": of_sqlite}.get(connection.vendor)
+    return found.find_hindrances(connection) if found and get_capturing() else ()
 
 
 def _find_different(alias: str) -> Iterator[Warning]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, connections, models
 
-from django_signal_kit.audit.capture.mysql import carrying, triggers
-from django_signal_kit.audit.capture.packets import Packets
+from django_signal_kit.audit.capture import standing
+from django_signal_kit.audit.capture.mysql import triggers
 from django_signal_kit.audit.capture.pieces import Piece
 from django_signal_kit.audit.capture.specifying import specify
 from django_signal_kit.audit.models import AuditEntry
-from django_signal_kit.conf import conf
 from django_signal_kit.receivers import AuditLog
+from tests.audit.capture.both import alone
+from tests.audit.capture.installing import installed
 
 only_on_mysql = pytest.mark.skipif(
     connection.vendor != "mysql", reason="about triggers of MariaDB and MySQL"
@@ -38,29 +40,24 @@ Install = Callable[..., Any]
 
 @pytest.fixture
 def install(wire: Any) -> Iterator[Install]:
-    """``install(*models, **options)``: triggers for these models, and what tells them who
-    writes; both captures with ``both=True``. Returns the receiver of the triggers."""
-    installed: list[Piece] = []
+    """``install(*models, **options)``: triggers for these models; both captures with
+    ``both=True``. Returns the receiver of the triggers."""
+    with ExitStack() as stack:
 
-    def do(*covered: type[models.Model], both: bool = False, **options: Any) -> Any:
-        ContentType.objects.clear_cache()
-        options = {"models": [model._meta.label for model in covered], **options}
-        logs = [(ByTriggers, {**options, "capture": "triggers"})]
-        if both:
-            logs.append((ByPython, options))
-        found = wire(*logs)
-        receiver = found[0] if both else found
-        for model in covered:
-            pieces = list_pieces(receiver, model)
-            installed.extend(pieces)
-            put(pieces)
-        packets = Packets({receiver: (*conf.REDACT, *receiver.redact)})
-        carrying.start(connections["default"], packets)
-        return receiver
+        def do(*covered: type[models.Model], both: bool = False, **options: Any) -> Any:
+            ContentType.objects.clear_cache()
+            options = {"models": [model._meta.label for model in covered], **options}
+            logs: list[Any] = [(ByTriggers, {**options, "capture": "triggers"})]
+            if both:
+                logs.append((ByPython, options))
+            stack.enter_context(alone())
+            found = wire(*logs)
+            stack.enter_context(installed())
+            # So that nobody has to ask in the midst of what a test counts.
+            standing.check(connections["default"])
+            return found[0] if both else found
 
-    yield do
-    carrying.stop(connections["default"])
-    drop(installed)
+        yield do
     ContentType.objects.clear_cache()
 
 

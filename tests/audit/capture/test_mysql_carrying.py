@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -242,6 +243,37 @@ def test_a_connection_that_was_lost_has_been_told_nothing() -> None:
         connection.close()
         write_beside()
     assert tell_actors() == ["ada", "ada", "database"]
+
+
+def test_a_session_that_is_lost_in_the_midst_of_a_write_is_djangos_error() -> None:
+    tag = TagFactory()
+    blocker = connection.get_new_connection(connection.get_connection_params())
+    blocker.cursor().execute("SELECT * FROM testapp_tag FOR UPDATE")
+    session = connection.connection.thread_id()
+
+    def kill_who_waits() -> None:
+        cursor = connections["default"].cursor()
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            cursor.execute(
+                "SELECT info FROM information_schema.processlist WHERE id = %s", [session]
+            )
+            if "UPDATE" in str(cursor.fetchone()):
+                break
+        cursor.execute("KILL %s", [session])
+        connections.close_all()
+
+    killer = threading.Thread(target=kill_who_waits)
+    killer.start()
+    try:
+        with pytest.raises(OperationalError):
+            Tag.objects.filter(pk=tag.pk).update(name="b")
+    finally:
+        killer.join()
+        blocker.close()
+        connection.close()
+    assert Tag.objects.get().name == tag.name
+    assert tell_actors() == [""]
 
 
 def test_what_is_not_told_any_more_is_forgotten() -> None:

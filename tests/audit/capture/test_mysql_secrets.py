@@ -30,8 +30,11 @@ WORDS = [
 def ask(document: str, *extra: str) -> str:
     """What the server makes of a document."""
     with connection.cursor() as cursor:
-        value = f"CONVERT(_utf8mb4 x'{document.encode().hex()}' USING utf8mb4)"
-        cursor.execute(f"SELECT {hide_secrets(value, repr(HIDDEN), extra)}")
+        cursor.execute(
+            f"BEGIN NOT ATOMIC DECLARE document LONGTEXT CHARACTER SET utf8mb4 "
+            f"DEFAULT _utf8mb4 x'{document.encode().hex()}'; "
+            f"{hide_secrets('document', repr(HIDDEN), extra)} SELECT document; END"
+        )
         return str(cursor.fetchone()[0])
 
 

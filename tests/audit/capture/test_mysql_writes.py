@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+import django
 import pytest
+from django.core.checks import run_checks
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat
@@ -245,16 +247,44 @@ def test_raw_sql_is_heard_with_its_actor(install: Install) -> None:
 def test_another_program_is_heard(install: Install) -> None:
     install(Tag)
     tag = TagFactory(name="a")
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("UPDATE testapp_tag SET name = 'b'")
-    finally:
-        other.close()
+    other = connection.get_new_connection(connection.get_connection_params())
+    other.autocommit(True)
+    other.cursor().execute("UPDATE testapp_tag SET name = 'b'")
+    other.close()
     entry = AuditEntry.objects.latest("pk")
     assert (entry.object_pk, entry.changes) == (str(tag.pk), {"name": ["a", "b"]})
     assert (entry.actor_id, entry.actor_text, entry.unit) == (None, "", None)
     assert entry.context == {"by": "database"}
+
+
+# What no trigger hears
+
+
+def test_truncate_is_not_heard(install: Install) -> None:
+    install(Token)
+    Token.objects.create()
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE testapp_token")
+    assert [action for action, _ in entries()] == ["create"]
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="Django 6.1 is the first that has DB_CASCADE.")
+@pytest.mark.parametrize("action", ["DB_CASCADE", "DB_SET_NULL"])
+def test_what_the_server_does_to_children_nobody_hears(
+    action: str, make_model: Any, install: Install
+) -> None:
+    tag = models.ForeignKey(Tag, getattr(models, action), null=True)
+    step = make_model("Step", models.Model, tag=tag)
+    install(step, both=True)
+    step.objects.create(tag=TagFactory())
+    assert len(assert_same()) == 1
+    Tag.objects.all().delete()
+    assert [row.tag_id for row in step.objects.all()] in ([], [None])
+    assert assert_same() == []
+    # And so it is said.
+    assert [found.id for found in run_checks() if found.obj == step._meta.get_field("tag")] == [
+        "signal_kit.W002"
+    ]
 
 
 # Transactions

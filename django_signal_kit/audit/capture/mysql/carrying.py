@@ -5,29 +5,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.audit.capture.mysql import variables
+from django_signal_kit.audit.capture.mysql.hindrances import get_remedy
 from django_signal_kit.audit.capture.packets import Packets, get_shared_id
 
 # Statements that write no row of a model. A SELECT may do so, by a function that it calls: then
 # there is nobody who does it, but never somebody else.
 _READING = re.compile(
     r"\s*\(*\s*(?:SELECT|SHOW|SET|EXPLAIN|DESC|DESCRIBE|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|START"
-    r"|BEGIN|USE|CREATE|ALTER|DROP|RENAME|TRUNCATE|ANALYZE|CHECK|OPTIMIZE|FLUSH|LOCK|UNLOCK)\b",
+    r"|BEGIN|USE|CREATE|ALTER|DROP|RENAME|TRUNCATE|ANALYZE|CHECK|OPTIMIZE|FLUSH|GRANT|REVOKE|KILL|LOCK|UNLOCK)\b",
     re.IGNORECASE,
 )
 _MULTI_STATEMENTS = 65536  # CLIENT_MULTI_STATEMENTS of the protocol
-_NO_SUCH_DEFINER = 1449
 _NAME = "_signal_kit_carrier"
-_REMEDY = (
-    "The account that has installed the triggers of the audit log is gone. Install them anew by "
-    "one that stays: auditcapture --install."
-)
 
 
 def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
@@ -155,10 +151,20 @@ class _Cursor:
     def __init__(self, cursor: Any, carrier: Carrier) -> None:
         self._cursor = cursor
         self._carrier = carrier
+        self._has_failed = False
 
     def execute(self, query: str | bytes, args: Any = None) -> Any:
+        self._has_failed = True
         with _explaining():
-            return self._carrier.run(self._cursor, query, args)
+            found = self._carrier.run(self._cursor, query, args)
+        self._has_failed = False
+        return found
+
+    def close(self) -> None:
+        # A server that was lost in the midst of a packet still owes an answer. Django closes a
+        # cursor before it raises the error that it has had.
+        with suppress(Exception) if self._has_failed else nullcontext():
+            self._cursor.close()
 
     def executemany(self, query: str | bytes, args: Any) -> Any:
         with _explaining():
@@ -189,8 +195,8 @@ def _explaining() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if error.args[:1] == (_NO_SUCH_DEFINER,):
-            error.add_note(_REMEDY)
+        if remedy := get_remedy(error):
+            error.add_note(remedy)
         raise
 
 

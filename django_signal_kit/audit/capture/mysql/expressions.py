@@ -10,11 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from django_signal_kit.audit.capture.mysql.secrets import hide_secrets
 from django_signal_kit.audit.capture.specification import Cell, Kind
-from django_signal_kit.rows.values import REDACTED
-
-_REDACTED = json.dumps(REDACTED)
+from django_signal_kit.rows import values
 
 
 def quote_name(name: str) -> str:
@@ -34,19 +31,14 @@ def get_value(cell: Cell, row: str) -> str:
     return f"NULLIF({_to_utf8(column)}, 'null')" if cell.kind is Kind.JSON else column
 
 
-def write_json(cell: Cell, row: str, secrets: tuple[str, ...] = ()) -> str:
-    """The column as JSON, where it is not NULL."""
-    value = get_value(cell, row)
-    if cell.is_secret:
-        return quote_text(_REDACTED)
-    if cell.kind is Kind.JSON:
-        return hide_secrets(value, quote_text(_REDACTED), secrets)
-    return _WRITERS[cell.kind](value)
+def write_json(cell: Cell, row: str) -> str:
+    """The column, which has no JSON, as JSON, where it is not NULL."""
+    return REDACTED if cell.is_secret else _WRITERS[cell.kind](get_value(cell, row))
 
 
-def make_json(cell: Cell, row: str, secrets: tuple[str, ...] = ()) -> str:
-    """The column as JSON, "null" if it is NULL."""
-    return f"IF({get_value(cell, row)} IS NULL, 'null', {write_json(cell, row, secrets)})"
+def make_json(cell: Cell, row: str) -> str:
+    """The column, which has no JSON, as JSON; "null" if it is NULL."""
+    return f"IF({get_value(cell, row)} IS NULL, 'null', {write_json(cell, row)})"
 
 
 def make_text(cell: Cell, row: str) -> str:
@@ -73,6 +65,10 @@ def make_uuid(value: str) -> str:
 
 def remove_dashes(value: str) -> str:
     return f"REPLACE(CAST({value} AS CHAR), '-', '')"
+
+
+#: JSON of what stands in the place of a secret.
+REDACTED = quote_text(json.dumps(values.REDACTED))
 
 
 def _to_utf8(value: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import groupby
 
 from django.db import connections
 
 from django_signal_kit.audit.capture.mysql.expressions import (
+    REDACTED,
     get_value,
     is_same,
     make_json,
@@ -17,6 +19,7 @@ from django_signal_kit.audit.capture.mysql.expressions import (
     remove_dashes,
     write_json,
 )
+from django_signal_kit.audit.capture.mysql.secrets import hide_secrets
 from django_signal_kit.audit.capture.mysql.variables import get_variables
 from django_signal_kit.audit.capture.pieces import MARK, Piece, make_name
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, Specification
@@ -24,6 +27,7 @@ from django_signal_kit.audit.capture.specification import Cell, Kind, Link, Spec
 #: When the row was written, not when its statement began to wait for it; and in UTC by nobody's
 #: clock that is put back in autumn.
 _NOW = "UTC_TIMESTAMP(6) + INTERVAL TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)) MICROSECOND"
+_END = "']'"
 _BY_DATABASE = '{"by":"database"}'
 
 
@@ -38,10 +42,14 @@ def find_obstacle(specification: Specification) -> str:
 
 def write(specification: Specification) -> list[Piece]:
     writer = _Writer(specification)
+    bodies = {"insert": writer.make_insert(), "delete": writer.make_delete()}
+    if specification.changing:
+        bodies["update"] = writer.make_update()
     return [
-        writer.make_piece(specification.table, "insert", "INSERT", writer.make_insert()),
-        writer.make_piece(specification.table, "update", "UPDATE", writer.make_update()),
-        writer.make_piece(specification.table, "delete", "DELETE", writer.make_delete()),
+        *(
+            writer.make_piece(specification.table, event, event.upper(), body)
+            for event, body in bodies.items()
+        ),
         *(piece for link in specification.links for piece in writer.make_link_pieces(link)),
     ]
 
@@ -57,79 +65,115 @@ class _Writer:
         return Piece(
             name,
             table,
-            f"CREATE TRIGGER {quote_name(name)} AFTER {event} ON {quote_name(table)}\n"
+            f"CREATE TRIGGER {quote_name(name)} AFTER {event} ON {quote_name(table)} "
             f"FOR EACH ROW BEGIN {MARK}\n{body}END",
             f"DROP TRIGGER IF EXISTS {quote_name(name)}",
         )
 
     def make_insert(self) -> str:
-        def write(name: str, cell: Cell) -> str:
-            value = write_json(cell, "NEW", self.specification.secrets)
-            told = _concat(quote_text(f",{name}:[null,"), value, "']'")
-            return f"IF({get_value(cell, 'NEW')} IS NULL, '', {told})"
+        def write(name: str, value: str) -> str:
+            return _concat(quote_text(f",{name}:[null,"), value, _END)
 
-        return self._write_row("create", "NEW", self._join(self.specification.cells, write))
+        entry = self._write_entry("create", "NEW")
+        return self._write_body(f"{self._tell_all('NEW', write)}{entry}")
 
     def make_update(self) -> str:
-        cells = self.specification.changing
-        if not cells:
-            return ""
-
-        def write(name: str, cell: Cell) -> str:
-            old, new = (make_json(cell, row, self.specification.secrets) for row in ("OLD", "NEW"))
-            told = _concat(quote_text(f",{name}:["), old, "','", new, "']'")
-            return f"IF({is_same(cell)}, '', {told})"
-
-        is_changed = f"NOT ({' AND '.join(map(is_same, cells))})"
-        return self._write_row("update", "NEW", self._join(cells, write), is_changed)
+        changes = "".join(map(self._tell_change, self.specification.changing))
+        entry = self._write_entry("update", "NEW")
+        return self._write_body(f"{changes}IF NOT (told <=> '') THEN\n{entry}END IF;\n")
 
     def make_delete(self) -> str:
-        def write(name: str, cell: Cell) -> str:
-            value = write_json(cell, "OLD", self.specification.secrets)
-            told = _concat(quote_text(f",{name}:["), value, "',null]'")
-            return f"IF({get_value(cell, 'OLD')} IS NULL, '', {told})"
+        def write(name: str, value: str) -> str:
+            return _concat(quote_text(f",{name}:["), value, "',null]'")
 
-        return self._write_row("delete", "OLD", self._join(self.specification.cells, write))
+        entry = self._write_entry("delete", "OLD")
+        return self._write_body(f"{self._tell_all('OLD', write)}{entry}")
 
     def make_link_pieces(self, link: Link) -> Iterator[Piece]:
         added = self._write_link(link, "m2m_add", "added", "NEW")
         removed = self._write_link(link, "m2m_remove", "removed", "OLD")
-        both = (_make_owner(self, link), _make_target(link))
+        both = (self._get_owner(link), _get_target(link))
         is_changed = f"NOT ({' AND '.join(map(is_same, both))})"
         for event, body in (
             ("INSERT", added),
             ("DELETE", removed),
             ("UPDATE", f"IF {is_changed} THEN\n{removed}{added}END IF;\n"),
         ):
-            yield self.make_piece(link.table, f"{link.name}_{event.lower()}", event, body)
+            name = f"{link.name}_{event.lower()}"
+            yield self.make_piece(link.table, name, event, self._write_body(body))
 
-    def _write_row(self, action: str, row: str, changes: str, *conditions: str) -> str:
-        key = make_text(self.specification.key, row)
+    # What there is to tell, as statements that add it to "told"
+
+    def _tell_all(self, row: str, write: Callable[[str, str], str]) -> str:
+        """What a row has, or had."""
+        statements = []
+        for has_document, cells in groupby(self.specification.cells, _has_document):
+            if has_document:
+                statements += [self._tell_document(cell, row, write) for cell in cells]
+            else:
+                statements.append(_add(*(_write_cell(cell, row, write) for cell in cells)))
+        return "".join(statements)
+
+    def _tell_document(self, cell: Cell, row: str, write: Callable[[str, str], str]) -> str:
+        told = _add(write(_write_name(cell), "new_document"))
+        return (
+            f"SET new_document = {get_value(cell, row)};\n"
+            f"IF new_document IS NOT NULL THEN\n{self._hide('new_document')}{told}END IF;\n"
+        )
+
+    def _tell_change(self, cell: Cell) -> str:
+        """What an update has made of a column."""
+        if _has_document(cell):
+            old, new = (f"COALESCE({name}, 'null')" for name in ("old_document", "new_document"))
+            before = (
+                f"SET old_document = {get_value(cell, 'OLD')};\n"
+                f"SET new_document = {get_value(cell, 'NEW')};\n"
+                f"{self._hide('old_document')}{self._hide('new_document')}"
+            )
+        else:
+            old, new, before = make_json(cell, "OLD"), make_json(cell, "NEW"), ""
+        told = _add(quote_text(f",{_write_name(cell)}:["), old, "','", new, _END)
+        return f"IF NOT ({is_same(cell)}) THEN\n{before}{told}END IF;\n"
+
+    def _hide(self, variable: str) -> str:
+        return hide_secrets(variable, REDACTED, self.specification.secrets)
+
+    # Entries
+
+    def _write_body(self, statements: str) -> str:
+        # Not if the receiver is muted.
+        return (
+            f"DECLARE told LONGTEXT CHARACTER SET utf8mb4 DEFAULT '';\n"
+            f"DECLARE old_document, new_document LONGTEXT CHARACTER SET utf8mb4;\n"
+            f"IF COALESCE(LENGTH({self.variables.unit}), 1) THEN\n{statements}END IF;\n"
+        )
+
+    def _write_entry(self, action: str, row: str) -> str:
         text = _concat("''", *(_write_part(part, row) for part in self.specification.text))
-        return self._write_entry(action, key, text, changes, conditions)
+        # A NULL in it has made NULL of it all, and the log has no place for that.
+        changes = _concat("'{'", "SUBSTR(told, 2)", "'}'")
+        return self._insert(action, make_text(self.specification.key, row), text, changes)
 
     def _write_link(self, link: Link, action: str, verb: str, row: str) -> str:
-        specification = self.specification
-        owner = _make_owner(self, link)
-        key = make_text(owner, row)
+        specification, owner = self.specification, self._get_owner(link)
         table = quote_name(specification.table)
-        found = _concat("''", *(_write_part(part, table) for part in specification.text))
-        # Any other way to read it would lock the owner.
-        read = (
-            f"SELECT {found} INTO owner_text FROM {table} "
-            f"WHERE {get_value(specification.key, table)} = {get_value(owner, row)};"
-        )
+        text = _concat("''", *(_write_part(part, table) for part in specification.text))
         changes = _concat(
             quote_text(f"{{{json.dumps(link.name)}:{{{json.dumps(verb)}:["),
-            make_json(_make_target(link), row),
+            make_json(_get_target(link), row),
             "']}}'",
         )
-        entry = self._write_entry(action, key, "COALESCE(owner_text, '')", changes, ())
-        return f"BEGIN\nDECLARE owner_text LONGTEXT CHARACTER SET utf8mb4;\n{read}\n{entry}END;\n"
+        entry = self._insert(action, make_text(owner, row), "COALESCE(told, '')", changes)
+        # Any other way to read it would lock the owner.
+        return (
+            f"SET told = NULL;\nSELECT {text} INTO told FROM {table} "
+            f"WHERE {get_value(specification.key, table)} = {get_value(owner, row)};\n{entry}"
+        )
 
-    def _write_entry(
-        self, action: str, key: str, text: str, changes: str, conditions: Iterable[str]
-    ) -> str:
+    def _get_owner(self, link: Link) -> Cell:
+        return Cell("", link.owner_column, self.specification.key.kind)
+
+    def _insert(self, action: str, key: str, text: str, changes: str) -> str:
         specification, log, told = self.specification, self.specification.log, self.variables
         actor_id = told.actor_id
         if log.actor_kind is Kind.UUID:
@@ -150,25 +194,27 @@ class _Writer:
         }
         columns = ", ".join(quote_name(log.columns[name]) for name in values)
         listed = ",\n".join(values.values())
-        # Not if the receiver is muted.
-        heard = " AND ".join((f"COALESCE(LENGTH({told.unit}), 1)", *conditions))
-        return (
-            f"IF {heard} THEN\nINSERT INTO {quote_name(log.table)} ({columns}) VALUES (\n"
-            f"{listed}\n);\nEND IF;\n"
-        )
-
-    def _join(self, cells: Iterable[Cell], write: Callable[[str, Cell], str]) -> str:
-        """An object of what is written of each cell, or is empty; each begins with a comma."""
-        parts = [write(json.dumps(cell.name), cell) for cell in cells]
-        # A NULL in it makes NULL of it all, and the log has no place for that.
-        return _concat("'{'", f"SUBSTR({_concat(*parts, quote_text(''))}, 2)", "'}'")
+        return f"INSERT INTO {quote_name(log.table)} ({columns}) VALUES (\n{listed}\n);\n"
 
 
-def _make_owner(writer: _Writer, link: Link) -> Cell:
-    return Cell("", link.owner_column, writer.specification.key.kind)
+def _has_document(cell: Cell) -> bool:
+    return cell.kind is Kind.JSON and not cell.is_secret
 
 
-def _make_target(link: Link) -> Cell:
+def _write_name(cell: Cell) -> str:
+    return json.dumps(cell.name)
+
+
+def _write_cell(cell: Cell, row: str, write: Callable[[str, str], str]) -> str:
+    told = write(_write_name(cell), write_json(cell, row))
+    return f"IF({get_value(cell, row)} IS NULL, '', {told})"
+
+
+def _add(*parts: str) -> str:
+    return f"SET told = {_concat('told', *parts)};\n"
+
+
+def _get_target(link: Link) -> Cell:
     return Cell("", link.target_column, link.target_kind)
 
 
