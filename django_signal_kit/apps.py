@@ -21,6 +21,7 @@ from django_signal_kit.exceptions import find_cause, is_told_by
 from django_signal_kit.extension import extending
 from django_signal_kit.extension.early import extensions
 from django_signal_kit.extension.model_extension import ModelExtension
+from django_signal_kit.receiver import Receiver
 from django_signal_kit.sight import counting, mutes, watching
 from django_signal_kit.tasks.framework import forget_backends
 from django_signal_kit.units import views
@@ -111,6 +112,7 @@ def wire() -> None:
     extending.take_back()
     (counting.start if conf.COUNTERS else counting.stop)()
     registry.connect(receivers)
+    _settle_capture(receivers)
     for receiver in receivers:
         if isinstance(receiver, ModelExtension):
             receiver.extend_late()
@@ -138,6 +140,15 @@ def rewire(*, setting: str, value: Any = _NOT_SAID, **kwargs: Any) -> None:
     extensions.disconnect()
     extending.take_back()
     registry.disconnect()
+    _settle_capture([])
     watching.stop()
     mutes.stop()
     counting.stop()
+
+
+def _settle_capture(receivers: list[Receiver]) -> None:
+    # Who has no log need not import it.
+    if "django_signal_kit.audit.audit_log" in sys.modules:
+        from django_signal_kit.audit.capture import carrying
+
+        carrying.settle(receivers)

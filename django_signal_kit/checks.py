@@ -76,13 +76,14 @@ def check_log_tables(
 
 def check_log(
     receivers: Iterable[Receiver], asked: Iterable[str] | None = None
-) -> Iterator[Warning]:
+) -> Iterator[CheckMessage]:
     """Where entries of the audit log are told twice, or cannot be written, as the settings say;
     or as the databases say that are ``asked``."""
     if sys.modules.keys().isdisjoint(_LOGS):
         # Who has no log need not import it.
         return
     from django_signal_kit.audit.audit_log import AuditLog
+    from django_signal_kit.audit.capture.differences import find_differences
     from django_signal_kit.audit.doubles import find_doubles
     from django_signal_kit.audit.places import find_misplaced
 
@@ -90,6 +91,8 @@ def check_log(
     yield from find_misplaced(receivers, asked)
     if asked is None:
         yield from find_doubles(log for log in receivers if isinstance(log, AuditLog))
+    else:
+        yield from find_differences(asked)
 
 
 def check_hooks() -> Iterator[Warning]:

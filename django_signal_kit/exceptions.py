@@ -38,6 +38,19 @@ class Misconfigured(ImproperlyConfigured):
         return Error(self.msg, hint=self.hint, id=self.id)
 
 
+class TriggersMissingError(DatabaseError):
+    """Nobody would record a write: the triggers of the audit log are not there. Raised to whoever
+    writes first."""
+
+    def __init__(self, using: str, tables: str) -> None:
+        self.using = using
+        super().__init__(
+            f"AuditLog leaves {tables} to triggers, and the database {using!r} has none there, so "
+            f"that no change would be recorded. Run: migrate --database {using}, or auditcapture "
+            f"--install --database {using}."
+        )
+
+
 class LogTableMissingError(DatabaseError):
     """An entry cannot be written, because the table of the audit log is not there. Raised to
     whoever writes the row, in the place of what the database says."""

@@ -234,6 +234,11 @@ class ModelReceiver(Receiver):
         """``instance`` is a row as it was ``at`` that moment, and is never saved: have the fields
         ``names`` show what their values name, if this receiver has put it away since."""
 
+    def hears(self, model: type[Model]) -> bool:
+        """Whether signals of a covered model are connected: not if something else than this
+        receiver does what it is for."""
+        return True
+
     def _forget_models(self) -> None:
         """Models have come, or have got fields: drop what was worked out from those there were."""
 

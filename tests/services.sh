@@ -128,5 +128,6 @@ step RabbitMQ rabbitmq
 step Varnish varnish
 # The tests start one of their own.
 command -v memcached >/dev/null || install_packages memcached
+command -v pgbouncer >/dev/null || install_packages pgbouncer
 # mysqlclient comes as source and is compiled.
 install_packages default-libmysqlclient-dev gcc pkg-config

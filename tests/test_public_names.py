@@ -141,6 +141,8 @@ LOGGERS = {
 
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 68)),
+    "E084",
+    "E085",
     *(f"W{number:03}" for number in range(1, 26)),
     "W031",
     "I001",

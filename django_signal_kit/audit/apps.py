@@ -20,3 +20,7 @@ class AuditConfig(AppConfig):
                 "receiver is wired and nothing is recorded.",
                 "Add 'django_signal_kit' to INSTALLED_APPS.",
             )
+        # What is left of triggers goes, too, when nobody asks for them any more.
+        from django_signal_kit.audit.capture import deploying
+
+        deploying.connect()

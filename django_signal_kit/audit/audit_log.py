@@ -9,6 +9,8 @@ from typing import Any, Literal
 from django.core.checks import CheckMessage
 from django.db.models import Field, Model
 
+from django_signal_kit.audit.capture.choosing import check_choice, list_warnings
+from django_signal_kit.audit.capture.specifying import find_obstacle
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.recording import Recorder, is_told_already
@@ -82,6 +84,12 @@ class AuditLog(ModelReceiver):
     #: ``"strict"``: entry and change are both kept or neither. ``"best_effort"``: the change is
     #: kept; an entry that cannot be written is logged and sent as ``receiver_failed``.
     contract: Literal["strict", "best_effort"] = "strict"
+    #: Who writes the entries. ``"python"``: this receiver. ``"triggers"``: the database itself,
+    #: for each model of which it can tell what Python reads; ``migrate`` installs them.
+    capture: Literal["python", "triggers"] = "python"
+    #: What rows are called by triggers, a template for each model of which ``__str__`` does not
+    #: tell: ``{"shop.Product": "{name} ({code})"}``.
+    object_text: Mapping[str, str] = {}
 
     _not_in_task = "an entry is written in the transaction of its change, or could be missing"
     _keeps_record = True
@@ -92,6 +100,8 @@ class AuditLog(ModelReceiver):
             self.on_error = "log"
         cls = type(self)
         is_plain = (cls.get_actor, cls.get_context) == (AuditLog.get_actor, AuditLog.get_context)
+        #: Model of a table -> whether triggers record it.
+        self._captured: dict[Any, bool] = {}
         self._recorder = Recorder(
             self, self.list_fields, is_plain=is_plain, hash_secrets=self.hash_secrets
         )
@@ -268,6 +278,7 @@ class AuditLog(ModelReceiver):
             )
         check_entry_model()
         models = Coverage(self).get_models()
+        check_choice(self, AuditLog, models)
         known = {
             field.name
             for model in models
@@ -284,9 +295,10 @@ class AuditLog(ModelReceiver):
                     )
 
     def get_warnings(self) -> list[CheckMessage]:
-        if overrides(self, AuditLog, ["get_actor"]):
-            return []
-        return get_missing(f"{self.name} does not know who makes a request")
+        warnings = [*list_warnings(self, Coverage(self).get_models())]
+        if not overrides(self, AuditLog, ["get_actor"]):
+            warnings += get_missing(f"{self.name} does not know who makes a request")
+        return warnings
 
     def get_old_fields(self, model: type[Model]) -> Iterable[Field[Any, Any]]:
         return self.list_fields(model) if self.old_values == "database" else ()
@@ -296,6 +308,21 @@ class AuditLog(ModelReceiver):
 
     def _forget_models(self) -> None:
         self._recorder.forget_plans()
+        self._captured.clear()
+
+    def hears(self, model: type[Model]) -> bool:
+        """Not what triggers record."""
+        return self.capture == "python" or not self._is_captured(model)
+
+    def _is_captured(self, model: type[Model]) -> bool:
+        table: Any = model._meta.concrete_model
+        try:
+            return self._captured[table]
+        except KeyError:
+            # A proxy's rows are recorded as those of its model.
+            found = registry.covers(self, table) and not find_obstacle(self, table)
+            self._captured[table] = found
+            return found
 
     def list_fields(self, model: type[Model]) -> list[Field[Any, Any]]:
         """The concrete fields of ``model`` that go into the log."""

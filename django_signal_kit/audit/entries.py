@@ -97,6 +97,13 @@ def get_kind(model: type[Model], using: str) -> Any:
     return kinds.db_manager(using).get_for_model(model)
 
 
+def find_kind(model: type[Model], using: str) -> Any:
+    """:func:`get_kind` for who only reads: None if there is none yet."""
+    meta = model._meta.concrete_model._meta  # type: ignore[union-attr]
+    kinds = apps.get_model("contenttypes", "ContentType")._default_manager.db_manager(using)
+    return kinds.filter(app_label=meta.app_label, model=meta.model_name).first()
+
+
 def get_circumstances(
     actor: Any,
     context: str,

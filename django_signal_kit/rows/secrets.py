@@ -10,8 +10,8 @@ from typing import Any
 
 from django.db.models import AutoField, Field, Model
 
-# Each of them makes a secret of a name that has it among its words, in singular or plural.
-_WORDS = frozenset(
+#: Each of them makes a secret of a name that has it among its words, in singular or plural.
+WORDS = frozenset(
     (
         "auth",
         "authentication",
@@ -31,12 +31,12 @@ _WORDS = frozenset(
         "token",
     )
 )
-# A word that ends so is two, written as one: "authtoken", "dbpassword".
-_ENDINGS = ("credential", "passphrase", "passwd", "password", "secret", "token")
-# A key is a secret if it opens something; by itself, or as a primary, foreign, public, sort or
-# cache key, it is a name. What is missing here can be given in REDACT; what is too much could
-# not be taken back.
-_KEYS = frozenset(
+#: A word that ends so is two, written as one: "authtoken", "dbpassword".
+ENDINGS = ("credential", "passphrase", "passwd", "password", "secret", "token")
+#: A key is a secret if it opens something; by itself, or as a primary, foreign, public, sort or
+#: cache key, it is a name. What is missing here can be given in REDACT; what is too much could
+#: not be taken back.
+KEYS = frozenset(
     (
         "access",
         "account",
@@ -83,7 +83,8 @@ _KEYS = frozenset(
         "webhook",
     )
 )
-_PHRASES = frozenset(
+#: Words that are one's name together.
+PHRASES = frozenset(
     (
         ("http", "cookie"),
         ("session", "cookie"),
@@ -92,10 +93,11 @@ _PHRASES = frozenset(
         ("set", "cookie"),
     )
 )
-_WHOLE = frozenset((("cookie",), ("jsessionid",), ("phpsessid",), ("sessid",), ("sessionid",)))
-# How many there are of them, whether there is one, and since when, is none.
-_FIRST = frozenset(("has", "is", "max", "min", "num", "total"))
-_LAST = frozenset(("at", "count", "length", "limit"))
+#: Names that are secrets by themselves, and not with other words.
+WHOLE = frozenset((("cookie",), ("jsessionid",), ("phpsessid",), ("sessid",), ("sessionid",)))
+#: How many there are of them, whether there is one, and since when, is none.
+FIRST = frozenset(("has", "is", "max", "min", "num", "total"))
+LAST = frozenset(("at", "count", "length", "limit"))
 # What a model of tokens calls that by which it knows one; and what else is known by a secret key.
 _VALUES = frozenset(("code", "digest", "hash", "key", "value"))
 _KNOWN_BY_KEY = frozenset(("activation", "confirmation", "invitation", "session"))
@@ -112,20 +114,21 @@ def is_secret(name: str, extra: tuple[str, ...] = ()) -> bool:
     with "auth". Parts that are given are looked for anywhere, without case and separators.
     """
     if extra:
-        folded = _fold(name)
-        if any(_fold(part) in folded for part in extra):
+        folded = fold(name)
+        if any(fold(part) in folded for part in extra):
             return True
     words = _split(name)
-    if not words or (len(words) > 1 and (words[0] in _FIRST or words[-1] in _LAST)):
+    if not words or (len(words) > 1 and (words[0] in FIRST or words[-1] in LAST)):
         return False
     return (
-        tuple(words) in _WHOLE
+        tuple(words) in WHOLE
         or any(_is_secret_word(word) for word in words)
         or any(_is_secret_pair(pair) for pair in pairwise(words))
     )
 
 
-def _fold(name: str) -> str:
+def fold(name: str) -> str:
+    """``name`` without case and separators."""
     return _SEPARATORS.sub("", name).casefold()
 
 
@@ -140,15 +143,15 @@ def _to_singular(word: str) -> str:
 
 def _is_secret_word(word: str) -> bool:
     return (
-        word in _WORDS
-        or word.endswith(_ENDINGS)
+        word in WORDS
+        or word.endswith(ENDINGS)
         or (word.startswith("password") and not word.startswith("passwordless"))
-        or (word.endswith("key") and word[:-3] in _KEYS)
+        or (word.endswith("key") and word[:-3] in KEYS)
     )
 
 
 def _is_secret_pair(pair: tuple[str, str]) -> bool:
-    return pair in _PHRASES or (pair[1] == "key" and pair[0] in _KEYS)
+    return pair in PHRASES or (pair[1] == "key" and pair[0] in KEYS)
 
 
 def is_secret_field(field: Field[Any, Any], extra: tuple[str, ...] = ()) -> bool:

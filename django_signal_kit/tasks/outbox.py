@@ -21,8 +21,8 @@ from django_signal_kit.rows.values import to_text
 from django_signal_kit.tasks.batches import Batch
 from django_signal_kit.tasks.options import TaskOptions
 from django_signal_kit.tasks.places import get_outbox_model
+from django_signal_kit.units.ids import make_id
 from django_signal_kit.units.loggers import get_logger
-from django_signal_kit.units.unit import make_id
 
 #: So long a row is left to whoever has written or taken it. An enqueue takes no longer.
 GRACE = timedelta(minutes=1)

@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from django_signal_kit.units.failures import report_failure
+from django_signal_kit.units.ids import make_id
 from django_signal_kit.units.pile import Collected, Flusher, Pile, is_for_commit
 from django_signal_kit.units.statements import Statements
 from django_signal_kit.units.undo import PLAIN, Undo, copy_item
@@ -157,8 +158,16 @@ class Journal:
         mark = self._find_transaction()
         if mark is None:
             return unit.id
+        return self._get_shared_id(mark, lambda: unit.id)
+
+    def get_transaction_id(self) -> Any:
+        """:meth:`get_id` where no unit is open: of a transaction of the user's, else a new one."""
+        mark = self._find_transaction()
+        return make_id() if mark is None else self._get_shared_id(mark, make_id)
+
+    def _get_shared_id(self, mark: Any, make: Callable[[], Any]) -> Any:
         if self.shared is None or self.shared[0] != mark:
-            self.shared = mark, unit.id
+            self.shared = mark, make()
         return self.shared[1]
 
     def _find_transaction(self) -> Any:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import os
-import time
 import uuid
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import ContextDecorator
@@ -23,6 +21,7 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, connections, transaction
 from django.db.models import Model
 from django.utils import timezone
 
+from django_signal_kit.units.ids import make_id
 from django_signal_kit.units.isolation import Isolation
 from django_signal_kit.units.journal import (
     CHUNK,
@@ -409,17 +408,6 @@ def _flush(journal: Journal, grouped: dict[Flusher, list[Any]], *, is_last: bool
             call_flush(receiver, items)
         finally:
             journal.is_last = False
-
-
-def make_id() -> uuid.UUID:
-    """A UUID of version 7: milliseconds since 1970, 1/4096ths of one, then random bits.
-
-    The fraction keeps units of one millisecond in order (RFC 9562, section 6.2, method 3).
-    """
-    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
-    fraction = (rest << 12) // 1_000_000
-    random = int.from_bytes(os.urandom(8), "big") >> 2
-    return uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 0b10 << 62 | random)
 
 
 class batch(ContextDecorator):  # noqa: N801

@@ -260,6 +260,8 @@ class Registry:
             self._listeners.setdefault(sender, []).append((receiver, function))
 
     def _note_model(self, receiver: ModelReceiver, model: type[Model]) -> None:
+        if not receiver.hears(model):
+            return
         for signal_name in self._functions[receiver]:
             if signal_name in catalog.MODEL_SIGNALS:
                 for sender in receiver.get_senders(signal_name, model):
@@ -375,7 +377,9 @@ class Registry:
         for model in links:
             ahead.cover(model, None)
         ahead.settle()
-        hooks.settle(is_heard=bool(self.connections))
+        # Triggers are told which transaction it is, and nobody else may hear anything.
+        captures = any(getattr(each, "capture", "") == "triggers" for each in self.receivers)
+        hooks.settle(is_heard=captures or bool(self.connections))
 
 
 def _is_atomic(receiver: ModelReceiver) -> bool:

@@ -14,6 +14,9 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+#: By vendor of a Django connection.
+DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306}
+
 
 class Proxy:
     """Listens on a port of the loopback interface while the ``with`` block is open."""
@@ -102,11 +105,12 @@ def _close(each: socket.socket) -> None:
 
 @contextmanager
 def through_proxy(connection: Any, *, delay: float = 0.0) -> Iterator[Proxy]:
-    """Lead a Django connection to PostgreSQL through a proxy for the length of the block."""
+    """Lead a Django connection to its server through a proxy for the length of the block."""
     settings = connection.settings_dict
     host, port = settings["HOST"] or "127.0.0.1", settings["PORT"]
     connection.close()
-    with Proxy(host, int(port or 5432), delay=delay) as proxy:
+    target = int(port or DEFAULT_PORTS[connection.vendor])
+    with Proxy(host, target, delay=delay) as proxy:
         settings.update(HOST="127.0.0.1", PORT=proxy.port)
         try:
             connection.ensure_connection()

@@ -20,8 +20,8 @@ from django.test import TestCase, TransactionTestCase
 
 from django_signal_kit import ModelReceiver, Receiver, batch
 from django_signal_kit.signals import receiver_failed
+from django_signal_kit.units.ids import make_id
 from django_signal_kit.units.journal import get_journal
-from django_signal_kit.units.unit import make_id
 from tests.apps.testapp.models import Category, Line, Product, Tag, Token
 from tests.conftest import as_entry, run_async
 from tests.factories import CategoryFactory, TagFactory, UserFactory

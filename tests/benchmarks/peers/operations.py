@@ -8,6 +8,8 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+from django.db import connection
+
 from tests.benchmarks.peers.models import Category, Item, Tag
 from tests.benchmarks.peers.packages import Package, Story
 
@@ -117,6 +119,14 @@ def _queryset_delete(package: Package, items: list[Item]) -> None:
         _range(items).delete()
 
 
+def _update_raw(package: Package, item: Item) -> None:
+    with package.writing(), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE peers_item SET price = %s, stock = %s WHERE id = %s",
+            [Decimal(_NEW[0]), int(_NEW[1]), item.pk],
+        )
+
+
 def _load(package: Package, items: list[Item]) -> None:
     if len(list(_range(items))) != len(items):
         raise RuntimeError("rows are missing")
@@ -160,5 +170,6 @@ OPERATIONS: dict[str, Operation] = {
         store_thousand, _queryset_update, lambda items: told(items, *_CHANGED), times=1
     ),
     "queryset.delete 1,000": Operation(store_thousand, _queryset_delete, told, times=1),
+    "raw UPDATE": Operation(store, _update_raw, lambda item: told([item], *_CHANGED)),
     "load 1,000": Operation(store_thousand, _load, _NOTHING, times=1),
 }

@@ -78,6 +78,13 @@ class Kit(Package):
             yield entry.object_pk, pick(changes)
 
 
+class KitTriggers(Kit):
+    def set_up(self) -> None:
+        from tests.audit.capture.installing import install
+
+        install()
+
+
 class AuditLog(Package):
     distribution = "django-auditlog"
     log = ("auditlog.LogEntry",)
@@ -203,6 +210,7 @@ PACKAGES: dict[str, Package] = {
     "bare": Package(),
     "kit-database": Kit(),
     "kit-snapshot": Kit(),
+    "kit-triggers": KitTriggers(),
     "auditlog": AuditLog(),
     "simple-history": SimpleHistory(),
     "easy-audit": EasyAudit(),

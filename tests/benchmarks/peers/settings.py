@@ -27,6 +27,7 @@ INSTALLED_APPS = [
         "bare": [],
         "kit-database": ["django_signal_kit", "django_signal_kit.audit"],
         "kit-snapshot": ["django_signal_kit", "django_signal_kit.audit"],
+        "kit-triggers": ["django_signal_kit", "django_signal_kit.audit"],
         "auditlog": ["auditlog"],
         "simple-history": ["simple_history"],
         "easy-audit": ["easyaudit"],
@@ -44,7 +45,11 @@ if PEER.startswith("kit-"):
                 "RECEIVER": "django_signal_kit.receivers.AuditLog",
                 "OPTIONS": {
                     "models": ["peers.Item"],
-                    "old_values": PEER.removeprefix("kit-"),
+                    **(
+                        {"capture": "triggers"}
+                        if PEER == "kit-triggers"
+                        else {"old_values": PEER.removeprefix("kit-")}
+                    ),
                 },
             }
         ]

@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import sys
+from statistics import mean
 from time import perf_counter_ns
 from typing import Any
 
@@ -23,6 +24,7 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext, setup_databases, teardown_databases
 
+from tests.audit.proxy import DEFAULT_PORTS, through_proxy
 from tests.benchmarks.peers.packages import PACKAGES, UNTOLD, Package, Story, empty
 
 _TRANSACTION = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK", "START")
@@ -90,12 +92,13 @@ def measure(package: Package, name: str) -> dict[str, float]:
     act = operation.act
     gc.collect()
     gc.disable()
-    start = perf_counter_ns()
+    times: list[int] = []
     for each in given:
+        start = perf_counter_ns()
         act(package, each)
-    elapsed = perf_counter_ns() - start
+        times.append(perf_counter_ns() - start)
     gc.enable()
-    return {"ms": elapsed / len(given) / 1_000_000}
+    return {"ms": mean(times) / 1_000_000, "quickest": min(times) / 1_000_000}
 
 
 def inspect(package: Package, name: str) -> dict[str, Any]:
@@ -108,9 +111,23 @@ def inspect(package: Package, name: str) -> dict[str, Any]:
     return {
         "queries": sum(verb not in _TRANSACTION for verb in verbs),
         "transaction_statements": sum(verb in _TRANSACTION for verb in verbs),
+        "round_trips": count_round_trips(package, name),
         "entries": count,
         "verdict": judge(count, story, expected) if package.log else "",
     }
+
+
+def count_round_trips(package: Package, name: str) -> int | None:
+    """How often the operation goes to the server and back; None where there is no server."""
+    if connection.vendor not in DEFAULT_PORTS:
+        return None
+    with through_proxy(connection) as proxy:
+        # What is looked up for the first time on this connection is none of the operation.
+        operation, [first, given] = prepare(package, name, 2)
+        operation.act(package, first)
+        before = proxy.round_trips
+        operation.act(package, given)
+        return proxy.round_trips - before
 
 
 def judge(count: int, story: Story, expected: Story) -> str:

@@ -1,0 +1,1 @@
+"""``AuditLog(capture="triggers")``: entries that the database writes itself."""

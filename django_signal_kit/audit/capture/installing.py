@@ -1,0 +1,71 @@
+"""Triggers on their way into a database, and out of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from django.db import connections, transaction
+
+from django_signal_kit.audit.capture import standing
+from django_signal_kit.audit.capture.pieces import Installed, Piece
+from django_signal_kit.audit.capture.wanted import Difference, compare
+
+logger = logging.getLogger("django_signal_kit.audit.capture")
+
+#: Told of each step: "install" or "drop", the name, and the table.
+Tell = Callable[[str, str, str], None]
+
+
+def install(using: str, tell: Tell | None = None) -> Difference:
+    """Make the database ``using`` have what is wanted and nothing else of ours; returns what had
+    to be done. In one transaction, where the database can."""
+    with standing.suspended(using):
+        found = compare(using, makes_kinds=True)
+        if found:
+            out: list[Piece | Installed] = [*found.left, *found.changed]
+            _run(using, out, [*found.missing, *found.changed], tell)
+    return found
+
+
+def step_aside(using: str, pieces: Sequence[Installed], tell: Tell | None = None) -> None:
+    """Let the columns of the tables of these change: they are dropped, and their stand-ins hear
+    in their place where the database can have such; elsewhere nobody does."""
+    out = [each for each in pieces if each.hears and not each.is_whole]
+    taking = [
+        Piece(each.name, each.table, each.take_over, each.drop)
+        for each in pieces
+        if each.take_over
+    ]
+    _run(using, out, taking, tell)
+
+
+def drop(using: str, pieces: Iterable[Installed], tell: Tell | None = None) -> None:
+    """Take these away: writes of their tables are recorded by nobody from now on."""
+    _run(using, list(pieces), [], tell)
+
+
+def _run(
+    using: str,
+    out: Sequence[Piece | Installed],
+    into: Sequence[Piece],
+    tell: Tell | None,
+) -> None:
+    with (
+        standing.suspended(using),
+        transaction.atomic(using=using),
+        connections[using].cursor() as cursor,
+    ):
+        # What was made last may use what was made first.
+        for piece in reversed(out):
+            cursor.execute(piece.drop)
+            _note(using, "drop", piece, tell)
+        for each in into:
+            cursor.execute(each.create)
+            _note(using, "install", each, tell)
+
+
+def _note(using: str, verb: str, piece: Piece | Installed, tell: Tell | None) -> None:
+    logger.debug("%s %s on %s of %r", verb, piece.name, piece.table, using)
+    if tell is not None:
+        tell(verb, piece.name, piece.table)

@@ -1,0 +1,208 @@
+"""Tells the triggers of a session who writes, in the packet of the write itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_signal_kit.audit.capture.mysql import variables
+from django_signal_kit.audit.capture.mysql.hindrances import get_remedy
+from django_signal_kit.audit.capture.packets import Packets, get_shared_id
+
+# Statements that write no row of a model. A SELECT may do so, by a function that it calls: then
+# there is nobody who does it, but never somebody else.
+_READING = re.compile(
+    r"\s*\(*\s*(?:SELECT|SHOW|SET|EXPLAIN|DESC|DESCRIBE|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|START"
+    r"|BEGIN|USE|CREATE|ALTER|DROP|RENAME|TRUNCATE|ANALYZE|CHECK|OPTIMIZE|FLUSH|GRANT|REVOKE|KILL|LOCK|UNLOCK)\b",
+    re.IGNORECASE,
+)
+_MULTI_STATEMENTS = 65536  # CLIENT_MULTI_STATEMENTS of the protocol
+_NAME = "_signal_kit_carrier"
+
+
+def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
+    """Tell triggers what ``packets`` make, from the next write of this connection on."""
+    carrier: Carrier | None = getattr(connection, _NAME, None)
+    if carrier is None:
+        carrier = Carrier(connection, packets)
+        setattr(connection, _NAME, carrier)
+        create_cursor = partial(_create_cursor, connection.create_cursor, carrier)
+        connection.create_cursor = create_cursor  # type: ignore[method-assign]
+    carrier.packets = packets
+
+
+def stop(connection: BaseDatabaseWrapper) -> None:
+    """Tell them nothing any more, and have them forget what they know."""
+    carrier: Carrier | None = getattr(connection, _NAME, None)
+    if carrier is not None:
+        delattr(connection, _NAME)
+        del connection.create_cursor
+        carrier.forget()
+
+
+class _Told(NamedTuple):
+    """What a session has been told."""
+
+    #: Of which receivers.
+    names: frozenset[str]
+    #: That of the packet and the state it was made in; None if nobody knows.
+    unit: str | None = None
+    scope: Mapping[str, Any] | None = None
+    muted: frozenset[str] = frozenset()
+
+    def is_of(self, scope: Mapping[str, Any] | None, muted: frozenset[str]) -> bool:
+        # Whatever is in a scope may compare as it likes.
+        return self.unit is not None and self.scope is scope and self.muted == muted
+
+
+_NOTHING = _Told(frozenset())
+
+
+class Carrier:
+    """What one connection carries."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, packets: Packets) -> None:
+        self.connection = connection
+        self.packets = packets
+        self._session: Any = None
+        self._told = _NOTHING
+        self._is_asking = False
+
+    def run(self, cursor: Any, sql: str | bytes, args: Any) -> Any:
+        """Run a statement on the driver's ``cursor``."""
+        prepared = self._prepare(sql)
+        if prepared is None:
+            return cursor.execute(sql, args)
+        prefix, told = prepared
+        with self._telling(told):
+            if not getattr(self._session, "client_flag", 0) & _MULTI_STATEMENTS:
+                cursor.execute(prefix)
+                return cursor.execute(sql, args)
+            prefix = f"{prefix}; "
+            both = prefix.encode() + sql if isinstance(sql, bytes) else prefix + sql
+            cursor.execute(both, args)
+            cursor.nextset()
+            # What is logged as the statement.
+            cursor._executed = cursor._executed[len(prefix) :]
+            return cursor.rowcount
+
+    def run_before(self, cursor: Any, sql: str | bytes) -> None:
+        """Say what has to be said before ``sql``, which cannot be run with it."""
+        prepared = self._prepare(sql)
+        if prepared is not None:
+            prefix, told = prepared
+            with self._telling(told):
+                cursor.execute(prefix)
+
+    def forget(self) -> None:
+        """Have the session forget what it has been told."""
+        if self._told.names and self._session is self.connection.connection is not None:
+            with suppress(Exception), self._session.cursor() as cursor:
+                cursor.execute(variables.forget(self._told.names))
+        self._told = _NOTHING
+
+    @contextmanager
+    def _telling(self, told: _Told) -> Iterator[None]:
+        # Whether an error came before or after it nobody knows.
+        self._told = _Told(self._told.names | told.names)
+        yield
+        self._told = told
+
+    def _prepare(self, sql: str | bytes) -> tuple[str, _Told] | None:
+        """The statement that has to be run before ``sql``, and what the session has been told
+        then; None if it knows all it has to."""
+        if self._session is not self.connection.connection:
+            self._session, self._told = self.connection.connection, _NOTHING
+        scope, muted = self.packets.get_state()
+        is_of = self._told.is_of(scope, muted)
+        if self._is_asking or _is_reading(sql):
+            # Nobody may be taken for who wrote before.
+            if is_of or not self._told.names:
+                return None
+            return variables.forget(self._told.names), _NOTHING
+        if is_of and self._told.unit == str(get_shared_id(self.connection)):
+            return None
+        packet = self._ask()
+        prefix = variables.tell(packet)
+        names = frozenset(packet) - {"unit"}
+        forgotten = self._told.names - names
+        if forgotten:
+            prefix = f"{variables.forget(forgotten)}, {prefix.removeprefix('SET ')}"
+        return prefix, _Told(names, packet["unit"], scope, muted)
+
+    def _ask(self) -> dict[str, Any]:
+        # Whoever is asked may run queries.
+        self._is_asking = True
+        try:
+            return json.loads(self.packets.make(self.connection))  # type: ignore[no-any-return]
+        finally:
+            self._is_asking = False
+
+
+class _Cursor:
+    """A cursor of the driver whose writes carry what triggers have to know."""
+
+    def __init__(self, cursor: Any, carrier: Carrier) -> None:
+        self._cursor = cursor
+        self._carrier = carrier
+        self._has_failed = False
+
+    def execute(self, query: str | bytes, args: Any = None) -> Any:
+        self._has_failed = True
+        with _explaining():
+            found = self._carrier.run(self._cursor, query, args)
+        self._has_failed = False
+        return found
+
+    def close(self) -> None:
+        # A server that was lost in the midst of a packet still owes an answer. Django closes a
+        # cursor before it raises the error that it has had.
+        with suppress(Exception) if self._has_failed else nullcontext():
+            self._cursor.close()
+
+    def executemany(self, query: str | bytes, args: Any) -> Any:
+        with _explaining():
+            self._carrier.run_before(self._cursor, query)
+            return self._cursor.executemany(query, args)
+
+    def callproc(self, *args: Any) -> Any:
+        with _explaining():
+            self._carrier.run_before(self._cursor, "CALL")
+            return self._cursor.callproc(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._cursor)
+
+
+def _create_cursor(original: Any, carrier: Carrier, name: Any = None) -> Any:
+    # Inside of Django's own, which knows what the driver's errors mean.
+    cursor = original(name)
+    cursor.cursor = _Cursor(cursor.cursor, carrier)
+    return cursor
+
+
+@contextmanager
+def _explaining() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if remedy := get_remedy(error):
+            error.add_note(remedy)
+        raise
+
+
+def _is_reading(sql: str | bytes) -> bool:
+    start = sql[:100]
+    return (
+        _READING.match(start.decode("ascii", "replace") if isinstance(start, bytes) else start)
+        is not None
+    )

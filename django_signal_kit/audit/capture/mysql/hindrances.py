@@ -1,0 +1,78 @@
+"""What keeps triggers from being made in MariaDB or MySQL, or from running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Error
+from django.db import DatabaseError
+
+from django_signal_kit.audit.capture.pieces import PREFIX
+from django_signal_kit.exceptions import join
+
+#: Code of an error -> what to do about it. The first means other things, too.
+REMEDIES = {
+    1142: "Triggers are made by an account that has the right TRIGGER on each table.",
+    1419: (
+        "The server keeps a binary log, and trusts only accounts with SUPER to make triggers. Set "
+        "log_bin_trust_function_creators=1 on it, or run auditcapture --install as one of these."
+    ),
+    1449: (
+        "The account that has made the triggers of the audit log is gone, and they ran with its "
+        "rights. Make them anew with one that stays: auditcapture --drop, then --install."
+    ),
+}
+
+
+def get_remedy(error: Exception) -> str:
+    """What to do about an error of the driver, if it has to do with triggers; else ""."""
+    for code, remedy in REMEDIES.items():
+        if error.args[:1] == (code,) and (code != 1142 or "TRIGGER command" in str(error)):
+            return remedy
+    return ""
+
+
+def find_hindrances(connection: Any) -> Iterator[CheckMessage]:
+    """One error for each."""
+    with connection.cursor() as cursor:
+        if _may_not_make_any(cursor):
+            yield Error(
+                f"The account by which Django uses the database {connection.alias!r} may make no "
+                f"triggers there: the server keeps a binary log, and does not trust it.",
+                hint=REMEDIES[1419],
+                id="signal_kit.E084",
+            )
+        gone = _list_gone(cursor)
+        if gone:
+            yield Error(
+                f"All writes that triggers of the audit log in {connection.alias!r} should record "
+                f"fail: the account that has made them is gone ({join(gone)}).",
+                hint=REMEDIES[1449],
+                id="signal_kit.E085",
+            )
+
+
+def _may_not_make_any(cursor: Any) -> bool:
+    cursor.execute("SELECT @@log_bin, @@log_bin_trust_function_creators")
+    has_log, trusts_all = cursor.fetchone()
+    if not has_log or trusts_all:
+        return False
+    cursor.execute("SHOW GRANTS")
+    grants = [str(grant).split(" ON ")[0] for (grant,) in cursor.fetchall() if "ON *.*" in grant]
+    return not any(right in grant for grant in grants for right in ("SUPER", "ALL PRIVILEGES"))
+
+
+def _list_gone(cursor: Any) -> list[str]:
+    """The accounts of our triggers that there are no more; none if nobody may say."""
+    cursor.execute(
+        "SELECT DISTINCT definer FROM information_schema.triggers "
+        "WHERE trigger_schema = DATABASE() AND LEFT(trigger_name, %s) = %s",
+        [len(PREFIX), PREFIX],
+    )
+    definers = {definer for (definer,) in cursor.fetchall()}
+    try:
+        cursor.execute("SELECT CONCAT(user, '@', host) FROM mysql.user")
+    except DatabaseError:
+        return []
+    return sorted(definers - {account for (account,) in cursor.fetchall()})

@@ -1,0 +1,238 @@
+"""Packets that travel with the first write of a transaction, in one round trip with it.
+
+The setting ``signal_kit.context`` holds a packet until the transaction ends: behind a pooler
+another client has the session then. A rollback, to a savepoint too, takes it back. Cursors of the
+driver do this, below whatever wraps Django's: there it is one statement, as it was given.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_signal_kit.audit.capture.packets import Packets, get_shared_id
+from django_signal_kit.audit.capture.postgresql.statements import quote
+from django_signal_kit.audit.capture.postgresql.verbs import ends_transaction, is_read
+
+try:
+    from psycopg import Pipeline
+except ImportError:
+    # Django takes psycopg 2 as well.
+    Pipeline = None  # type: ignore[assignment,misc]
+
+_IDLE = 0  # Of libpq: no transaction is open.
+
+
+def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
+    """Let the cursors that ``connection`` makes from now on carry packets."""
+    raw = connection.connection
+    if raw is not None:
+        raw.cursor_factory = Carrier(connection, packets, _get_own_factory(raw))
+
+
+def stop(connection: BaseDatabaseWrapper) -> None:
+    raw = connection.connection
+    if raw is not None:
+        raw.cursor_factory = _get_own_factory(raw)
+
+
+def _get_own_factory(raw: Any) -> Any:
+    factory = raw.cursor_factory
+    return factory.own if isinstance(factory, Carrier) else factory
+
+
+class Carrier:
+    """Makes the cursors of one connection, and knows which packet its transaction has."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, packets: Packets, own: Any) -> None:
+        # A pool keeps the driver's connection longer than Django's.
+        self._get_connection = weakref.ref(connection)
+        self.packets = packets
+        self.own = own
+        self._make = _derive(own, connection.Database.__name__)  # type: ignore[attr-defined]
+        self._is_asking = False
+        self.forget()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        cursor = self._make(*args, **kwargs)
+        cursor.carrier = self
+        return cursor
+
+    def forget(self) -> None:
+        """What has been sent is rolled back, or the transaction is over."""
+        self._sent: tuple[Any, ...] = (None, None, None)
+
+    def get_packet(self, status: int) -> tuple[str, tuple[Any, ...]] | None:
+        """``SELECT`` of what to tell before a write, and what to note once that is done; None if
+        it has been told. ``status``: of the transaction, as libpq says it."""
+        connection = self._get_connection()
+        if connection is None or self._is_asking:
+            # Who is asked for the actor may write, and is nobody yet.
+            return None
+        unit = get_shared_id(connection)
+        scope, muted = self.packets.get_state()
+        sent = self._sent
+        if unit == sent[0] and scope is sent[1] and muted == sent[2] and status != _IDLE:
+            return None
+        self._is_asking = True
+        try:
+            packet = self.packets.make(connection, unit)
+        finally:
+            self._is_asking = False
+        setting = f"SELECT pg_catalog.set_config('signal_kit.context', {quote(packet)}, true)"
+        return setting, (unit, scope, muted)
+
+    def note(self, told: tuple[Any, ...]) -> None:
+        self._sent = told
+
+
+@cache
+def _derive(own: Any, driver: str) -> Any:
+    """The class of cursors that carry packets, from the one that they would have."""
+    return type(f"Carrying{own.__name__}", (_MIXINS[driver], own), {})
+
+
+class CursorOfPsycopg:
+    """What comes before the methods of a cursor of psycopg 3."""
+
+    carrier: Carrier
+    connection: Any
+    _query: Any
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        run = super().execute  # type: ignore[misc]
+        if is_read(query):
+            if query.__class__ is str and ends_transaction(query):
+                self.carrier.forget()
+            return run(query, params, **options)
+        pgconn = self.connection.pgconn
+        found = self.carrier.get_packet(pgconn.transaction_status)
+        if found is None:
+            return run(query, params, **options)
+        setting, told = found
+        is_plain = query.__class__ is str and not options and not pgconn.pipeline_status
+        if is_plain and (params is None or hasattr(self, "mogrify")):
+            # The driver sends texts. It keeps how it takes one apart that has parameters: that has
+            # to be the query, which is the same again and again.
+            text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
+            run(f"{setting}; {text}")
+            # Django reads from there what was run.
+            self._query.query = text.encode()
+            # From the result of the setting to that of the write.
+            self.nextset()  # type: ignore[attr-defined]
+        elif is_plain and Pipeline.is_supported():
+            # The server takes the values, and but one statement at once.
+            with self.connection.pipeline():
+                self.connection.cursor().execute(setting)
+                run(query, params)
+        else:
+            with self._tell_first(setting):
+                run(query, params, **options)
+        self.carrier.note(told)
+        return self
+
+    def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
+        run = super().executemany  # type: ignore[misc]
+        with self._tell_if_needed(query):
+            run(query, params_seq, **options)
+
+    @contextmanager
+    def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+        start = super().copy  # type: ignore[misc]
+        with self._tell_if_needed(statement), start(statement, params, **options) as copy:
+            yield copy
+
+    @contextmanager
+    def _tell_if_needed(self, query: Any) -> Iterator[None]:
+        found = None
+        if not is_read(query):
+            found = self.carrier.get_packet(self.connection.pgconn.transaction_status)
+        with self._tell_first(found[0]) if found else nullcontext():
+            yield
+        if found:
+            self.carrier.note(found[1])
+
+    @contextmanager
+    def _tell_first(self, setting: str) -> Iterator[None]:
+        """By a statement of its own, in the transaction of what follows."""
+        raw = self.connection
+        is_alone = raw.autocommit and raw.pgconn.transaction_status == _IDLE
+        with raw.transaction() if is_alone else nullcontext():
+            raw.cursor().execute(setting)
+            yield
+
+
+class CursorOfPsycopg2:
+    """What comes before the methods of a cursor of psycopg 2, which sends texts always."""
+
+    carrier: Carrier
+    connection: Any
+
+    def execute(self, query: Any, vars: Any = None) -> Any:
+        run = super().execute  # type: ignore[misc]
+        if is_read(query):
+            if query.__class__ is str and ends_transaction(query):
+                self.carrier.forget()
+            return run(query, vars)
+        found = self._get_packet()
+        if found is None:
+            return run(query, vars)
+        text = query if vars is None else self.mogrify(query, vars)  # type: ignore[attr-defined]
+        result = run(f"{found[0]}; {self._to_text(text)}")
+        self.carrier.note(found[1])
+        return result
+
+    def executemany(self, query: Any, vars_list: Any) -> Any:
+        run = super().executemany  # type: ignore[misc]
+        found = None if is_read(query) else self._get_packet()
+        if found is None:
+            return run(query, vars_list)
+        # Each of them may be a transaction.
+        setting = found[0].replace("%", "%%")
+        return run(f"{setting}; {self._to_text(query)}", vars_list)
+
+    def copy_expert(self, sql: Any, *args: Any, **kwargs: Any) -> Any:
+        start = super().copy_expert  # type: ignore[misc]
+        found = None if is_read(sql) else self._get_packet()
+        if found is None:
+            return start(sql, *args, **kwargs)
+        with self._tell_first(found[0]):
+            result = start(sql, *args, **kwargs)
+        self.carrier.note(found[1])
+        return result
+
+    def _get_packet(self) -> tuple[str, tuple[Any, ...]] | None:
+        if getattr(self, "name", None):
+            # One of the server's, which reads.
+            return None
+        return self.carrier.get_packet(self.connection.get_transaction_status())
+
+    def _to_text(self, query: Any) -> str:
+        if isinstance(query, bytes):
+            return query.decode()
+        return query if isinstance(query, str) else query.as_string(self)
+
+    @contextmanager
+    def _tell_first(self, setting: str) -> Iterator[None]:
+        run = super().execute  # type: ignore[misc]
+        raw = self.connection
+        is_alone = raw.autocommit and raw.get_transaction_status() == _IDLE
+        if is_alone:
+            run("BEGIN")
+        try:
+            run(setting)
+            yield
+        except BaseException:
+            if is_alone:
+                run("ROLLBACK")
+            raise
+        if is_alone:
+            run("COMMIT")
+
+
+_MIXINS: dict[str, Any] = {"psycopg": CursorOfPsycopg, "psycopg2": CursorOfPsycopg2}

@@ -1,0 +1,47 @@
+"""What a statement does, told from its beginning."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+#: How blocks begin that make triggers.
+OWN_BLOCK = "DO $signal_kit"
+#: What nearly all statements begin with.
+_READING = frozenset(("SELECT", "SAVEPO", "RELEAS", "BEGIN", "SHOW", "SET"))
+_WRITING = frozenset(("INSERT", "UPDATE", "DELETE"))
+_BEFORE = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|[(;])*", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z]*")
+_WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+_VERBS = frozenset(("INSERT", "UPDATE", "DELETE", "MERGE", "CALL", "DO", "EXECUTE"))
+
+
+def is_read(query: Any) -> bool:
+    """Does ``query`` write nothing, as far as that can be seen? What is no text may write."""
+    if query.__class__ is not str:
+        return False
+    beginning = query[:6]
+    if beginning in _WRITING:
+        return False
+    return beginning in _READING or not _may_write(query)
+
+
+def _may_write(query: str) -> bool:
+    verb = _get_verb(query)
+    if verb == "WITH":
+        return _WRITES.search(query) is not None
+    if verb == "COPY":
+        return re.search(r"\bFROM\s+(STDIN|PROGRAM|')", query, re.IGNORECASE) is not None
+    return verb in _VERBS and not query.startswith(OWN_BLOCK)
+
+
+def ends_transaction(query: Any) -> bool:
+    """Does it end a transaction, or go back to a savepoint?"""
+    return query.__class__ is str and _get_verb(query) in ("ROLLBACK", "ABORT", "COMMIT", "END")
+
+
+def _get_verb(query: str) -> str:
+    found = _BEFORE.match(query)
+    start = found.end() if found else 0
+    word = _WORD.match(query, start)
+    return word[0].upper() if word else ""

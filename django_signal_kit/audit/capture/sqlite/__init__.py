@@ -1,0 +1,1 @@
+"""Capture on SQLite: the SQL of its triggers, and how they are told who writes."""

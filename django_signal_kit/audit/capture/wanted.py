@@ -1,0 +1,123 @@
+"""What the triggers of a database should be, as the settings and its tables are now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+from django_signal_kit.audit.capture.pieces import Installed, Piece
+from django_signal_kit.audit.capture.specification import Specification
+from django_signal_kit.audit.capture.specifying import get_databases, specify
+from django_signal_kit.audit.capture.vendors import NAMES, get_catalog, get_triggers
+from django_signal_kit.audit.entries import has_tables
+from django_signal_kit.wiring.registry import registry
+
+
+def get_capturing() -> list[Any]:
+    """The connected receivers that capture by triggers."""
+    return [each for each in registry.receivers if getattr(each, "capture", "") == "triggers"]
+
+
+def get_captured(receiver: Any) -> list[type[Model]]:
+    """The models whose rows triggers record for ``receiver``."""
+    models = registry.get_models(receiver)
+    return [model for model in models if not model._meta.proxy and not receiver.hears(model)]
+
+
+def list_wanted(using: str, *, makes_kinds: bool = False) -> Iterator[tuple[type[Model], Piece]]:
+    """What should be installed in the database ``using``, with the model whose rows it records:
+    as far as the tables and columns are there that it names. ``makes_kinds``: content types that
+    are not there are made."""
+    connection = connections[using]
+    receivers = get_capturing()
+    if not receivers or connection.vendor not in NAMES or not has_tables(using):
+        return
+    tables = Tables(connection)
+    for receiver in receivers:
+        for model in get_captured(receiver):
+            if using in get_databases(model) and tables.has(model._meta.db_table):
+                specification = tables.narrow(
+                    specify(receiver, model, using, makes_kind=makes_kinds)
+                )
+                for piece in get_triggers(connection.vendor).write(specification):
+                    yield model, piece.marked()
+
+
+class Tables:
+    """Which tables a database has, and which columns: some may still have to be migrated."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.names = set(connection.introspection.table_names())
+        self._convert = connection.introspection.identifier_converter
+
+    def has(self, table: str) -> bool:
+        return self._convert(table) in self.names
+
+    def narrow(self, specification: Specification) -> Specification:
+        """``specification`` without what the database does not have yet."""
+        columns = self._list_columns(specification.table)
+        return replace(
+            specification,
+            cells=tuple(cell for cell in specification.cells if cell.column in columns),
+            text=tuple(
+                part if isinstance(part, str) or part.column in columns else ""
+                for part in specification.text
+            ),
+            links=tuple(link for link in specification.links if self.has(link.table)),
+        )
+
+    def _list_columns(self, table: str) -> set[str]:
+        with self.connection.cursor() as cursor:
+            found = self.connection.introspection.get_table_description(cursor, table)
+        return {column.name for column in found}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is installed in a database, beside what is wanted."""
+
+    #: Wanted, and not there, or there with another checksum.
+    missing: list[Piece]
+    changed: list[Piece]
+    #: There, and not wanted.
+    left: list[Installed]
+    #: As it should be.
+    standing: list[Piece]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.changed or self.left)
+
+
+def compare(using: str, *, makes_kinds: bool = False) -> Difference:
+    """Asks the database for what is installed, and for the columns of each captured table."""
+    wanted = list_wanted(using, makes_kinds=makes_kinds)
+    return compare_with((piece for _, piece in wanted), list_installed(using))
+
+
+def compare_with(wanted: Iterable[Piece], installed: Iterable[Installed]) -> Difference:
+    there = {each.name: each for each in installed}
+    found = Difference([], [], [], [])
+    for piece in wanted:
+        known = there.pop(piece.name, None)
+        if known is None:
+            found.missing.append(piece)
+        elif known.checksum != piece.checksum:
+            found.changed.append(piece)
+        else:
+            found.standing.append(piece)
+    found.left.extend(there.values())
+    return found
+
+
+def list_installed(using: str) -> list[Installed]:
+    """What the database ``using`` has of ours, whoever has installed it."""
+    connection = connections[using]
+    if connection.vendor not in NAMES:
+        return []
+    return list(get_catalog(connection.vendor).list_installed(connection))

@@ -1,0 +1,18 @@
+"""Ids of units of work."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+
+
+def make_id() -> uuid.UUID:
+    """A UUID of version 7: milliseconds since 1970, 1/4096ths of one, then random bits.
+
+    The fraction keeps units of one millisecond in order (RFC 9562, section 6.2, method 3).
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    random = int.from_bytes(os.urandom(8), "big") >> 2
+    return uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 0b10 << 62 | random)

@@ -1,0 +1,224 @@
+"""What cannot be had with triggers is refused, and what is given up is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, models
+from django.test.utils import override_settings
+
+from django_signal_kit.audit.capture import standing
+from django_signal_kit.audit.capture.installing import drop, install
+from django_signal_kit.audit.capture.wanted import compare, list_installed
+from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.checks import check_log_tables, check_signal_kit
+from django_signal_kit.exceptions import TriggersMissingError
+from django_signal_kit.receivers import AuditLog
+from tests.apps.testapp.models import Product, Tag
+from tests.factories import ProductFactory, TagFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def capturing(**options: Any) -> Any:
+    return AuditLog, {"models": ["testapp.Tag"], "capture": "triggers", **options}
+
+
+class Choosy(AuditLog):
+    def should_record(self, *args: Any) -> bool:
+        return False
+
+
+class Naming(AuditLog):
+    def get_object_text(self, instance: models.Model) -> str:
+        return "a row"
+
+
+class Hearing(AuditLog):
+    def post_init(self, **kwargs: Any) -> None: ...
+
+
+@pytest.fixture
+def _clean() -> Iterator[None]:
+    yield
+    drop("default", list_installed("default"))
+    standing.forget()
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (capturing(hash_secrets=True), "hash_secrets=True: the key of the hashes would stand"),
+        (capturing(old_values="snapshot"), "old_values='snapshot': a trigger has the old row"),
+        (capturing(contract="best_effort"), "contract='best_effort': a trigger and its write"),
+        (capturing(bulk="statement"), "bulk='statement': a trigger hears each row"),
+        (capturing(flush_on="after_commit"), "flush_on='after_commit': a trigger writes at once"),
+        ((Choosy, capturing()[1]), "overrides should_record(), which nobody calls"),
+        ((Naming, capturing()[1]), "Give the option 'object_text' a template"),
+        ((Hearing, capturing()[1]), "overrides post_init(), which nobody calls"),
+        (capturing(object_text={"testapp.Tug": "{name}"}), "Did you mean 'testapp.Tag'?"),
+        (capturing(object_text={"testapp.Tag": "{title}"}), "has {title}, and the fields are: id"),
+        (capturing(object_text={"testapp.Tag": "{name"}), "'{name' is no template"),
+        (capturing(object_text={"testapp.Tag": "{name!r}"}), "has {name}, and the fields are"),
+        (
+            capturing(object_text={"testapp.Tag": "{name}"}, redact=["name"]),
+            "has {name}, which is a secret",
+        ),
+        (
+            (AuditLog, {"models": ["testapp.Tag"], "object_text": {"testapp.Tag": "{name}"}}),
+            "has 'object_text', which is for triggers",
+        ),
+    ],
+)
+def test_what_triggers_cannot_do_is_refused(wire: Any, entry: Any, said: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"signal_kit\.E08") as caught:
+        wire(entry)
+    assert said in str(caught.value)
+
+
+class InNoLog:
+    """A router that keeps the log in the other database."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "other" if model is AuditEntry else None
+
+
+def test_a_log_in_another_database_is_refused(wire: Any) -> None:
+    with (
+        override_settings(DATABASE_ROUTERS=[f"{__name__}.InNoLog"]),
+        pytest.raises(ImproperlyConfigured, match="of which the log is in 'other'"),
+    ):
+        wire(capturing())
+
+
+def get_warnings(id: str, databases: Any = None) -> list[str]:
+    found = check_log_tables(databases=databases) if databases else check_signal_kit()
+    return [each.msg for each in found if each.id == f"signal_kit.{id}"]
+
+
+def test_what_python_goes_on_recording_is_said(wire: Any) -> None:
+    wire(capturing(models=["testapp.Tag", "testapp.Restaurant", "testapp.Place"]))
+    assert get_warnings("W034") == [
+        "AuditLog records testapp.Place by Python, not by triggers: testapp.Place has the "
+        "multi-table child testapp.Restaurant, whose rows are in two tables.",
+        "AuditLog records testapp.Restaurant by Python, not by triggers: testapp.Restaurant is a "
+        "multi-table child, whose rows are in two tables.",
+    ]
+
+
+@pytest.mark.usefixtures("_clean")
+def test_a_model_is_recorded_by_one_of_the_two_as_a_whole(wire: Any) -> None:
+    wire(capturing(models=["testapp.Tag", "testapp.Restaurant"]))
+    install("default")
+    from tests.apps.testapp.models import Restaurant
+
+    Restaurant.objects.create(name="Inn")
+    TagFactory(name="hot")
+    told = AuditEntry.objects.order_by("pk").values_list("content_type__model", "action")
+    assert list(told) == [("restaurant", "create"), ("tag", "create")]
+
+
+class Odd(models.CharField[str, str]):
+    def from_db_value(self, value: Any, *args: Any) -> Any:
+        return value
+
+
+def test_a_field_that_reads_something_else_is_named(wire: Any, make_model: Any) -> None:
+    model = make_model("Peculiar", models.Model, name=Odd(max_length=9))
+    wire(capturing(models=[model]))
+    assert get_warnings("W034") == [
+        "AuditLog records testapp.Peculiar by Python, not by triggers: testapp.Peculiar has the "
+        "field name (Odd), of which the database cannot tell what Python reads."
+    ]
+
+
+def test_a_row_whose_name_nobody_can_tell_is_called_by_its_key(wire: Any, make_model: Any) -> None:
+    model = make_model(
+        "Visit",
+        models.Model,
+        at=models.DateTimeField(),
+        __str__=lambda self: f"{self.at:%A}",
+    )
+    wire(capturing(models=[model]))
+    (said,) = get_warnings("W037")
+    assert said.startswith("Triggers cannot tell what __str__ of testapp.Visit says")
+    wire(capturing(models=[model], object_text={"testapp.Visit": "visit {id}"}))
+    assert get_warnings("W037") == []
+
+
+@pytest.mark.usefixtures("_clean")
+def test_a_name_that_depends_on_more_is_found_in_the_rows(wire: Any, make_model: Any) -> None:
+    model = make_model(
+        "Guest",
+        models.Model,
+        name=models.CharField(max_length=20, blank=True),
+        __str__=lambda self: self.name or "nobody",
+    )
+    wire(capturing(models=[model]))
+    install("default")
+    model.objects.create(name="Ada")
+    assert get_warnings("W037", databases=["default"]) == []
+    model.objects.create(name="")
+    assert get_warnings("W037", databases=["default"]) == [
+        "Triggers call a row of testapp.Guest '', and __str__ calls it 'nobody'."
+    ]
+    AuditEntry.objects.all().delete()
+
+
+@pytest.mark.usefixtures("_clean")
+def test_the_check_asks_the_database_for_its_triggers(wire: Any) -> None:
+    wire(capturing())
+    (said,) = get_warnings("W038", databases=["default"])
+    assert "are missing (on testapp_tag)" in said
+    install("default")
+    assert get_warnings("W038", databases=["default"]) == []
+    wire(capturing(exclude_fields=["name"]))
+    (said,) = get_warnings("W038", databases=["default"])
+    assert "are others (on testapp_tag)" in said
+    wire((AuditLog, {"models": ["testapp.Tag"]}))
+    (said,) = get_warnings("W038", databases=["default"])
+    assert "are not wanted (on testapp_tag)" in said
+
+
+@pytest.mark.usefixtures("_clean")
+def test_a_write_without_its_triggers_fails_and_leaves_nothing(wire: Any) -> None:
+    wire(capturing())
+    with pytest.raises(TriggersMissingError, match="leaves testapp_tag to triggers"):
+        TagFactory()
+    assert not Tag.objects.exists()
+    install("default")
+    TagFactory(name="hot")
+    assert AuditEntry.objects.count() == 1
+
+
+@pytest.mark.usefixtures("_clean")
+def test_what_is_installed_twice_is_installed_once(wire: Any) -> None:
+    wire(capturing(models=["testapp.Product", "testapp.Tag"]))
+    assert install("default")
+    assert not compare("default")
+    assert not install("default")
+    product = ProductFactory()
+    product.tags.add(TagFactory(name="hot"))
+    actions = AuditEntry.objects.order_by("pk").values_list("action", flat=True)
+    assert list(actions) == ["create", "create", "m2m_add"]
+    Product.objects.all().delete()
+    assert AuditEntry.objects.filter(action="delete").count() == 1
+
+
+@pytest.mark.usefixtures("_clean")
+def test_other_connections_follow_what_is_wired_now(wire: Any) -> None:
+    wire(capturing())
+    install("default")
+    TagFactory()
+    wire()
+    TagFactory()
+    last = AuditEntry.objects.latest("pk")
+    # Nobody tells the triggers any more who it is.
+    assert last.context == {"by": "database"}
+    wire(capturing())
+    TagFactory()
+    assert AuditEntry.objects.latest("pk").context == {}
+    assert connection.vendor

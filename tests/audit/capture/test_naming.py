@@ -1,0 +1,60 @@
+"""What triggers call a row: what ``__str__`` does, where that can be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import models
+
+from django_signal_kit.audit.capture.naming import fill, find_template
+from tests.apps.testapp.models import Product, Tag
+from tests.factories import CategoryFactory, ProductFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize(
+    ("says", "template"),
+    [
+        (lambda self: self.name, "{name}"),
+        (lambda self: f"{self.name} ({self.code})", "{name} ({code})"),
+        (lambda self: f"#{self.pk}: {self.name}", "#{id}: {name}"),
+        (lambda self: f"{{{self.name}}}", "{{{name}}}"),
+        (lambda self: f"{self.name}{self.name}", "{name}{name}"),
+        (lambda self: "a thing", "a thing"),
+        (lambda self: f"{self.number + 1}", None),
+        (lambda self: self.name.upper(), None),
+        (lambda self: self.name[:3], None),
+        (lambda self: f"{self.at:%A}", None),
+        (lambda self: str(self.owner), None),
+        (lambda self: 5 / 0, None),
+    ],
+)
+def test_what_str_says_is_found_out(make_model: Any, says: Any, template: str | None) -> None:
+    model = make_model(
+        "Thing",
+        models.Model,
+        name=models.CharField(max_length=50),
+        code=models.CharField(max_length=50),
+        number=models.IntegerField(default=0),
+        at=models.DateTimeField(null=True),
+        owner=models.ForeignKey("testapp.Category", models.CASCADE, null=True),
+        __str__=says,
+    )
+    assert find_template(model) == template
+
+
+def test_django_says_the_key() -> None:
+    class Plain(models.Model):
+        class Meta:
+            app_label = "testapp"
+            abstract = True
+
+    assert find_template(Tag) == "{name}"
+    assert find_template(Product) is not None
+
+
+def test_a_template_is_filled_as_a_trigger_does() -> None:
+    product = ProductFactory(category=CategoryFactory())
+    assert fill(Product, "{name}: {{{pk}}}", product) == f"{product.name}: {{{product.pk}}}"

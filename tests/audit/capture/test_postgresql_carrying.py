@@ -1,0 +1,385 @@
+"""On PostgreSQL a packet goes along with the first write of a transaction, whatever the driver."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from copy import deepcopy
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from django_signal_kit import batch, context, muted, only
+from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.receivers import AuditLog, DeletionLog
+from tests.apps.testapp.models import Category, Tag
+from tests.audit.capture.both import alone
+from tests.audit.capture.installing import installed
+from tests.audit.capture.pgbouncer import PROGRAM, pgbouncer
+from tests.audit.proxy import through_proxy
+from tests.factories import TagFactory, UserFactory
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="is about PostgreSQL"),
+]
+has_psycopg = find_spec("psycopg") is not None
+
+
+@pytest.fixture(autouse=True)
+def audit(wire: Any) -> Iterator[None]:
+    with alone():
+        wire(
+            (AuditLog, {"models": ["testapp.Tag"], "capture": "triggers"}),
+            (DeletionLog, {"models": ["testapp.Category"]}),
+        )
+        with installed():
+            yield
+
+
+@pytest.fixture(
+    params=[
+        "as it is",
+        pytest.param(
+            "server_side_binding", marks=pytest.mark.skipif(not has_psycopg, reason="psycopg 3")
+        ),
+        pytest.param(
+            "pool",
+            marks=pytest.mark.skipif(find_spec("psycopg_pool") is None, reason="no psycopg_pool"),
+        ),
+        pytest.param(
+            "pgbouncer", marks=pytest.mark.skipif(PROGRAM is None, reason="no pgbouncer here")
+        ),
+    ]
+)
+def link(request: Any, audit: None, tmp_path: Path) -> Iterator[str]:
+    """The default database, reached in each of the ways that there are."""
+    if request.param == "as it is":
+        yield request.param
+        return
+    before = connections["default"]
+    settings = deepcopy(before.settings_dict)
+    if request.param == "pgbouncer":
+        with pgbouncer(tmp_path, settings) as port:
+            settings |= {"HOST": "127.0.0.1", "PORT": port, "DISABLE_SERVER_SIDE_CURSORS": True}
+            yield from _exchange(request.param, before, settings)
+        return
+    settings["OPTIONS"] = {**settings["OPTIONS"], request.param: True}
+    yield from _exchange(request.param, before, settings)
+
+
+def _exchange(name: str, before: Any, settings: dict[str, Any]) -> Iterator[str]:
+    before.close()
+    made = connections["default"] = type(before)(settings, "default")
+    # pytest-django lets nobody else connect.
+    made.ensure_connection()
+    try:
+        yield name
+    finally:
+        made.close()
+        if getattr(made, "pool", None):
+            made.close_pool()
+        connections["default"] = before
+
+
+def run(sql: Any, params: Any = None) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall() if cursor.description else cursor.rowcount
+
+
+def tell() -> list[tuple[str, str, Any]]:
+    """What was done, by whom, and why; forgotten then."""
+    entries = list(AuditEntry.objects.order_by("id"))
+    run("TRUNCATE signal_kit_audit_auditentry")
+    return [(each.action, each.actor_text, each.context) for each in entries]
+
+
+DATABASE = {"by": "database"}
+
+
+def test_in_autocommit_each_write_says_who_it_is(link: str) -> None:
+    with context(actor=UserFactory(username="ada"), reason="100% 'so' \\ ☃"):
+        tag = Tag.objects.create(name="a")
+        tag.name = "it's 100%"
+        tag.save()
+    tag.delete()
+    why = {"reason": "100% 'so' \\ ☃"}
+    assert tell() == [("create", "ada", why), ("update", "ada", why), ("delete", "", {})]
+
+
+def test_a_transaction_says_it_for_each_block(link: str) -> None:
+    with transaction.atomic():
+        with context(actor=UserFactory(username="ada")):
+            tag = TagFactory()
+            tag.name = "a"
+            tag.save()
+            with context(reason="inner"):
+                tag.name = "b"
+                tag.save()
+            tag.name = "c"
+            tag.save()
+        tag.delete()
+    units = set(AuditEntry.objects.values_list("unit", flat=True))
+    assert len(units) == 1
+    assert tell() == [
+        ("create", "ada", {}),
+        ("update", "ada", {}),
+        ("update", "ada", {"reason": "inner"}),
+        ("update", "ada", {}),
+        ("delete", "", {}),
+    ]
+
+
+def test_a_rollback_takes_back_what_was_said_and_it_is_said_again(link: str) -> None:
+    with context(actor=UserFactory(username="ada")), transaction.atomic():
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            TagFactory()
+            raise ZeroDivisionError
+        TagFactory()
+        sid = connection.savepoint()
+        with context(reason="in a savepoint"):
+            TagFactory()
+            connection.savepoint_rollback(sid)
+            TagFactory()
+        run("SAVEPOINT mine")
+        with context(reason="in another"):
+            TagFactory()
+            run("ROLLBACK TO SAVEPOINT mine")
+            TagFactory()
+    with context(actor=UserFactory(username="ben")):
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            TagFactory()
+            raise ZeroDivisionError
+        TagFactory()
+    assert tell() == [
+        ("create", "ada", {}),
+        ("create", "ada", {"reason": "in a savepoint"}),
+        ("create", "ada", {"reason": "in another"}),
+        ("create", "ben", {}),
+    ]
+
+
+def test_a_rollback_of_which_django_knows_nothing_is_seen(link: str) -> None:
+    with context(actor=UserFactory(username="ada")), transaction.atomic():
+        TagFactory()
+        connection.connection.rollback()
+        TagFactory()
+    assert tell() == [("create", "ada", {})]
+
+
+def test_a_write_that_fails_says_so_as_in_django_and_the_next_one_is_told(link: str) -> None:
+    tag = TagFactory()
+    tell()
+    with context(actor=UserFactory(username="ada")):
+        with pytest.raises(IntegrityError):
+            Tag.objects.create(id=tag.pk, name="again")
+        with transaction.atomic():
+            with pytest.raises(IntegrityError), transaction.atomic():
+                Tag.objects.create(id=tag.pk, name="again")
+            tag.delete()
+    assert tell() == [("delete", "ada", {})]
+
+
+def test_results_are_those_of_the_write(link: str) -> None:
+    tags = TagFactory.create_batch(3)
+    tell()
+    with context(reason="so"):
+        assert run("UPDATE testapp_tag SET name = 'x'") == 3
+        assert run("UPDATE testapp_tag SET name = %s RETURNING name", ["y"]) == [("y",)] * 3
+        assert run("UPDATE testapp_tag SET name = '100%' WHERE name LIKE 'y%'") == 3
+        assert run("UPDATE testapp_tag SET name = %s WHERE name LIKE '100%%'", ["z"]) == 3
+        assert Tag.objects.filter(pk=tags[0].pk).delete()[0] == 1
+        with transaction.atomic():
+            assert Tag.objects.update(name="same") == 2
+            assert run("INSERT INTO testapp_tag (name) VALUES ('n') RETURNING 1") == [(1,)]
+    told = tell()
+    assert len(told) == 16
+    assert {each[2]["reason"] for each in told} == {"so"}
+
+
+def test_whatever_writes_carries_it(link: str) -> None:
+    with context(reason="so"):
+        with connection.cursor() as cursor:
+            cursor.executemany("INSERT INTO testapp_tag (name) VALUES (%s)", [["a"], ["b%"]])
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.executemany("INSERT INTO testapp_tag (name) VALUES (%s)", [["c"], ["d"]])
+        run(_compose("INSERT INTO testapp_tag (name) VALUES ({})", "e%"))
+        run("\n -- why\n/* and ; */ insert into testapp_tag (name) values ('f')")
+        run("WITH new AS (INSERT INTO testapp_tag (name) VALUES ('g') RETURNING id) TABLE new")
+        run("DO $$ BEGIN INSERT INTO testapp_tag (name) VALUES ('h'); END $$")
+        _copy("i\nj\n")
+        with transaction.atomic():
+            _copy("k\n")
+    assert tell() == [("create", "", {"reason": "so"})] * 11
+    assert "".join(sorted(Tag.objects.values_list("name", flat=True))) == "ab%cde%fghijk"
+
+
+def _compose(sql: str, value: str) -> Any:
+    if has_psycopg:
+        from psycopg.sql import SQL, Literal
+    else:
+        from psycopg2.sql import SQL, Literal
+    return SQL(sql).format(Literal(value))
+
+
+def _copy(lines: str) -> None:
+    sql = "COPY testapp_tag (name) FROM STDIN"
+    with connection.cursor() as cursor:
+        if has_psycopg:
+            with cursor.copy(sql) as copy:
+                copy.write(lines)
+        else:
+            cursor.copy_expert(sql, io.StringIO(lines))
+
+
+def test_reads_are_left_alone(link: str) -> None:
+    TagFactory.create_batch(5)
+    with transaction.atomic():
+        assert len(list(Tag.objects.iterator(chunk_size=2))) == 5
+        assert run("SELECT current_setting('signal_kit.context', true)") in ([("",)], [(None,)])
+        assert Tag.objects.select_for_update().count() == 5
+
+
+def test_nothing_is_left_to_the_next_client_of_the_session(link: str) -> None:
+    with context(reason="mine"):
+        TagFactory()
+        with transaction.atomic():
+            TagFactory()
+    tell()
+    with connection.connection.cursor() as cursor:
+        # Not by way of the kit: the packet would hide it.
+        cursor.carrier._is_asking = True
+        try:
+            cursor.execute("INSERT INTO testapp_tag (name) VALUES ('a')")
+        finally:
+            cursor.carrier._is_asking = False
+    assert tell() == [("create", "", DATABASE)]
+
+
+def test_who_is_muted_writes_nothing(link: str) -> None:
+    with muted("AuditLog"):
+        TagFactory()
+    with transaction.atomic():
+        with only("DeletionLog"):
+            tag = TagFactory()
+        tag.name = "a"
+        tag.save()
+    assert [each[0] for each in tell()] == ["update"]
+
+
+def test_an_actor_is_asked_for_once_and_only_if_something_is_written(link: str) -> None:
+    asked = []
+
+    def ask() -> Any:
+        asked.append(1)
+        return get_user_model().objects.get()
+
+    UserFactory(username="ada")
+    with context(actor=ask):
+        list(Tag.objects.all())
+        assert asked == []
+        with transaction.atomic():
+            TagFactory()
+            once = len(asked)
+            TagFactory.create_batch(3)
+    assert len(asked) == once > 0
+    assert tell() == [("create", "ada", {})] * 4
+
+
+def test_a_write_is_one_query_and_one_round_trip() -> None:
+    tag = TagFactory()
+    with CaptureQueriesContext(connection) as queries:
+        tag.name = "a"
+        tag.save()
+    [query] = queries
+    if has_psycopg:
+        assert query["sql"].startswith("UPDATE")
+    with through_proxy(connection) as proxy:
+        # Nobody asks the catalogue any more.
+        tag.save()
+        before = proxy.round_trips
+        with context(reason="so"):
+            tag.name = "b"
+            tag.save()
+        assert proxy.round_trips - before == 1
+
+
+@pytest.mark.skipif(not has_psycopg, reason="psycopg 2 binds all itself")
+def test_values_that_the_server_binds_cost_no_round_trip_either() -> None:
+    options = connection.settings_dict["OPTIONS"]
+    connection.close()
+    options["server_side_binding"] = True
+    # Django asks it once for each connection object.
+    connection.features.__dict__.pop("uses_server_side_binding", None)
+    try:
+        with through_proxy(connection) as proxy:
+            tag = TagFactory()
+            before = proxy.round_trips
+            tag.name = "b"
+            tag.save()
+            assert proxy.round_trips - before == 1
+    finally:
+        connection.close()
+        del options["server_side_binding"]
+        connection.features.__dict__.pop("uses_server_side_binding", None)
+
+
+def test_a_unit_of_another_receivers_is_one(wire: Any) -> None:
+    with batch():
+        TagFactory()
+        TagFactory()
+    TagFactory()
+    first, second, third = AuditEntry.objects.order_by("id").values_list("unit", flat=True)
+    assert first == second != third
+    assert third is not None
+
+
+def test_another_program_has_one_unit_a_transaction() -> None:
+    TagFactory()
+    AuditEntry.objects.all().delete()
+    made = connection.Database.connect(**_get_parameters())  # type: ignore[attr-defined]
+    try:
+        with made.cursor() as cursor:
+            cursor.execute("INSERT INTO testapp_tag (name) VALUES ('a')")
+            cursor.execute("UPDATE testapp_tag SET name = 'b'")
+        made.commit()
+        with made.cursor() as cursor:
+            cursor.execute("DELETE FROM testapp_tag WHERE name = 'b'")
+        made.commit()
+    finally:
+        made.close()
+    entries = list(AuditEntry.objects.order_by("id"))
+    assert {(each.actor, each.actor_text, each.context["by"]) for each in entries} == {
+        (None, "", "database")
+    }
+    units = [each.unit for each in entries]
+    assert len(units) == 5
+    assert len(set(units[:3])) == 1
+    assert len(set(units)) == 2
+    assert {unit.version for unit in units} == {7}
+
+
+def _get_parameters() -> dict[str, Any]:
+    found = connection.settings_dict
+    return {
+        "host": found["HOST"],
+        "port": found["PORT"] or 5432,
+        "user": found["USER"],
+        "password": found["PASSWORD"],
+        "dbname": found["NAME"],
+    }
+
+
+def test_a_model_that_nobody_records_is_written_as_ever() -> None:
+    TagFactory()
+    AuditEntry.objects.all().delete()
+    with CaptureQueriesContext(connection) as queries:
+        Category.objects.create(name="a")
+    assert len(queries) == 1
+    assert not AuditEntry.objects.exists()

@@ -1,0 +1,252 @@
+"""What stands in a PostgreSQL database: whose it is, who may use it, and how it is found again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import ProgrammingError, connection, models, transaction
+from hypothesis import given, settings, strategies
+from hypothesis.extra.django import TestCase
+
+from django_signal_kit.audit.capture.pieces import make_name
+from django_signal_kit.audit.capture.postgresql.catalog import list_installed
+from django_signal_kit.audit.capture.postgresql.secrets import write_body
+from django_signal_kit.audit.capture.wanted import compare, list_wanted
+from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.receivers import AuditLog
+from django_signal_kit.rows import secrets
+from tests.apps.testapp.models import Product
+from tests.audit.capture.both import alone
+from tests.audit.capture.installing import install, installed
+from tests.factories import TagFactory
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="is about PostgreSQL"),
+]
+
+
+@pytest.fixture(autouse=True)
+def audit(wire: Any) -> Iterator[Any]:
+    with alone():
+        receiver = wire(
+            (AuditLog, {"models": ["testapp.Tag", "testapp.Product"], "capture": "triggers"})
+        )
+        with installed():
+            yield receiver
+
+
+@pytest.fixture
+def role() -> Iterator[str]:
+    """A role of an application, which may write its tables and no more."""
+    name = f"app_{connection.settings_dict['NAME']}"
+    run(f"DROP ROLE IF EXISTS {name}")
+    run(f"CREATE ROLE {name}")
+    run(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+    run(f"GRANT INSERT, UPDATE, DELETE ON testapp_tag TO {name}")
+    run(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {name}")
+    run(f"GRANT TEMPORARY ON DATABASE {connection.settings_dict['NAME']} TO {name}")
+    run(f"GRANT CREATE, USAGE ON SCHEMA public TO {name}")
+    yield name
+    run("RESET ROLE")
+    run(f"DROP OWNED BY {name}")
+    run(f"DROP ROLE {name}")
+
+
+def run(sql: str) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall() if cursor.description else None
+
+
+def list_names() -> set[str]:
+    return {each.name for each in list_installed(connection)}
+
+
+def test_what_is_installed_is_found_again_and_is_as_wanted() -> None:
+    assert list_names() == {piece.name for _, piece in list_wanted("default")}
+    assert not compare("default")
+    for each in list_installed(connection):
+        run(each.drop)
+    assert list_names() == set()
+    assert run("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'signal_kit%'") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ALTER TABLE testapp_tag DISABLE TRIGGER {}",
+        "DROP TRIGGER {} ON testapp_tag",
+        "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN RETURN NULL; END'",
+    ],
+)
+def test_what_somebody_has_broken_is_not_what_is_wanted(damage: str) -> None:
+    name = make_name("AuditLog", "testapp_tag", "update")
+    run(damage.format(name))
+    assert [piece.name for piece in compare("default").changed] == [name]
+    install()
+    assert not compare("default")
+
+
+def test_an_application_needs_no_right_to_the_log(role: str) -> None:
+    run(f"SET ROLE {role}")
+    run("INSERT INTO testapp_tag (name) VALUES ('a')")
+    run("UPDATE testapp_tag SET name = 'b'")
+    run("DELETE FROM testapp_tag")
+    with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+        run("DELETE FROM signal_kit_audit_auditentry")
+    run("RESET ROLE")
+    assert AuditEntry.objects.count() == 3
+
+
+def test_nobody_puts_a_table_of_his_own_in_the_place_of_the_log(role: str) -> None:
+    run(f"SET ROLE {role}")
+    run("CREATE TEMP TABLE signal_kit_audit_auditentry (at text, action text)")
+    run("CREATE FUNCTION pg_temp.concat(VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT 1'")
+    run("SET search_path = pg_temp, public")
+    run("INSERT INTO public.testapp_tag (name) VALUES ('a')")
+    run("RESET search_path")
+    run("DROP TABLE pg_temp.signal_kit_audit_auditentry")
+    run("RESET ROLE")
+    assert AuditEntry.objects.get().object_text == "a"
+
+
+def test_nobody_makes_triggers_of_these_functions(role: str) -> None:
+    name = make_name("AuditLog", "testapp_tag", "insert")
+    run(f"SET ROLE {role}")
+    run("CREATE TABLE mine (id integer, name text)")
+    with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+        run(
+            f"CREATE TRIGGER forged AFTER INSERT ON mine REFERENCING NEW TABLE AS new_rows "
+            f"EXECUTE FUNCTION {name}()"
+        )
+
+
+def test_tables_are_those_that_the_search_path_finds() -> None:
+    run("CREATE SCHEMA tenant")
+    try:
+        run("CREATE TABLE tenant.testapp_tag (LIKE public.testapp_tag INCLUDING ALL)")
+        run("SET search_path = tenant, public")
+        install()
+        run("SET search_path = public")
+        run("INSERT INTO tenant.testapp_tag (id, name) VALUES (-7, 'of a tenant')")
+        TagFactory(name="of all")
+        run("SET search_path = ''")
+        run("UPDATE tenant.testapp_tag SET name = 'of him'")
+        run("RESET search_path")
+        assert list(AuditEntry.objects.order_by("id").values_list("object_text", flat=True)) == [
+            "of a tenant",
+            "of all",
+            "of him",
+        ]
+        # What is in a schema that nobody looks into is nothing that is left over.
+        assert not compare("default")
+    finally:
+        run("RESET search_path")
+        run("DROP SCHEMA tenant CASCADE")
+
+
+def test_a_template_may_have_any_text(wire: Any) -> None:
+    texts = {"testapp.Tag": "$signal_kit$ {{it's}} \\n {name} 100% @signal_kit_schema"}
+    wire((AuditLog, {"models": ["testapp.Tag"], "capture": "triggers", "object_text": texts}))
+    with installed():
+        TagFactory(name="a")
+    text = AuditEntry.objects.get().object_text
+    assert text == "$signal_kit$ {it's} \\n a 100% @signal_kit_schema"
+
+
+def test_links_of_which_only_something_else_changes_are_not_told() -> None:
+    product = Product.objects.create(name="p")
+    one, two = TagFactory.create_batch(2)
+    product.tags.add(one)
+    AuditEntry.objects.all().delete()
+    run("UPDATE testapp_product_tags SET id = id + 1000")
+    assert not AuditEntry.objects.exists()
+    run(f"UPDATE testapp_product_tags SET tag_id = {two.pk}")
+    assert list(AuditEntry.objects.order_by("id").values_list("action", "changes")) == [
+        ("m2m_remove", {"tags": {"removed": [one.pk]}}),
+        ("m2m_add", {"tags": {"added": [two.pk]}}),
+    ]
+
+
+def test_a_collation_that_ignores_capitals_hides_no_change(make_model: Any, wire: Any) -> None:
+    run(
+        "CREATE COLLATION IF NOT EXISTS without_case "
+        "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+    )
+    name = models.CharField(max_length=9, db_collation="without_case")
+    model = make_model("Folded", models.Model, name=name)
+    wire((AuditLog, {"models": ["testapp.Folded"], "capture": "triggers"}))
+    with installed():
+        row = model.objects.create(name="Tea")
+        row.name = "tea"
+        row.save()
+    assert AuditEntry.objects.get(action="update").changes == {"name": ["Tea", "tea"]}
+
+
+WORDS = sorted(
+    {
+        *secrets.WORDS,
+        *secrets.KEYS,
+        *secrets.ENDINGS,
+        *secrets.FIRST,
+        *secrets.LAST,
+        *(word for phrase in (*secrets.PHRASES, *secrets.WHOLE) for word in phrase),
+        *("key", "keys", "author", "Name", "pin", "s", "ss", "less", "x"),
+    }
+)
+PARTS = strategies.sampled_from(WORDS).flatmap(
+    lambda word: strategies.sampled_from(
+        [word, word.capitalize(), word.upper(), f"{word}s", f"{word.title()}s"]
+    )
+)
+ODD = strategies.sampled_from(
+    ["_", "-", " ", ".", "7", "é", "\u017f", "ß", "\u2028", "\u212a", "—", "\ufb00", ""]
+)
+NAMES = strategies.lists(strategies.one_of(PARTS, PARTS, ODD), max_size=5).map("".join)
+
+
+def _make_redaction(extra: tuple[str, ...]) -> str:
+    return (
+        f"CREATE OR REPLACE FUNCTION pg_temp.redact(document text, depth integer DEFAULT 0) "
+        f"RETURNS text LANGUAGE plpgsql AS $body${write_body('pg_temp.redact', extra)}$body$"
+    )
+
+
+class SecretTests(TestCase):
+    """The function that takes secrets out of JSON."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        strategies.lists(NAMES, min_size=1, max_size=20, unique=True),
+        strategies.sampled_from([(), ("pin code",), ("straße", "x-y")]),
+    )
+    def test_no_secret_is_left(self, names: list[str], extra: tuple[str, ...]) -> None:
+        document = {name: {"inner": [{name: 1}]} for name in names}
+        with connection.cursor() as cursor:
+            cursor.execute(_make_redaction(extra))
+            cursor.execute("SELECT pg_temp.redact(%s::jsonb::text)", [json.dumps(document)])
+            found = json.loads(cursor.fetchone()[0])
+        assert found.keys() == document.keys()
+        for name, value in found.items():
+            is_redacted = value == "[redacted]"
+            if name.isascii():
+                assert is_redacted == secrets.is_secret(name, extra), name
+            else:
+                assert is_redacted >= secrets.is_secret(name, extra), name
+            assert is_redacted or value == {"inner": [{name: 1}]}
+
+    def test_what_lies_too_deep_is_replaced(self) -> None:
+        document: Any = {"password": "secret value"}
+        for _ in range(200):
+            document = [document]
+        with connection.cursor() as cursor:
+            cursor.execute(_make_redaction(()))
+            cursor.execute("SELECT pg_temp.redact(%s::jsonb::text)", [json.dumps(document)])
+            found = cursor.fetchone()[0]
+        assert "secret value" not in found
+        assert "[redacted]" in found
