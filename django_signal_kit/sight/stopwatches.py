@@ -1,4 +1,4 @@
-"""Counts and times calls, in less than half a microsecond each.
+"""Counts and times calls, in about half a microsecond each.
 
 All that a call does is to append its duration to a list, which is atomic. A lock is taken when
 there are some hundreds of them to be sorted into buckets, so that threads lose none.
