@@ -30,7 +30,12 @@ class Pictures(Scenario):
 
     def _write(self, chance: random.Random) -> None:
         picture = Picture(key=make_key(chance))
-        picture.file.save(f"{picture.key}-1.txt", ContentFile(b"first"))
+        upload = ContentFile(b"first", f"{picture.key}-1.txt")
+        if chance.random() < 0.25:
+            picture.file.save(upload.name, upload)
+        else:
+            picture.file = upload
+            picture.save()
         with suppress(ChangedMindError), transaction.atomic():
             Doomed.objects.create(name=picture.file.name)
             self._change(picture, chance)
