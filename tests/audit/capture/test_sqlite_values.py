@@ -285,7 +285,7 @@ WORDS = sorted(
         *secrets.ENDINGS,
         *secrets.KEYS,
         *(word for phrase in (*secrets.PHRASES, *secrets.WHOLE) for word in phrase),
-        *("key", "db", "my", "is", "at", "author", "name", "ſ", "\0"),
+        *("key", "db", "my", "is", "at", "author", "name", "\u017f", "\0"),
     }
 )
 STYLES = (str.lower, str.title, str.upper, lambda word: f"{word}s", lambda word: f"x{word}")
