@@ -21,7 +21,7 @@ from django_signal_kit.receivers import AuditLog
 from tests.apps.testapp.models import Category, Tag
 from tests.audit.capture.pairs import installed
 from tests.conftest import run_async
-from tests.factories import TagFactory, UserFactory
+from tests.factories import TagFactory
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

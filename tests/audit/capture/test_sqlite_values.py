@@ -201,40 +201,20 @@ STRANGERS = [
     b"",
     None,
 ]
+GUARDED = ("size", "category", "data")
 
 
 @pytest.mark.parametrize("value", STRANGERS)
 def test_a_value_of_another_kind_than_its_column_makes_no_write_fail(
     value: Any, holder: Any
 ) -> None:
-    names = [name for name in FIELDS if name not in ("size", "category", "data") or value is None]
-    names = [name for name in names if name != "size"]
-    columns = ", ".join(holder._meta.get_field(name).column for name in names)
+    names = [name for name in FIELDS if name not in GUARDED]
+    marks = ", ".join("%s" for _ in names)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO testapp_holder ({columns}) VALUES ({', '.join('?' for _ in names)})".replace(
-                "?", "%s"
-            ),
-            [value] * len(names),
-        )
-        cursor.execute(
-            "UPDATE testapp_holder SET "
-            + ", ".join(
-                f"{name} = 5"
-                for name in (
-                    "text",
-                    "whole",
-                    "number",
-                    "amount",
-                    "day",
-                    "clock",
-                    "at",
-                    "lasted",
-                    "uid",
-                    "content",
-                )
-            )
-        )
+        sql = f"INSERT INTO testapp_holder ({', '.join(names)}) VALUES ({marks})"
+        cursor.execute(sql, [value] * len(names))
+        assignments = ", ".join(f"{name} = 5" for name in names)
+        cursor.execute(f"UPDATE testapp_holder SET {assignments}")
         cursor.execute("DELETE FROM testapp_holder")
     assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True)) == [
         "create",
@@ -305,7 +285,7 @@ WORDS = sorted(
         *secrets.ENDINGS,
         *secrets.KEYS,
         *(word for phrase in (*secrets.PHRASES, *secrets.WHOLE) for word in phrase),
-        *("key", "db", "my", "is", "at", "author", "name", "ſ", "\0"),
+        *("key", "db", "my", "is", "at", "author", "name", "\u017f", "\0"),
     }
 )
 STYLES = (str.lower, str.title, str.upper, lambda word: f"{word}s", lambda word: f"x{word}")

@@ -13,17 +13,15 @@ from typing import Any
 
 import django
 import pytest
-from django.contrib.auth import get_user_model
 from django.core import serializers
-from django.core.management.color import no_style
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
 
 from django_signal_kit import batch, context, muted, only
 from django_signal_kit.audit.capture.pieces import PREFIX
+from django_signal_kit.audit.capture.specifying import specify
 from django_signal_kit.audit.capture.sqlite import catalog, triggers
 from django_signal_kit.audit.capture.sqlite.hindrances import find_hindrances
-from django_signal_kit.audit.capture.specifying import specify
 from django_signal_kit.audit.capture.wanted import list_wanted
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.wiring.registry import registry
@@ -58,8 +56,10 @@ def compare() -> list[Any]:
 
 def hear() -> list[Any]:
     """What triggers alone have told, since the last time."""
-    told = [(entry.action, entry.object_pk, entry.context) for entry in
-            AuditEntry.objects.order_by("pk")]
+    told = [
+        (entry.action, entry.object_pk, entry.context)
+        for entry in AuditEntry.objects.order_by("pk")
+    ]
     forget()
     return told
 
@@ -119,7 +119,10 @@ def test_stamps_are_told_as_python_tells_them() -> None:
     page.save()
     page.title = "b"
     page.save()
-    assert [list(changes) for _, changes in compare()] == [["id", "title", "changed_at"], ["title"]]
+    assert [list(changes) for _, changes in compare()] == [
+        ["id", "title", "changed_at"],
+        ["title"],
+    ]
 
 
 def test_links_are_told_as_python_tells_them_but_one_by_one() -> None:
@@ -138,8 +141,12 @@ def test_links_are_told_as_python_tells_them_but_one_by_one() -> None:
     assert len(compare()) == 6
     product.tags.add(*tags)
     product.tags.clear()
-    assert [entry[4] for entry in tell(TRIGGERS)] == [
-        {"tags": {verb: [tag.pk]}} for verb in ("added", "removed") for tag in tags
+    told = [(entry[0], entry[4]["tags"]) for entry in tell(TRIGGERS)]
+    # Django keeps keys in a set.
+    assert sorted(told, key=repr) == [
+        (action, {verb: [tag.pk]})
+        for action, verb in (("m2m_add", "added"), ("m2m_remove", "removed"))
+        for tag in tags
     ]
     assert {entry[3] for entry in tell(TRIGGERS)} == {"Tea"}
 
@@ -203,7 +210,7 @@ def test_receivers_that_are_muted_tell_nothing() -> None:
 
 def test_who_writes_and_why_is_told_as_python_tells_it() -> None:
     user = UserFactory(username="ñandú")
-    with context(actor=user, reason="says \"it's\" 100%"):
+    with context(actor=user, reason='says "it\'s" 100%'):
         TagFactory()
         with batch():
             TagFactory()
@@ -221,8 +228,10 @@ def test_raw_sql_is_told_with_its_actor() -> None:
     with context(actor=user, reason="by hand"), transaction.atomic():
         run("INSERT INTO testapp_tag (name) VALUES (%s), (%s)", "a", "b")
         run("UPDATE testapp_tag SET name = name || '!' RETURNING id")
-        run("WITH old AS (SELECT id FROM testapp_tag) DELETE FROM testapp_tag "
-            "WHERE id IN (SELECT id FROM old)")
+        run(
+            "WITH old AS (SELECT id FROM testapp_tag) DELETE FROM testapp_tag "
+            "WHERE id IN (SELECT id FROM old)"
+        )
     told = tell(TRIGGERS)
     assert [entry[0] for entry in told] == ["create"] * 2 + ["update"] * 2 + ["delete"] * 2
     assert {entry[5] for entry in told} == {user.pk}
@@ -235,7 +244,9 @@ def test_an_upsert_is_told_as_what_it_was() -> None:
     forget()
     Token.objects.bulk_create(
         [Token(id=token.pk, name="b"), Token(name="c")],
-        update_conflicts=True, unique_fields=["id"], update_fields=["name"],
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=["name"],
     )
     assert [(entry[0], entry[4]["name"]) for entry in tell(TRIGGERS)] == [
         ("update", ["a", "b"]),
@@ -268,9 +279,7 @@ def test_a_row_that_is_replaced_is_deleted_and_made() -> None:
 @pytest.mark.skipif(django.VERSION < (6, 1), reason="Django 6.1 has them")
 def test_cascades_of_the_database_are_told(make_model: Any, wire: Any) -> None:
     parent = make_model("Parent", models.Model)
-    child = make_model(
-        "Child", models.Model, parent=models.ForeignKey(parent, models.DB_CASCADE)
-    )
+    child = make_model("Child", models.Model, parent=models.ForeignKey(parent, models.DB_CASCADE))
     friend = make_model(
         "Friend", models.Model, parent=models.ForeignKey(parent, models.DB_SET_NULL, null=True)
     )
@@ -319,9 +328,15 @@ def test_another_program_is_heard_and_nobody_is_named() -> None:
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the shell is not installed")
 def test_the_shell_is_heard() -> None:
     subprocess.run(
-        ["sqlite3", "-cmd", ".timeout 30000", get_file(),
-         "INSERT INTO testapp_tag (name) VALUES ('a');"],
-        check=True, timeout=60,
+        [
+            "sqlite3",
+            "-cmd",
+            ".timeout 30000",
+            get_file(),
+            "INSERT INTO testapp_tag (name) VALUES ('a');",
+        ],
+        check=True,
+        timeout=60,
     )
     assert [(action, said) for action, _, said in hear()] == [("create", {"by": "database"})]
 
@@ -332,8 +347,10 @@ def test_the_shell_is_heard() -> None:
 def test_a_write_whose_entry_cannot_be_written_fails() -> None:
     tag = TagFactory()
     forget()
-    run("CREATE TRIGGER refuse BEFORE INSERT ON signal_kit_audit_auditentry "
-        "BEGIN SELECT raise(ABORT, 'full'); END")
+    run(
+        "CREATE TRIGGER refuse BEFORE INSERT ON signal_kit_audit_auditentry "
+        "BEGIN SELECT raise(ABORT, 'full'); END"
+    )
     try:
         for sql in (
             "INSERT INTO testapp_tag (name) VALUES ('b')",
@@ -380,7 +397,7 @@ def test_what_is_installed_is_found_with_what_it_does() -> None:
 
 def test_the_triggers_of_a_receiver_are_made_for_each_event() -> None:
     pieces = triggers.write(specify(registry.receivers[1], Product, "default"))
-    assert [piece.create.split(' AFTER ')[1].split()[0] for piece in pieces] == [
+    assert [piece.create.split(" AFTER ")[1].split()[0] for piece in pieces] == [
         *("INSERT", "UPDATE", "DELETE") * 2
     ]
     assert len({piece.name for piece in pieces}) == 6
@@ -389,7 +406,10 @@ def test_the_triggers_of_a_receiver_are_made_for_each_event() -> None:
 def test_names_with_quotes_are_quoted(make_model: Any, wire: Any) -> None:
     column = models.CharField(max_length=9, db_column="the 'name'")
     model = make_model(
-        "Holder", models.Model, value=column, meta={"db_table": "the 'table'"},
+        "Holder",
+        models.Model,
+        value=column,
+        meta={"db_table": "the 'table'"},
         __str__=lambda self: f"it's {self.value}",
     )
     wire(*list_entries([model]))
@@ -416,7 +436,9 @@ def test_a_table_that_is_made_anew_has_no_triggers_any_more(make_model: Any, wir
     model = make_model("Holder", models.Model, value=models.IntegerField())
     wire(*list_entries([model]))
     with installed():
-        assert [each.table for each in catalog.list_installed(connection)] == ["testapp_holder"] * 3
+        assert [each.table for each in catalog.list_installed(connection)] == [
+            "testapp_holder"
+        ] * 3
         with muted("ByTriggers"):
             remake(model)
         assert catalog.list_installed(connection) == []

@@ -131,8 +131,8 @@ _TEMPLATES = {
 
 
 def get_value(cell: Cell, row: str) -> str:
-    """The SQL of what ``row`` (NEW, OLD or the name of a table) has in the column of ``cell``; NULL
-    is what Django reads as None."""
+    """The SQL of what ``row`` (NEW, OLD or the name of a table) has in the column of ``cell``;
+    NULL for what Django reads as None."""
     value = get_column(cell, row)
     return f"nullif({value}, 'null')" if cell.kind is Kind.JSON else value
 

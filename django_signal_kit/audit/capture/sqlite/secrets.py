@@ -42,8 +42,9 @@ def has_secret(extra: tuple[str, ...]) -> str:
     """A template: has the JSON ``{v}`` a key that may be a secret? ``extra``: parts of names."""
     patterns = quoting.text(json.dumps([*_list_patterns()], separators=(",", ":")))
     stems = " OR ".join(f"instr(l, '{stem}')" for stem in _STEMS)
+    closer = f"SELECT 1 FROM json_each({patterns}) WHERE '_' || k || '_' GLOB value"
     wanted = [
-        f"({stems}) AND EXISTS (SELECT 1 FROM json_each({patterns}) WHERE '_' || k || '_' GLOB value)",
+        f"({stems}) AND EXISTS ({closer})",
         *(f"k GLOB {quoting.text(_spread(part))}" for part in extra),
     ]
     if extra:
