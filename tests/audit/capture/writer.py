@@ -7,38 +7,35 @@ import random
 import sys
 from typing import Any
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-
-from tests import settings
-
-settings.DATABASES["default"]["NAME"] = sys.argv[1]
-settings.SIGNAL_KIT = {
-    "RECEIVERS": [
-        {
-            "RECEIVER": "django_signal_kit.receivers.AuditLog",
-            "OPTIONS": {
-                "models": ["testapp.Tag", "testapp.Token", "rarities.Reading"],
-                "capture": "triggers",
-            },
-        }
-    ]
-}
-settings.DATABASE_ROUTERS = ["tests.audit.capture.both.OnlyDefault"]  # type: ignore[attr-defined]
-
 import django
 
-django.setup()
 
-from django.db import Error, connection, transaction
+def set_up(database: str) -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    from tests import settings
 
-from django_signal_kit import context
-from tests.apps.rarities.models import Reading
-from tests.apps.testapp.models import Tag, Token
+    settings.DATABASES["default"]["NAME"] = database
+    settings.SIGNAL_KIT = {
+        "RECEIVERS": [
+            {
+                "RECEIVER": "django_signal_kit.receivers.AuditLog",
+                "OPTIONS": {
+                    "models": ["testapp.Tag", "testapp.Token", "rarities.Reading"],
+                    "capture": "triggers",
+                },
+            }
+        ]
+    }
+    settings.DATABASE_ROUTERS = ["tests.audit.capture.both.OnlyDefault"]  # type: ignore[attr-defined]
+    django.setup()
 
-chance = random.Random(int(sys.argv[2]))
 
+def write(chance: random.Random) -> None:
+    from django.db import connection
 
-def write() -> None:
+    from tests.apps.rarities.models import Reading
+    from tests.apps.testapp.models import Tag, Token
+
     model: Any = chance.choice([Tag, Token, Reading])
     name = "text" if model is Reading else "name"
     text = f"text {chance.random()}"
@@ -64,23 +61,36 @@ def write() -> None:
                 cursor.execute("UPDATE testapp_tag SET name = name || 'x' WHERE id % 7 = 3")
 
 
-def write_together() -> None:
+def write_together(chance: random.Random) -> None:
+    from django.db import transaction
+
     with transaction.atomic():
-        write()
+        write(chance)
         try:
             with transaction.atomic():
-                write()
+                write(chance)
                 if chance.random() < 0.5:
                     raise ZeroDivisionError
         except ZeroDivisionError:
             pass
-        write()
+        write(chance)
 
 
-while True:
-    try:
-        with context(reason=f"writer {sys.argv[2]}"):
-            chance.choice([write, write_together])()
-    except Error:
-        # Its backend was ended, or it was in a deadlock.
-        connection.close()
+def main(database: str, seed: str) -> None:
+    set_up(database)
+    from django.db import Error, connection
+
+    from django_signal_kit import context
+
+    chance = random.Random(int(seed))
+    while True:
+        try:
+            with context(reason=f"writer {seed}"):
+                chance.choice([write, write_together])(chance)
+        except Error:
+            # Its backend was ended, or it was in a deadlock.
+            connection.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
