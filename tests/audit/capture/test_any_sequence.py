@@ -221,7 +221,10 @@ def _normalise(history: list[Any]) -> Iterator[Any]:
     links: dict[str, dict[int, str]] = {}
     unit = None
     for entry in history:
-        if (unit is not None and entry.unit != unit) or not entry.action.startswith("m2m"):
+        if entry.action == "delete" and entry.unit == unit:
+            # Triggers tell of the links that end with their owner, Python does not.
+            links.clear()
+        if entry.unit != unit or not entry.action.startswith("m2m"):
             yield from _end(links)
         unit = entry.unit
         if entry.action.startswith("m2m"):
