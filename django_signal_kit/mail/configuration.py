@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Error, Warning
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db.models import Model
 
 from django_signal_kit.exceptions import Misconfigured, join
 from django_signal_kit.mail import claims
-from django_signal_kit.mail.preview import find_failure
+from django_signal_kit.mail.addresses import is_address
+from django_signal_kit.mail.preview import find_failure, find_model
 from django_signal_kit.mail.templates import check_templates, list_former
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.idle import overrides
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from django_signal_kit.mail.email import Email
     from django_signal_kit.mail.sending import Sending
 
+_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
+#: Of a server on this machine, as Django's own default is.
+_LOCAL = re.compile(r"[\w.+-]+@[\w-]+")
 _OPTIONS = ("subject_template", "text_template", "html_template")
 
 
@@ -41,7 +47,35 @@ def check(receiver: Email) -> None:
             f"sent.",
             "Give the number of mails a minute, or None for as many as there are.",
         )
+    _check_site_url(receiver)
+    _check_sender(receiver)
     check_templates(receiver.name, get_templates(receiver))
+
+
+def _check_site_url(receiver: Email) -> None:
+    url = str(receiver.site_url)
+    if url and not _URL.fullmatch(url):
+        raise Misconfigured(
+            "E068",
+            f"The option 'site_url' of {receiver.name} is {url!r}, to which no link leads.",
+            "Begin it with https:// or http://, such as 'https://shop.example'.",
+        )
+
+
+def _check_sender(receiver: Email) -> None:
+    """A line break would be refused with each mail, as a forged header."""
+    sender = receiver.from_email
+    if sender is None:
+        return
+    address = parseaddr(str(sender))[1]
+    is_one = is_address(address) or _LOCAL.fullmatch(address)
+    if not is_one or len(str(sender).splitlines()) > 1:
+        raise Misconfigured(
+            "E069",
+            f"The option 'from_email' of {receiver.name} is {sender!r}, which is no address.",
+            "Give one address, such as 'hello@shop.example' or 'Shop <hello@shop.example>', or "
+            "None for DEFAULT_FROM_EMAIL.",
+        )
 
 
 def _check_signal(receiver: Email) -> None:
@@ -49,6 +83,13 @@ def _check_signal(receiver: Email) -> None:
     names = [name for name in catalog.get_paths() if name not in catalog.MODEL_SIGNALS]
     sentence = f"The option 'signal' of {receiver.name} is {signal!r}, which is no signal with "
     sentence += f"{receiver._what}."
+    if signal in catalog.MODEL_SIGNALS and signal != "post_save":
+        raise Misconfigured(
+            "E012",
+            sentence,
+            f"It is one of models. Leave 'signal' out, and call send_later() in a method of the "
+            f"name {signal!r} of a class of your own.",
+        )
     if signal not in (*names, "post_save"):
         near = find_near(signal, [*names, "post_save"])
         raise Misconfigured(
@@ -99,6 +140,17 @@ def get_warnings(receiver: Email) -> list[CheckMessage]:
                 id="signal_kit.W022",
             )
         )
+    model = find_model(receiver)
+    if model is not None and find_lack(receiver.condition, model) is None:
+        for name, value, remedy in _find_never(receiver.condition, model):
+            found.append(
+                Warning(
+                    f"The option 'condition' of {receiver.name} wants {value!r} of {name!r}, "
+                    f"which {model._meta.label} never has.",
+                    hint=remedy,
+                    id="signal_kit.W026",
+                )
+            )
     for option, name, error in find_failure(receiver, names):
         reason = " ".join(str(error).split())
         found.append(
@@ -122,6 +174,30 @@ def get_warnings(receiver: Email) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def _find_never(
+    condition: Mapping[str, Any], model: type[Model]
+) -> Iterator[tuple[str, Any, str]]:
+    """(field, value, remedy) of what a condition wants that no row of ``model`` can have."""
+    for name, wanted in condition.items():
+        field: Any = model._meta.get_field(name)
+        for value in wanted if isinstance(wanted, list | tuple | set | frozenset) else [wanted]:
+            if value is None or isinstance(value, Model):
+                continue
+            try:
+                python = field.to_python(value)
+            except ValidationError:
+                yield name, value, f"Give a value of a {type(field).__name__}."
+                continue
+            except Exception:  # Of a field of others, which knows its values best.
+                continue
+            if python != value:
+                yield name, value, f"Give {python!r}."
+                continue
+            choices = [each for each, _ in field.flatchoices]
+            if choices and value not in [*choices, *field.empty_values]:
+                yield name, value, f"Its choices are {join(map(repr, choices))}."
 
 
 def find_lack(condition: Mapping[str, Any], model: type[Model]) -> str | None:

@@ -18,9 +18,12 @@ _REFUSALS = (SMTPDataError, SMTPSenderRefused)
 
 
 def is_refusal(error: Exception) -> bool:
-    """Is it of no use to try again? A server says so with a code of 500 and more, an HTTP service
-    with one of 400 and more, but 429."""
+    """Is it of no use to try again? A server says so with a code of 500 and more about a recipient
+    or a mail, an HTTP service with one of 400 and more, but 429."""
     codes = get_codes(error)
+    if isinstance(error, SMTPSenderRefused):
+        # It is about who sends, and the same for everybody; 552 is the size of this mail.
+        return 552 in codes
     if not codes and type(error).__name__.endswith("RecipientsRefused"):
         # That of django-anymail, for services that answer for each address.
         return True

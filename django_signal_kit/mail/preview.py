@@ -33,7 +33,7 @@ def find_failure(
     A template, or a hook, that needs the database is not judged, nor is a hook that needs more of
     the row than can be made up.
     """
-    model = _get_model(receiver)
+    model = find_model(receiver)
     if model is None:
         return
     with without_database(), translation.override(settings.LANGUAGE_CODE):
@@ -120,7 +120,7 @@ _VALUES: list[tuple[Any, Callable[[Any], Any]]] = [
 ]
 
 
-def _get_model(receiver: Email) -> type[Model] | None:
+def find_model(receiver: Email) -> type[Model] | None:
     """One of those that are covered, if it can be told."""
     for spec in receiver.get_models():
         if isinstance(spec, str):

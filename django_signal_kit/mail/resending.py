@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from django.apps import apps
-from django.core.exceptions import FieldDoesNotExist, FieldError, ValidationError
+from django.core.exceptions import FieldError, ValidationError
 from django.db import router
 from django.db.models import DateField, Model, Q, QuerySet
 from django.utils import timezone, translation
@@ -93,13 +93,11 @@ def list_since(
             f"{model._meta.label} has no field that says when a row was made. Name one with "
             f"--date-field."
         )
-    try:
-        model._meta.get_field(name)
-    except FieldDoesNotExist:
-        known = [each.name for each in model._meta.concrete_fields]
+    known = [each.name for each in model._meta.concrete_fields if isinstance(each, DateField)]
+    if name not in known:
         raise LookupError(
-            f"{model._meta.label} has no field {name!r}. {did_you_mean(name, known)}"
-        ) from None
+            f"{model._meta.label} has no field {name!r} with a date. {did_you_mean(name, known)}"
+        )
     rows: QuerySet[Any] = QuerySet(model, using=using)
     return rows.filter(**{f"{name}__gte": since}).order_by("pk")
 

@@ -127,7 +127,14 @@ def test_one_may_be_named_by_address_name_or_key(wire: Any, who: str) -> None:
         (("--to", "two@shop.example"), "Several rows of auth.User have 'two@shop.example'. Give"),
         (("WelcomeEmial",), "is named 'WelcomeEmial'. Did you mean 'WelcomeEmail'?"),
         (("--since", "yesterday"), "'yesterday' is no moment"),
-        (("--since", "2020-01-01", "--date-field", "join"), "auth.User has no field 'join'."),
+        (
+            ("--since", "2020-01-01", "--date-field", "join"),
+            "auth.User has no field 'join' with a date.",
+        ),
+        (
+            ("--since", "2020-01-01", "--date-field", "username"),
+            "auth.User has no field 'username' with a date.",
+        ),
         (("--html-file", "x.html"), "--html-file needs --preview."),
         (("--preview", "nobody"), "No row of auth.User has the address, name or key 'nobody'."),
     ],
@@ -203,6 +210,9 @@ def test_a_preview_of_somebody_without_an_address_or_html_is_told(
         run("--preview", "ann")
     with pytest.raises(CommandError, match="The mail of WelcomeEmail has no HTML"):
         run("--preview", "bob", "--html-file", str(tmp_path / "x.html"))
+    wire(WelcomeEmail)
+    with pytest.raises(CommandError, match=r"--html-file cannot be written: .*No such file"):
+        run("--preview", "bob", "--html-file", str(tmp_path / "no" / "x.html"))
 
 
 def test_an_interrupted_run_says_what_it_has_done(wire: Any) -> None:

@@ -325,8 +325,44 @@ def test_the_user_of_a_request_is_welcomed_though_he_is_lazy(signed_up: Any) -> 
 def test_a_signal_that_nobody_knows_is_said_when_it_is_wired(wire: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match="Did you mean 'user_logged_in'"):
         wire((WelcomeEmail, {"signal": "user_loged_in"}))
-    with pytest.raises(ImproperlyConfigured, match="which is no signal with a user"):
+    with pytest.raises(ImproperlyConfigured, match=r"call send_later\(\) in a method"):
         wire((WelcomeEmail, {"signal": "post_delete"}))
+
+
+@pytest.mark.parametrize("url", ["shop.example", "//shop.example", "https://a b", "https:///x"])
+def test_a_site_to_which_no_link_leads_is_refused(wire: Any, url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"no link leads.*E068"):
+        wire((WelcomeEmail, {"site_url": url}))
+
+
+@pytest.mark.parametrize("sender", ["", "shop", "a@b.example\nBcc: c@d.example", "Shop <shop>"])
+def test_a_sender_who_has_no_address_is_refused(wire: Any, sender: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"(?s)is no address.*E069"):
+        wire((WelcomeEmail, {"from_email": sender}))
+
+
+@pytest.mark.parametrize(
+    "sender", ["a@shop.example", "Shop & Co <a@shop.example>", "webmaster@localhost"]
+)
+def test_a_sender_with_an_address_is_taken(wire: Any, sender: str) -> None:
+    assert wire((WelcomeEmail, {"from_email": sender})).from_email == sender
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ({"is_staff": "perhaps"}, "Give a value of a BooleanField."),
+        ({"is_staff": [True, "1"]}, "Give True."),
+        ({"username": 5}, "Give '5'."),
+        ({"is_staff": [True, False], "username": "ann", "last_login": None}, None),
+    ],
+)
+def test_a_condition_that_no_row_can_fulfil_is_told(
+    wire: Any, condition: dict[str, Any], told: str | None
+) -> None:
+    receiver = wire((WelcomeEmail, {"condition": condition}))
+    hints = [each.hint for each in receiver.get_warnings() if each.id == "signal_kit.W026"]
+    assert hints == ([] if told is None else [told])
 
 
 # Hooks

@@ -137,7 +137,10 @@ class Command(ResumableCommand):
         if options["html_file"]:
             if html is None:
                 raise CommandError(f"The mail of {receiver.name} has no HTML.")
-            options["html_file"].write_text(str(html), encoding="utf-8")
+            try:
+                options["html_file"].write_text(str(html), encoding="utf-8")
+            except OSError as error:
+                raise CommandError(f"--html-file cannot be written: {error}") from error
         self.stdout.write(f"From: {message.from_email}")
         self.stdout.write(f"To: {', '.join(message.to)}")
         self.stdout.write(f"Subject: {message.subject}\n\n{message.body}")
