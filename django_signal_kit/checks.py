@@ -117,7 +117,7 @@ def check_muting() -> Iterator[Warning]:
                 "SIGNAL_KIT['ADMIN_MUTING'] is True, and the default cache is of each process "
                 "alone: what is muted in the admin is muted in one process, and others go on.",
                 hint="Let CACHES['default'] be one that all processes share.",
-                id="signal_kit.W031",
+                id="signal_kit.W027",
             )
 
 

@@ -93,6 +93,7 @@ COMMANDS = {
         "tracesignals",
     },
     "django_signal_kit.audit": {
+        "auditcapture",
         "backfillauditlog",
         "exportauditlog",
         "partitionauditlog",
@@ -140,11 +141,8 @@ LOGGERS = {
 }
 
 CHECKS = {
-    *(f"E{number:03}" for number in range(1, 68)),
-    "E084",
-    "E085",
-    *(f"W{number:03}" for number in range(1, 26)),
-    "W031",
+    *(f"E{number:03}" for number in range(1, 75)),
+    *(f"W{number:03}" for number in range(1, 32)),
     "I001",
 }
 

@@ -89,8 +89,9 @@ class CacheInvalidation(ModelReceiver):
             recovery.delete_many(alias, dropped, partial(self._report, alias, keys, tags))
 
     def get_own_figures(self) -> Mapping[str, int]:
-        """What has become of its caches in this process, whoever asked them."""
-        counted = [counters.of(alias).read() for alias in self.caches]
+        """What has become of its caches in this process, whoever asked them. Of a cache that
+        several have, the first of them tells."""
+        counted = [counters.of(alias).read() for alias in self.caches if self._is_first(alias)]
         return {
             **super().get_own_figures(),
             "cache_hits": sum(each.hits for each in counted),
@@ -98,6 +99,14 @@ class CacheInvalidation(ModelReceiver):
             "keys_dropped": sum(each.keys for each in counted),
             "tags_touched": sum(each.tags for each in counted),
         }
+
+    def _is_first(self, alias: str) -> bool:
+        sharing = (
+            each
+            for each in registry.receivers
+            if isinstance(each, CacheInvalidation) and alias in each.caches
+        )
+        return next(sharing, self) is self
 
     def pre_save(self, instance: Model, using: str, **kwargs: Any) -> None:
         self._get_old(instance, using)

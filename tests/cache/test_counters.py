@@ -64,6 +64,19 @@ def test_a_receiver_tells_those_of_its_caches(wire: Any) -> None:
     }
 
 
+def test_of_a_cache_that_several_share_one_tells(wire: Any) -> None:
+    first, second = wire(
+        (CacheInvalidation, {"models": ["testapp.Product"], "tags": ["product"]}),
+        (
+            CacheInvalidation,
+            {"models": ["testapp.Tag"], "tags": ["tag"], "caches": ["default", "second"]},
+        ),
+    )
+    tagged().get_or_set("page", lambda: "page", tags=["product"])
+    assert first.get_own_figures()["cache_misses"] == 1
+    assert second.get_own_figures()["cache_misses"] == 0
+
+
 def test_hits_and_misses() -> None:
     for _ in range(3):
         tagged().get_or_set("page", lambda: 1, tags=["a"])

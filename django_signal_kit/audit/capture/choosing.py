@@ -34,7 +34,7 @@ def check_choice(receiver: Any, base: type[Any], models: list[type[Model]]) -> N
     if receiver.capture == "python":
         if receiver.object_text:
             raise Misconfigured(
-                "E081",
+                "E071",
                 f"{receiver.name} has 'object_text', which is for triggers, and captures by "
                 f"Python, which asks get_object_text().",
                 "Override get_object_text(), or set capture='triggers'.",
@@ -44,7 +44,7 @@ def check_choice(receiver: Any, base: type[Any], models: list[type[Model]]) -> N
         given = getattr(receiver, option)
         if given != value:
             raise Misconfigured(
-                "E080",
+                "E070",
                 f"{receiver.name} has capture='triggers' and {option}={given!r}: {reason}.",
                 f"Leave the option {option!r} out, or set capture='python'.",
             )
@@ -56,7 +56,7 @@ def check_choice(receiver: Any, base: type[Any], models: list[type[Model]]) -> N
                 else "Leave the method out"
             )
             raise Misconfigured(
-                "E080",
+                "E070",
                 f"{receiver.name} has capture='triggers' and overrides {method}(), which nobody "
                 f"calls where the database writes the entries.",
                 f"{remedy}, or set capture='python'.",
@@ -68,7 +68,7 @@ def check_choice(receiver: Any, base: type[Any], models: list[type[Model]]) -> N
 def _check_log(receiver: Any, models: list[type[Model]]) -> None:
     if not apps.is_installed("django_signal_kit.audit"):
         raise Misconfigured(
-            "E080",
+            "E070",
             f"{receiver.name} has capture='triggers', and nobody would install them: the app of "
             f"the audit log is not installed.",
             "Add 'django_signal_kit.audit' to INSTALLED_APPS.",
@@ -79,7 +79,7 @@ def _check_log(receiver: Any, models: list[type[Model]]) -> None:
     if key is None or names != {key.attname, *Entry._fields}:
         more = join(sorted(names - {*Entry._fields, key.attname if key else ""}), most=3)
         raise Misconfigured(
-            "E080",
+            "E070",
             f"{receiver.name} has capture='triggers', and the log {log._meta.label} has columns "
             f"that no trigger fills: {more}.",
             "Use a log with the columns of AbstractAuditEntry alone, or set capture='python'.",
@@ -88,7 +88,7 @@ def _check_log(receiver: Any, models: list[type[Model]]) -> None:
         for alias in get_databases(model):
             if (target := ask_router(log, alias)) != alias:
                 raise Misconfigured(
-                    "E080",
+                    "E070",
                     f"{receiver.name} has capture='triggers', and covers {model._meta.label} in "
                     f"the database {alias!r}, of which the log is in {target!r}: a trigger writes "
                     f"in its own database.",
@@ -101,7 +101,7 @@ def _check_templates(receiver: Any, models: list[type[Model]]) -> None:
     for label in receiver.object_text:
         if label not in labels:
             raise Misconfigured(
-                "E081",
+                "E071",
                 f"The option 'object_text' of {receiver.name} has {label!r}, which is no model "
                 f"that it covers.",
                 did_you_mean(label, labels),
@@ -111,7 +111,7 @@ def _check_templates(receiver: Any, models: list[type[Model]]) -> None:
             find_obstacle(receiver, model)
         except TemplateError as error:
             raise Misconfigured(
-                "E081",
+                "E071",
                 f"The option 'object_text' of {receiver.name} for {model._meta.label}: {error}.",
                 "Give a text with names of fields in braces: '{name} ({code})'.",
             ) from error
@@ -131,7 +131,7 @@ def list_warnings(receiver: Any, models: list[type[Model]]) -> Iterator[CheckMes
                 f"{receiver.name} records {label} by Python, not by triggers: {label} {obstacle}.",
                 hint="Nothing is lost: raw SQL alone goes unheard there, and a save costs more. "
                 "Cover the model by an AuditLog with capture='python' to have it said.",
-                id="signal_kit.W034",
+                id="signal_kit.W028",
             )
         elif label not in receiver.object_text and find_template(model) is None:
             text = get_fallback(model).replace("{pk}", "5")
@@ -139,5 +139,5 @@ def list_warnings(receiver: Any, models: list[type[Model]]) -> Iterator[CheckMes
                 f"Triggers cannot tell what __str__ of {label} says, and call a row {text!r}.",
                 hint=f"Give {receiver.name} a template: "
                 f"object_text={{{label!r}: '{{name}} ({{id}})'}}.",
-                id="signal_kit.W037",
+                id="signal_kit.W030",
             )

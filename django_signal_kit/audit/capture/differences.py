@@ -58,7 +58,7 @@ def _find_different(alias: str) -> Iterator[Warning]:
             f"settings want: {join(said)}.",
             hint=f"Run: migrate --database {alias}. If another deployment has other settings, "
             f"whichever migrates last has its way.",
-            id="signal_kit.W038",
+            id="signal_kit.W031",
         )
 
 
@@ -76,7 +76,7 @@ def _find_misnamed(alias: str) -> Iterator[Warning]:
                         f"calls it {said!r}.",
                         hint=f"Give {receiver.name} a template: object_text="
                         f"{{{model._meta.label!r}: {template!r}}}, or another one.",
-                        id="signal_kit.W037",
+                        id="signal_kit.W030",
                     )
                     break
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from django.db import connections, transaction
@@ -10,8 +9,6 @@ from django.db import connections, transaction
 from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.pieces import Installed, Piece
 from django_signal_kit.audit.capture.wanted import Difference, compare
-
-logger = logging.getLogger("django_signal_kit.audit.capture")
 
 #: Told of each step: "install" or "drop", the name, and the table.
 Tell = Callable[[str, str, str], None]
@@ -59,13 +56,12 @@ def _run(
         # What was made last may use what was made first.
         for piece in reversed(out):
             cursor.execute(piece.drop)
-            _note(using, "drop", piece, tell)
+            _tell("drop", piece, tell)
         for each in into:
             cursor.execute(each.create)
-            _note(using, "install", each, tell)
+            _tell("install", each, tell)
 
 
-def _note(using: str, verb: str, piece: Piece | Installed, tell: Tell | None) -> None:
-    logger.debug("%s %s on %s of %r", verb, piece.name, piece.table, using)
+def _tell(verb: str, piece: Piece | Installed, tell: Tell | None) -> None:
     if tell is not None:
         tell(verb, piece.name, piece.table)

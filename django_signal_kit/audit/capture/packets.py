@@ -46,7 +46,7 @@ class Packets:
     def get_state(self) -> tuple[Mapping[str, Any] | None, frozenset[str]]:
         """What a packet depends on, beside the unit of work: the same as long as nothing changes.
         Cheap, for it is asked before each write."""
-        return get_scope(), get_muted() & self.names
+        return get_scope(), self.names & get_muted()
 
     def make(self, connection: BaseDatabaseWrapper, unit: Any = None) -> str:
         """The packet for writes from now on; asks for the actor, which may run queries. ``unit``:

@@ -74,7 +74,7 @@ def _clean() -> Iterator[None]:
     ],
 )
 def test_what_triggers_cannot_do_is_refused(wire: Any, entry: Any, said: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match=r"signal_kit\.E08") as caught:
+    with pytest.raises(ImproperlyConfigured, match=r"signal_kit\.E07") as caught:
         wire(entry)
     assert said in str(caught.value)
 
@@ -101,7 +101,7 @@ def get_warnings(id: str, databases: Any = None) -> list[str]:
 
 def test_what_python_goes_on_recording_is_said(wire: Any) -> None:
     wire(capturing(models=["testapp.Tag", "testapp.Restaurant", "testapp.Place"]))
-    assert get_warnings("W034") == [
+    assert get_warnings("W028") == [
         "AuditLog records testapp.Place by Python, not by triggers: testapp.Place has the "
         "multi-table child testapp.Restaurant, whose rows are in two tables.",
         "AuditLog records testapp.Restaurant by Python, not by triggers: testapp.Restaurant is a "
@@ -129,7 +129,7 @@ class Odd(models.CharField[str, str]):
 def test_a_field_that_reads_something_else_is_named(wire: Any, make_model: Any) -> None:
     model = make_model("Peculiar", models.Model, name=Odd(max_length=9))
     wire(capturing(models=[model]))
-    assert get_warnings("W034") == [
+    assert get_warnings("W028") == [
         "AuditLog records testapp.Peculiar by Python, not by triggers: testapp.Peculiar has the "
         "field name (Odd), of which the database cannot tell what Python reads."
     ]
@@ -143,10 +143,10 @@ def test_a_row_whose_name_nobody_can_tell_is_called_by_its_key(wire: Any, make_m
         __str__=lambda self: f"{self.at:%A}",
     )
     wire(capturing(models=[model]))
-    (said,) = get_warnings("W037")
+    (said,) = get_warnings("W030")
     assert said.startswith("Triggers cannot tell what __str__ of testapp.Visit says")
     wire(capturing(models=[model], object_text={"testapp.Visit": "visit {id}"}))
-    assert get_warnings("W037") == []
+    assert get_warnings("W030") == []
 
 
 @pytest.mark.usefixtures("_clean")
@@ -160,9 +160,9 @@ def test_a_name_that_depends_on_more_is_found_in_the_rows(wire: Any, make_model:
     wire(capturing(models=[model]))
     install("default")
     model.objects.create(name="Ada")
-    assert get_warnings("W037", databases=["default"]) == []
+    assert get_warnings("W030", databases=["default"]) == []
     model.objects.create(name="")
-    assert get_warnings("W037", databases=["default"]) == [
+    assert get_warnings("W030", databases=["default"]) == [
         "Triggers call a row of testapp.Guest '', and __str__ calls it 'nobody'."
     ]
     AuditEntry.objects.all().delete()
@@ -171,15 +171,15 @@ def test_a_name_that_depends_on_more_is_found_in_the_rows(wire: Any, make_model:
 @pytest.mark.usefixtures("_clean")
 def test_the_check_asks_the_database_for_its_triggers(wire: Any) -> None:
     wire(capturing())
-    (said,) = get_warnings("W038", databases=["default"])
+    (said,) = get_warnings("W031", databases=["default"])
     assert "are missing (on testapp_tag)" in said
     install("default")
-    assert get_warnings("W038", databases=["default"]) == []
+    assert get_warnings("W031", databases=["default"]) == []
     wire(capturing(exclude_fields=["name"]))
-    (said,) = get_warnings("W038", databases=["default"])
+    (said,) = get_warnings("W031", databases=["default"])
     assert "are others (on testapp_tag)" in said
     wire((AuditLog, {"models": ["testapp.Tag"]}))
-    (said,) = get_warnings("W038", databases=["default"])
+    (said,) = get_warnings("W031", databases=["default"])
     assert "are not wanted (on testapp_tag)" in said
 
 

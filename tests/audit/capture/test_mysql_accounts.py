@@ -51,7 +51,7 @@ def find_errors() -> list[tuple[str | None, str, str | None]]:
     return [
         (found.id, found.msg, found.hint)
         for found in run_checks(databases=["default"])
-        if found.id in ("signal_kit.E084", "signal_kit.E085")
+        if found.id in ("signal_kit.E073", "signal_kit.E074")
     ]
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_written_once_the_account_is_gone(install: Install) -> None:
     assert note.startswith("The account that has made the triggers of the audit log is gone")
     assert not Tag.objects.exists()
     ((number, message, hint),) = find_errors()
-    assert number == "signal_kit.E085"
+    assert number == "signal_kit.E074"
     assert message.endswith("is gone (gone@nowhere).")
     assert hint == note
 
@@ -167,7 +167,7 @@ def test_a_binary_log_takes_a_right_or_a_setting(port: int, install: Install) ->
         (note,) = caught.value.__cause__.__notes__  # type: ignore[union-attr]
         assert note.startswith(remedy)
         (found,) = find_hindrances(other)
-        assert (found.id, found.hint) == ("signal_kit.E084", note)
+        assert (found.id, found.hint) == ("signal_kit.E073", note)
 
         with root.cursor() as cursor:
             cursor.execute("SET GLOBAL log_bin_trust_function_creators = 1")

@@ -41,7 +41,7 @@ def find_hindrances(connection: Any) -> Iterator[CheckMessage]:
                 f"The account by which Django uses the database {connection.alias!r} may make no "
                 f"triggers there: the server keeps a binary log, and does not trust it.",
                 hint=REMEDIES[1419],
-                id="signal_kit.E084",
+                id="signal_kit.E073",
             )
         gone = _list_gone(cursor)
         if gone:
@@ -49,7 +49,7 @@ def find_hindrances(connection: Any) -> Iterator[CheckMessage]:
                 f"All writes that triggers of the audit log in {connection.alias!r} should record "
                 f"fail: the account that has made them is gone ({join(gone)}).",
                 hint=REMEDIES[1449],
-                id="signal_kit.E085",
+                id="signal_kit.E074",
             )
 
 

@@ -19,7 +19,7 @@ def find_hindrances(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             f"not ask who writes: each write that is to be recorded fails.",
             hint="Take PRAGMA trusted_schema out of the option 'init_command', or have a SQLite "
             "that was not built with SQLITE_TRUSTED_SCHEMA=0.",
-            id="signal_kit.E082",
+            id="signal_kit.E072",
         )
     if names := list_recursive(connection):
         yield Warning(
@@ -27,7 +27,7 @@ def find_hindrances(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             f"on, and with recursive_triggers=ON, which capture='triggers' needs, may set off "
             f"themselves: {join(names, most=5)}.",
             hint="Give each a WHEN that is false for what it writes itself.",
-            id="signal_kit.W035",
+            id="signal_kit.W029",
         )
 
 
