@@ -206,6 +206,8 @@ def test_receivers_that_are_muted_tell_nothing() -> None:
         tag.delete()
     assert [entry[0] for entry in tell(TRIGGERS)] == ["update"]
     assert [entry[0] for entry in tell(PYTHON)] == ["create", "delete"]
+    # Nor as if another program had written.
+    assert len(hear()) == 3
 
 
 def test_who_writes_and_why_is_told_as_python_tells_it() -> None:
