@@ -18,6 +18,7 @@ from django_signal_kit.audit.capture.wanted import (
     list_wanted,
 )
 from django_signal_kit.audit.management.base import check_log
+from django_signal_kit.management.arguments import typed
 
 
 class Command(BaseCommand):
@@ -47,6 +48,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        options = typed(self, options)
         using = options["database"]
         if connections[using].vendor not in NAMES:
             raise CommandError(
