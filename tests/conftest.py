@@ -114,6 +114,12 @@ def _forget_app_configs() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _forget_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of xdist are told how wide the terminal is to which they do not write."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _clear_caches() -> Iterator[None]:
     yield
     for cache in caches.all():

@@ -102,7 +102,7 @@ def test_a_page_that_is_wrong_is_told_with_its_line(
 def test_what_is_not_run_has_a_reason_and_is_rare() -> None:
     left_out = [block for page in get_pages() for block in read(page) if block.reason is not None]
     assert all(block.reason for block in left_out)
-    assert len(left_out) <= 28
+    assert len(left_out) <= 30
 
 
 def test_each_block_has_a_known_language() -> None:
