@@ -67,10 +67,15 @@ def test_a_receiver_tells_those_of_its_caches(wire: Any) -> None:
 def test_of_a_cache_that_several_share_one_tells(wire: Any) -> None:
     first, second = wire(
         (CacheInvalidation, {"models": ["testapp.Product"], "tags": ["product"]}),
-        (
-            CacheInvalidation,
-            {"models": ["testapp.Tag"], "tags": ["tag"], "caches": ["default", "second"]},
-        ),
+        {
+            "RECEIVER": "django_signal_kit.receivers.CacheInvalidation",
+            "NAME": "Both",
+            "OPTIONS": {
+                "models": ["testapp.Tag"],
+                "tags": ["tag"],
+                "caches": ["default", "second"],
+            },
+        },
     )
     tagged().get_or_set("page", lambda: "page", tags=["product"])
     assert first.get_own_figures()["cache_misses"] == 1

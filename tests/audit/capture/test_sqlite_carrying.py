@@ -138,7 +138,7 @@ def test_starting_again_adds_nothing_and_stopping_takes_it_away() -> None:
     assert connection.execute_wrappers == before
     carrying.stop(connection)
     try:
-        assert connection.execute_wrappers == []
+        assert not any(isinstance(each, carrying.Carrier) for each in connection.execute_wrappers)
         carrying.stop(connection)
         with context(actor="the cron"):
             TagFactory()
