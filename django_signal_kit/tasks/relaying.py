@@ -90,7 +90,8 @@ def _claim(using: str, most: int) -> Iterator[Waiting]:
     """Rows that are due, each for us alone until the time to send it is over."""
     rows: Any = get_outbox_model()._base_manager.using(using)
     now = timezone.now()
-    for row in rows.filter(due_at__lte=now).order_by("due_at")[:most]:
+    # Of what is due at the same moment the oldest first: keys grow with time.
+    for row in rows.filter(due_at__lte=now).order_by("due_at", "pk")[:most]:
         # Whoever changes it first has it.
         same = rows.filter(pk=row.pk, due_at=row.due_at)
         if same.update(due_at=timezone.now() + GRACE):
