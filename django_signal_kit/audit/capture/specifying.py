@@ -81,8 +81,7 @@ def find_obstacle(receiver: Recording, model: type[Model]) -> str:
                 raise ObstacleError(
                     f"is in {alias!r}, a database of {vendor}, of which no triggers are known"
                 )
-            specification = _specify(receiver, model, alias, content_type_id=0)
-            if obstacle := get_triggers(vendor).find_obstacle(specification):
+            if obstacle := get_triggers(vendor).find_obstacle(sketch(receiver, model, alias)):
                 return obstacle
     except ObstacleError as obstacle:
         return str(obstacle)
@@ -98,6 +97,12 @@ def specify(
     _check_model(model)
     kind = get_kind(model, using) if makes_kind else find_kind(model, using)
     return _specify(receiver, model, using, 0 if kind is None else kind.pk)
+
+
+def sketch(receiver: Recording, model: type[Model], using: str) -> Specification:
+    """:func:`specify` without asking the database: with 0 for the content type. What is installed
+    for it has the same names."""
+    return _specify(receiver, model, using, content_type_id=0)
 
 
 def _specify(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_signal_kit.audit.capture.wanted import list_installed, list_wanted
+from django_signal_kit.audit.capture.wanted import list_installed, list_names
 from django_signal_kit.exceptions import TriggersMissingError, join
 
 #: Databases whose triggers stand, and those that are being migrated.
@@ -54,7 +54,7 @@ def check(connection: BaseDatabaseWrapper) -> None:
         return
     installed = list_installed(using)
     there = {each.name for each in installed}
-    missing = {piece.table for _, piece in list_wanted(using) if piece.name not in there}
+    missing = {table for name, table in list_names(using) if name not in there}
     missing -= {each.table for each in installed if each.is_whole}
     if missing:
         raise TriggersMissingError(using, join(sorted(missing), most=5))

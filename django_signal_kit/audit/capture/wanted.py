@@ -12,7 +12,7 @@ from django.db.models import Model
 
 from django_signal_kit.audit.capture.pieces import Installed, Piece
 from django_signal_kit.audit.capture.specification import Specification
-from django_signal_kit.audit.capture.specifying import get_databases, specify
+from django_signal_kit.audit.capture.specifying import get_databases, sketch, specify
 from django_signal_kit.audit.capture.vendors import NAMES, get_catalog, get_triggers
 from django_signal_kit.audit.entries import has_tables
 from django_signal_kit.wiring.registry import registry
@@ -33,6 +33,23 @@ def list_wanted(using: str, *, makes_kinds: bool = False) -> Iterator[tuple[type
     """What should be installed in the database ``using``, with the model whose rows it records:
     as far as the tables and columns are there that it names. ``makes_kinds``: content types that
     are not there are made."""
+    for receiver, model, tables in _list_captured(using):
+        specification = tables.narrow(specify(receiver, model, using, makes_kind=makes_kinds))
+        for piece in get_triggers(tables.connection.vendor).write(specification):
+            yield model, piece.marked()
+
+
+def list_names(using: str) -> Iterator[tuple[str, str]]:
+    """Name and table of what should be installed in the database ``using``. Asks it for its tables
+    alone: who writes may not read them all."""
+    for receiver, model, tables in _list_captured(using):
+        for piece in get_triggers(tables.connection.vendor).write(sketch(receiver, model, using)):
+            if tables.has(piece.table):
+                yield piece.name, piece.table
+
+
+def _list_captured(using: str) -> Iterator[tuple[Any, type[Model], Tables]]:
+    """Each receiver with each model that triggers record for it there, if its table is there."""
     connection = connections[using]
     receivers = get_capturing()
     if not receivers or connection.vendor not in NAMES or not has_tables(using):
@@ -41,11 +58,7 @@ def list_wanted(using: str, *, makes_kinds: bool = False) -> Iterator[tuple[type
     for receiver in receivers:
         for model in get_captured(receiver):
             if using in get_databases(model) and tables.has(model._meta.db_table):
-                specification = tables.narrow(
-                    specify(receiver, model, using, makes_kind=makes_kinds)
-                )
-                for piece in get_triggers(connection.vendor).write(specification):
-                    yield model, piece.marked()
+                yield receiver, model, tables
 
 
 class Tables:

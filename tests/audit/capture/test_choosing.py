@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, models
-from django.test.utils import override_settings
+from django.test.utils import CaptureQueriesContext, override_settings
 
 from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.installing import drop, install
@@ -192,6 +192,19 @@ def test_a_write_without_its_triggers_fails_and_leaves_nothing(wire: Any) -> Non
     install("default")
     TagFactory(name="hot")
     assert AuditEntry.objects.count() == 1
+
+
+@pytest.mark.usefixtures("_clean")
+def test_whether_they_stand_takes_no_more_queries_for_more_models(wire: Any) -> None:
+    counts = []
+    for models in (["testapp.Tag"], ["testapp.Tag", "testapp.Category", "testapp.Product"]):
+        wire(capturing(models=models))
+        install("default")
+        standing.forget()
+        with CaptureQueriesContext(connection) as queries:
+            standing.check(connection)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.usefixtures("_clean")
