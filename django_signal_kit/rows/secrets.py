@@ -102,6 +102,13 @@ LAST = frozenset(("at", "count", "length", "limit"))
 _VALUES = frozenset(("code", "digest", "hash", "key", "value"))
 _KNOWN_BY_KEY = frozenset(("activation", "confirmation", "invitation", "session"))
 
+#: In the name of each secret is one of these, in small letters and in one piece: what has none of
+#: them needs no closer look.
+STEMS = (
+    *("auth", "cookie", "credential", "jwt", "key", "pass", "pwd", "secret", "sess", "sid"),
+    *("signature", "token"),
+)
+
 _SEPARATORS = re.compile(r"[\W_]+")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 

@@ -12,6 +12,7 @@ from django.views.debug import SafeExceptionReporterFilter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_signal_kit.rows import secrets
 from django_signal_kit.rows.secrets import (
     has_secret_key,
     is_secret,
@@ -288,3 +289,13 @@ def test_sessions_of_the_projects_own_are_secrets() -> None:
 
     assert is_session_model(Visit)
     assert is_token_model(Visit)
+
+
+def test_each_name_of_a_secret_has_one_of_the_stems() -> None:
+    names = [
+        *secrets.WORDS,
+        *secrets.ENDINGS,
+        *(f"{word}key" for word in secrets.KEYS),
+        *("_".join(words) for words in (*secrets.PHRASES, *secrets.WHOLE)),
+    ]
+    assert [name for name in names if not any(stem in name for stem in secrets.STEMS)] == []

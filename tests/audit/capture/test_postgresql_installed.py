@@ -13,7 +13,7 @@ from hypothesis.extra.django import TestCase
 
 from django_signal_kit.audit.capture.pieces import make_name
 from django_signal_kit.audit.capture.postgresql.catalog import list_installed
-from django_signal_kit.audit.capture.postgresql.secrets import write_body
+from django_signal_kit.audit.capture.postgresql.secrets import write_redaction
 from django_signal_kit.audit.capture.wanted import compare, list_wanted
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog
@@ -213,7 +213,7 @@ NAMES = strategies.lists(strategies.one_of(PARTS, PARTS, ODD), max_size=5).map("
 def _make_redaction(extra: tuple[str, ...]) -> str:
     return (
         f"CREATE OR REPLACE FUNCTION pg_temp.redact(document text, depth integer DEFAULT 0) "
-        f"RETURNS text LANGUAGE plpgsql AS $body${write_body('pg_temp.redact', extra)}$body$"
+        f"RETURNS text LANGUAGE plpgsql AS $body${write_redaction('pg_temp.redact', extra)}$body$"
     )
 
 

@@ -9,26 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from django_signal_kit.rows.secrets import KEYS
+from django_signal_kit.rows.secrets import KEYS, STEMS
 
 # In documents that are longer nobody looks for the keys: a secret may be anywhere in them.
 _LONGEST = 65_535
 # What one of these is in has a key that is a secret, or none has.
-_SIGNS = (
-    "auth",
-    "cookie",
-    "credential",
-    "jwt",
-    "key",
-    "pass",
-    "pwd",
-    "secret",
-    "sess",
-    "sid",
-    "signature",
-    "token",
-    "\\u00",
-)
+_SIGNS = (*STEMS, "\\u00")
 # A text that is no key. From quote to quote there is either a text or none of one, so that no key
 # is ever taken for it; in the place of what is, there is a quote, which parts two words.
 _STRING = r'[:\[,]\s*+"(?:[^"\\]++|\\.)*+"(?!\s*+:)'

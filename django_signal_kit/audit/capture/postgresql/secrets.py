@@ -12,8 +12,6 @@ from django_signal_kit.audit.capture.postgresql.statements import quote
 from django_signal_kit.rows import secrets
 from django_signal_kit.rows.values import REDACTED
 
-#: Each name of a secret has one of these in it, in one piece.
-_STEMS = "auth|cookie|credential|jwt|key|pass|pwd|secret|sess|sid|signature|token"
 #: Deeper than that nobody looks: all is replaced.
 _DEEPEST = 60
 # Letters of which case-folding makes one of ASCII.
@@ -25,12 +23,12 @@ _WORDS = "(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
 _REDACTED = quote(f'"{REDACTED}"')
 
 
-def write_body(name: str, extra: tuple[str, ...]) -> str:
+def write_redaction(name: str, extra: tuple[str, ...]) -> str:
     """What the function ``name(document text, depth integer)`` does, which takes JSON, as
     PostgreSQL writes it, and returns it with what stands under the keys of secrets replaced.
     ``extra``: parts of names, beside those that the kit knows."""
     # Parts of one's own may be spelt with any separators.
-    is_clean = "false" if extra else f"document !~* {quote(_STEMS)}"
+    is_clean = "false" if extra else f"document !~* {quote('|'.join(secrets.STEMS))}"
     return f"""#variable_conflict use_variable
 BEGIN
   IF document IS NULL OR left(document, 1) NOT IN ('{{', '[') OR {is_clean} THEN

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from django_signal_kit.audit.capture.pieces import MARK, Piece
+from django_signal_kit.audit.capture.pieces import Piece
+from django_signal_kit.audit.capture.postgresql.bodies import write_body
 from django_signal_kit.audit.capture.postgresql.statements import (
     make_piece,
     qualify,
@@ -22,34 +23,16 @@ from django_signal_kit.audit.capture.specification import Kind, Link, Specificat
 from django_signal_kit.rows.values import REDACTED
 
 _SIGN = "/* stand-in */"
-_BODY = """{mark} {sign}
-#variable_conflict use_variable
-DECLARE
-  moment timestamptz := clock_timestamp();
-  packet jsonb := nullif(current_setting('signal_kit.context', true), '')::jsonb;
-  told jsonb := packet -> {receiver};
-  unit uuid;
+_DECLARED = f"""{_SIGN}
   old_row jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) ELSE '{{}}' END;
   new_row jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) ELSE '{{}}' END;
   whole jsonb := old_row || new_row;
   key text;
-  changes jsonb;
-BEGIN
-  IF told = 'false' THEN
-    RETURN NULL;
-  END IF;
-  unit := coalesce(packet ->> 'unit', nullif(current_setting('signal_kit.unit', true), ''))::uuid;
-  IF unit IS NULL THEN
-    unit := {new_id};
-    PERFORM set_config('signal_kit.unit', unit::text, true);
-  END IF;
-  {statements}
-  RETURN NULL;
-END"""
+  changes jsonb;"""
 
 
 def make_standin(
-    spec: Specification, name: str, redaction: str, insert: str, values: str, new_id: str
+    spec: Specification, name: str, redaction: str, insert: str, values: str
 ) -> Piece:
     """The stand-in for the triggers of the table. ``redaction``: a function that takes secrets out
     of JSON as text; ``insert`` and ``values``: the beginning and the values of a statement that
@@ -66,11 +49,11 @@ def make_standin(
     RETURN NULL;
   END IF;
   {insert} VALUES ({values});"""
-    return _make(spec, name, spec.table, statements, new_id)
+    return _make(spec, name, spec.table, statements)
 
 
 def make_standin_of_links(
-    spec: Specification, link: Link, name: str, insert: str, values: str, new_id: str
+    spec: Specification, link: Link, name: str, insert: str, values: str
 ) -> Piece:
     """The stand-in for the triggers of a table of links, which tells of each of them alone. A
     column that has got another name is taken to be that of the owner."""
@@ -88,7 +71,7 @@ def make_standin_of_links(
     CASE WHEN TG_OP = 'DELETE' THEN 'removed' ELSE 'added' END, jsonb_build_array({target})
   ));
   {insert} VALUES ({values});"""
-    return _make(spec, name, link.table, statements, new_id)
+    return _make(spec, name, link.table, statements)
 
 
 def write_action(*, of_links: bool = False) -> str:
@@ -114,10 +97,8 @@ def take_over(name: str, table: str, function: str) -> str:
     )
 
 
-def _make(spec: Specification, name: str, table: str, statements: str, new_id: str) -> Piece:
-    body = _BODY.format(
-        mark=MARK, sign=_SIGN, receiver=quote(spec.receiver), new_id=new_id, statements=statements
-    )
+def _make(spec: Specification, name: str, table: str, statements: str) -> Piece:
+    body = write_body(spec.receiver, statements, declared=_DECLARED)
     function = (
         f"CREATE OR REPLACE FUNCTION {qualify(name)}() RETURNS trigger LANGUAGE plpgsql "
         f"SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' "

@@ -13,13 +13,14 @@ import json
 from collections.abc import Iterable, Iterator
 
 from django_signal_kit.audit.capture.pieces import MARK, Piece, make_name
+from django_signal_kit.audit.capture.postgresql.bodies import write_body
 from django_signal_kit.audit.capture.postgresql.expressions import (
     Telling,
     differ,
     get_value,
     say,
 )
-from django_signal_kit.audit.capture.postgresql.secrets import write_body
+from django_signal_kit.audit.capture.postgresql.secrets import write_redaction
 from django_signal_kit.audit.capture.postgresql.standins import (
     make_standin,
     make_standin_of_links,
@@ -37,13 +38,6 @@ from django_signal_kit.audit.capture.specification import Cell, Kind, Link, Spec
 
 _TYPES = {Kind.INTEGER: "bigint", Kind.UUID: "uuid"}
 _OLD, _NEW = "REFERENCING OLD TABLE AS old_rows", "REFERENCING NEW TABLE AS new_rows"
-
-# A UUID of version 7: milliseconds since 1970, and the rest by chance.
-_NEW_ID = (
-    "encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING substring(int8send("
-    "(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), "
-    "53, 1), 'hex')::uuid"
-)
 
 
 def find_obstacle(specification: Specification) -> str:
@@ -86,7 +80,6 @@ class _Writer:
                 self._make_name(f"{link.name}_standin"),
                 self._insert,
                 self._write_standin_values(of_links=True),
-                _NEW_ID,
             )
         yield make_standin(
             self.spec,
@@ -94,7 +87,6 @@ class _Writer:
             qualify(self.redaction),
             self._insert,
             self._write_standin_values(),
-            _NEW_ID,
         )
 
     def _write_standin_values(self, *, of_links: bool = False) -> str:
@@ -262,28 +254,9 @@ class _Writer:
     ) -> Piece:
         name = self._make_name(name or event.lower())
         table = table or self.spec.table
-        body = f"""{MARK}
-#variable_conflict use_variable
-DECLARE
-  moment timestamptz := clock_timestamp();
-  packet jsonb;
-  told jsonb;
-  unit uuid;
-  changes text := '';
-BEGIN
-  {first}packet := nullif(current_setting('signal_kit.context', true), '')::jsonb;
-  told := packet -> {quote(self.spec.receiver)};
-  IF told = 'false' THEN
-    RETURN NULL;
-  END IF;
-  unit := coalesce(packet ->> 'unit', nullif(current_setting('signal_kit.unit', true), ''))::uuid;
-  IF unit IS NULL THEN
-    unit := {_NEW_ID};
-    PERFORM set_config('signal_kit.unit', unit::text, true);
-  END IF;
-  {statements}
-  RETURN NULL;
-END"""
+        body = write_body(
+            self.spec.receiver, statements, declared="changes text := '';", first=first
+        )
         function = f"{qualify(name)}()"
         return make_piece(
             name,
@@ -305,7 +278,7 @@ END"""
         return " SET extra_float_digits = 1" if has_floats else ""
 
     def _make_redaction(self) -> Piece:
-        body = write_body(qualify(self.redaction), self.spec.secrets)
+        body = write_redaction(qualify(self.redaction), self.spec.secrets)
         function = qualify(self.redaction)
         return make_piece(
             self.redaction,

@@ -13,12 +13,8 @@ from collections.abc import Iterator
 from functools import cache
 
 from django_signal_kit.audit.capture.sqlite import quoting
+from django_signal_kit.rows.secrets import STEMS
 
-# Quick to look for: a key that has none of them needs no closer look.
-_STEMS = (
-    *("auth", "cookie", "credential", "jwt", "key", "pass", "pwd", "secret", "sess", "sid"),
-    *("signature", "token"),
-)
 # Secrets by themselves, and at the end of a longer word.
 _WORDS = (
     *("auth", "authentication", "authorization", "jwt", "oauth", "pass", "passcode", "pwd"),
@@ -41,7 +37,7 @@ _NO_LETTERS = re.compile(r"[\W_]+")
 def has_secret(extra: tuple[str, ...]) -> str:
     """A template: has the JSON ``{v}`` a key that may be a secret? ``extra``: parts of names."""
     patterns = quoting.text(json.dumps([*_list_patterns()], separators=(",", ":")))
-    stems = " OR ".join(f"instr(l, '{stem}')" for stem in _STEMS)
+    stems = " OR ".join(f"instr(l, '{stem}')" for stem in STEMS)
     closer = f"SELECT 1 FROM json_each({patterns}) WHERE '_' || k || '_' GLOB value"
     wanted = [
         f"({stems}) AND EXISTS ({closer})",
