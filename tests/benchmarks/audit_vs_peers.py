@@ -18,7 +18,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from statistics import median
 from types import TracebackType
@@ -124,7 +124,15 @@ class Worker:
 
 
 def main(arguments: Sequence[str] | None = None) -> Results:
-    options = parse(arguments)
+    return run(parse(arguments))
+
+
+def run(
+    options: argparse.Namespace,
+    measure: str = "ms",
+    judge: Callable[[str, dict[str, dict[str, Any]]], None] | None = None,
+) -> Results:
+    """``judge`` is told of each operation with what was found of it, before that is printed."""
     with ExitStack() as stack:
         workers: list[Worker] = []
         for package in options.packages:
@@ -138,17 +146,24 @@ def main(arguments: Sequence[str] | None = None) -> Results:
         print_heading(versions, options.rounds)
         results: Results = {}
         for operation in options.operations:
-            results[operation] = compare(operation, workers, options.rounds)
-            print_row(operation, versions, results[operation])
+            found = results[operation] = compare(operation, workers, options.rounds, measure)
+            if judge is not None:
+                judge(operation, found)
+            print_row(operation, versions, found)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(get_report(versions, options.rounds, results), file, indent=1)
     return results
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name, known in (("operations", OPERATIONS), ("packages", PACKAGES)):
+def parse(
+    arguments: Sequence[str] | None,
+    operations: Sequence[str] = OPERATIONS,
+    packages: Sequence[str] = PACKAGES,
+    description: str | None = __doc__,
+) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    for name, known in (("operations", operations), ("packages", packages)):
         parser.add_argument(
             f"--{name}",
             type=lambda text, known=known: choose(text, known),
