@@ -197,8 +197,8 @@ def test_a_write_without_its_triggers_fails_and_leaves_nothing(wire: Any) -> Non
 @pytest.mark.usefixtures("_clean")
 def test_whether_they_stand_takes_no_more_queries_for_more_models(wire: Any) -> None:
     counts = []
-    for models in (["testapp.Tag"], ["testapp.Tag", "testapp.Category", "testapp.Product"]):
-        wire(capturing(models=models))
+    for labels in (["testapp.Tag"], ["testapp.Tag", "testapp.Category", "testapp.Product"]):
+        wire(capturing(models=labels))
         install("default")
         standing.forget()
         with CaptureQueriesContext(connection) as queries:
