@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Warning
 from django.db.models import Model
 
 from django_signal_kit.audit.capture.naming import TemplateError, find_template, get_fallback
-from django_signal_kit.audit.capture.specifying import find_obstacle, get_databases
+from django_signal_kit.audit.capture.specifying import find_obstacle, get_databases, get_secrets
 from django_signal_kit.audit.entries import Entry, ask_router, get_entry_model
 from django_signal_kit.exceptions import Misconfigured, did_you_mean, join
 from django_signal_kit.wiring import catalog
@@ -122,6 +122,7 @@ def list_warnings(receiver: Any, models: list[type[Model]]) -> Iterator[CheckMes
     rows they cannot say the name."""
     if receiver.capture == "python":
         return
+    secrets = get_secrets(receiver)
     for model in models:
         if model._meta.proxy:
             continue
@@ -133,7 +134,7 @@ def list_warnings(receiver: Any, models: list[type[Model]]) -> Iterator[CheckMes
                 "Cover the model by an AuditLog with capture='python' to have it said.",
                 id="signal_kit.W028",
             )
-        elif label not in receiver.object_text and find_template(model) is None:
+        elif label not in receiver.object_text and not find_template(model, secrets):
             text = get_fallback(model).replace("{pk}", "5")
             yield Warning(
                 f"Triggers cannot tell what __str__ of {label} says, and call a row {text!r}.",

@@ -94,6 +94,8 @@ class Specification:
     #: What the row is called: texts, and cells whose values stand between them as ``str()`` has
     #: them (NULL as "None"); INTEGER, TEXT, UUID, DATE or DECIMAL, none of them secret.
     text: tuple[str | Cell, ...]
+    #: Secret texts of the row, whose values are replaced by "[redacted]" in what it is called.
+    hidden: tuple[Cell, ...]
     links: tuple[Link, ...]
     #: The key of the model's content type.
     content_type_id: int

@@ -82,6 +82,7 @@ class Tables:
                 part if isinstance(part, str) or part.column in columns else ""
                 for part in specification.text
             ),
+            hidden=tuple(cell for cell in specification.hidden if cell.column in columns),
             links=tuple(link for link in specification.links if self.has(link.table)),
         )
 

@@ -169,6 +169,61 @@ def test_a_name_that_depends_on_more_is_found_in_the_rows(wire: Any, make_model:
 
 
 @pytest.mark.usefixtures("_clean")
+def test_a_secret_is_in_no_name_as_with_python(wire: Any, make_model: Any) -> None:
+    model = make_model(
+        "Card",
+        models.Model,
+        owner=models.CharField(max_length=40),
+        api_token=models.CharField(max_length=20, null=True),
+        password=models.TextField(default=""),
+        tags=models.ManyToManyField(Tag),
+        __str__=lambda self: f"{self.owner} {self.api_token}",
+    )
+    tag = TagFactory()
+    named: dict[str, list[str]] = {}
+    for capture in ("python", "triggers"):
+        options = {"models": [model], "capture": capture, "exclude_fields": ["password"]}
+        wire((AuditLog, options))
+        install("default")
+        AuditEntry.objects.all().delete()
+        card = model.objects.create(owner="ann", api_token="s3cr\\'et%", password="Zed")
+        card.owner = "s3cr\\'et%: Zed, not zed"
+        card.save()
+        card.tags.add(tag)
+        card.tags.remove(tag)
+        card.delete()
+        model.objects.create(owner="ann", api_token="x")
+        assert get_warnings("W030", databases=["default"]) == []
+        # Who has no secret has nothing to hide, and triggers hide it.
+        model.objects.create(owner="None of them")
+        named[capture] = list(AuditEntry.objects.order_by("pk").values_list("object_text"))
+        model.objects.all().delete()
+    assert named["triggers"] == [
+        ("ann [redacted]",),
+        *[("[redacted]: [redacted], not zed [redacted]",)] * 4,
+        ("ann [redacted]",),
+        ("None of them [redacted]",),
+    ]
+    assert named["python"][:-1] == named["triggers"][:-1]
+
+
+@pytest.mark.usefixtures("_clean")
+def test_a_row_that_fails_to_say_its_name_fails_no_check(wire: Any, make_model: Any) -> None:
+    model = make_model(
+        "Guest",
+        models.Model,
+        name=models.CharField(max_length=20, blank=True),
+        __str__=lambda self: self.name or self.nobody.name,
+    )
+    wire(capturing(models=[model]))
+    install("default")
+    row = model.objects.create(name="")
+    assert get_warnings("W030", databases=["default"]) == [
+        f"Triggers call a row of testapp.Guest '', and __str__ calls it 'Guest {row.pk}'."
+    ]
+
+
+@pytest.mark.usefixtures("_clean")
 def test_the_check_asks_the_database_for_its_triggers(wire: Any) -> None:
     wire(capturing())
     (said,) = get_warnings("W031", databases=["default"])

@@ -35,6 +35,7 @@ from django_signal_kit.audit.capture.postgresql.statements import (
     stand_for,
 )
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, Specification
+from django_signal_kit.rows.values import REDACTED
 
 _TYPES = {Kind.INTEGER: "bigint", Kind.UUID: "uuid"}
 _OLD, _NEW = "REFERENCING OLD TABLE AS old_rows", "REFERENCING NEW TABLE AS new_rows"
@@ -216,9 +217,12 @@ class _Writer:
         )
 
     def _write_text(self, row: str) -> str:
-        return _concat(
+        text = _concat(
             quote(part) if isinstance(part, str) else say(part, row) for part in self.spec.text
         )
+        for cell in self.spec.hidden:
+            text = f"replace({text}, concat({get_value(cell, row)}), {quote(REDACTED)})"
+        return text
 
     def _write_entry(self, action: str, *, key: str, text: str, changes: str) -> str:
         """The values of an entry, in the order of the log's columns."""

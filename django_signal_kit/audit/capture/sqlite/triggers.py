@@ -17,12 +17,14 @@ from django_signal_kit.audit.capture.pieces import MARK, Piece, make_name
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, Specification
 from django_signal_kit.audit.capture.sqlite import quoting
 from django_signal_kit.audit.capture.sqlite.expressions import (
+    get_column,
     get_value,
     key_to_text,
     kind_to_json,
     to_json,
     to_text,
 )
+from django_signal_kit.rows.values import REDACTED
 
 #: SQLite keeps decimals as floating-point numbers.
 _MAX_DIGITS = 15
@@ -149,10 +151,14 @@ def _join(parts: Iterator[str]) -> str:
 
 
 def _get_text(specification: Specification, row: str) -> str:
-    return " || ".join(
+    text = " || ".join(
         quoting.text(part) if isinstance(part, str) else to_text(part, row)
         for part in specification.text
     )
+    for cell in specification.hidden:
+        secret = f"ifnull({get_column(cell, row)}, '')"
+        text = f"replace({text}, {secret}, {quoting.text(REDACTED)})"
+    return text
 
 
 # Entries
