@@ -14,7 +14,7 @@ from django.db.models import Field, JSONField, Model
 
 from django_signal_kit.audit.capture.naming import derive_text
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, LogTable, Specification
-from django_signal_kit.audit.capture.vendors import NAMES, get_triggers
+from django_signal_kit.audit.capture.vendors import HEARING_CASCADES, NAMES, get_triggers
 from django_signal_kit.audit.entries import Entry, find_kind, get_entry_model, get_kind
 from django_signal_kit.audit.keys import get_hider
 from django_signal_kit.audit.plans import get_stamps
@@ -92,6 +92,12 @@ def find_obstacle(receiver: Recording, model: type[Model]) -> str:
     except ObstacleError as obstacle:
         return str(obstacle)
     return ""
+
+
+def hears_cascades(receiver: Recording, model: type[Model]) -> bool:
+    """Do triggers record ``model``, and what foreign keys do to its rows as well?"""
+    vendors = {connections[alias].vendor for alias in get_databases(model)}
+    return vendors.issubset(HEARING_CASCADES) and not find_obstacle(receiver, model)
 
 
 def specify(

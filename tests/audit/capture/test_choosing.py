@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import django
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models
 from django.test.utils import CaptureQueriesContext, override_settings
 
@@ -18,6 +20,7 @@ from django_signal_kit.checks import check_log_tables, check_signal_kit
 from django_signal_kit.exceptions import TriggersMissingError
 from django_signal_kit.receivers import AuditLog
 from tests.apps.testapp.models import Product, Tag
+from tests.audit.capture.both import alone
 from tests.factories import ProductFactory, TagFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -166,6 +169,40 @@ def test_a_name_that_depends_on_more_is_found_in_the_rows(wire: Any, make_model:
         "Triggers call a row of testapp.Guest '', and __str__ calls it 'nobody'."
     ]
     AuditEntry.objects.all().delete()
+
+
+@pytest.mark.usefixtures("_clean")
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="Django 6.1 is the first that has DB_CASCADE.")
+@pytest.mark.parametrize("name", ["DB_CASCADE", "DB_SET_NULL"])
+def test_triggers_hear_it_where_the_database_runs_them_and_the_check_says_just_that(
+    wire: Any, make_model: Any, name: str
+) -> None:
+    field = models.ForeignKey(Tag, getattr(models, name), null=True)
+    step = make_model("Step", models.Model, tag=field)
+    odd = make_model(
+        "Odd",
+        models.Model,
+        tag=models.ForeignKey(Tag, getattr(models, name), null=True),
+        # Python goes on recording it.
+        span=models.JSONField(encoder=DjangoJSONEncoder, null=True),
+    )
+    with alone():
+        wire(capturing(models=[step, odd]))
+        install("default")
+        tag = TagFactory()
+        step.objects.create(tag=tag)
+        odd.objects.create(tag=tag)
+        AuditEntry.objects.all().delete()
+        tag.delete()
+        warned = {
+            message.obj.model
+            for message in check_signal_kit()
+            if message.id == "signal_kit.W002" and isinstance(message.obj, models.Field)
+        }
+    heard = set(AuditEntry.objects.values_list("content_type__model", flat=True))
+    expected = {step, odd} if connection.vendor == "mysql" else {odd}
+    assert warned == expected
+    assert heard == {model._meta.model_name for model in {step, odd} - expected}
 
 
 @pytest.mark.usefixtures("_clean")
