@@ -110,6 +110,11 @@ class Specification:
     stamps: bool
 
     @property
+    def tables(self) -> Sequence[str]:
+        """The names of all tables that are written or heard, as their models give them."""
+        return [self.table, *(link.table for link in self.links), self.log.table]
+
+    @property
     def changing(self) -> Sequence[Cell]:
         """The cells whose change makes an update worth an entry."""
         return [cell for cell in self.cells if self.stamps or not cell.is_stamp]

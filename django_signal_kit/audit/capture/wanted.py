@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from django_signal_kit.audit.capture.pieces import Installed, Piece
+from django_signal_kit.audit.capture.postgresql.catalog import is_there
 from django_signal_kit.audit.capture.specification import Specification
 from django_signal_kit.audit.capture.specifying import get_databases, sketch, specify
 from django_signal_kit.audit.capture.vendors import NAMES, get_catalog, get_triggers
@@ -70,7 +71,11 @@ class Tables:
         self._convert = connection.introspection.identifier_converter
 
     def has(self, table: str) -> bool:
-        return self._convert(table) in self.names
+        if self._convert(table) in self.names:
+            return True
+        # The list has names without quotes, of tables that are found without a schema. Where there
+        # is no schema nobody captures such a table.
+        return '"' in table and is_there(self.connection, table)
 
     def narrow(self, specification: Specification) -> Specification:
         """``specification`` without what the database does not have yet."""
@@ -88,8 +93,8 @@ class Tables:
 
     def _list_columns(self, table: str) -> set[str]:
         with self.connection.cursor() as cursor:
-            found = self.connection.introspection.get_table_description(cursor, table)
-        return {column.name for column in found}
+            cursor.execute(f"SELECT * FROM {self.connection.ops.quote_name(table)} WHERE 1 = 0")
+            return {column[0] for column in cursor.description}
 
 
 @dataclass(frozen=True)

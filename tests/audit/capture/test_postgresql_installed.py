@@ -11,6 +11,7 @@ from django.db import ProgrammingError, connection, models, transaction
 from hypothesis import given, settings, strategies
 from hypothesis.extra.django import TestCase
 
+from django_signal_kit.audit.capture.installing import step_aside
 from django_signal_kit.audit.capture.pieces import make_name
 from django_signal_kit.audit.capture.postgresql.catalog import list_installed
 from django_signal_kit.audit.capture.postgresql.secrets import write_redaction
@@ -148,6 +149,48 @@ def test_tables_are_those_that_the_search_path_finds() -> None:
     finally:
         run("RESET search_path")
         run("DROP SCHEMA tenant CASCADE")
+
+
+@pytest.fixture
+def stock() -> Iterator[None]:
+    run("CREATE SCHEMA stock")
+    yield
+    run("DROP SCHEMA stock")
+
+
+@pytest.mark.parametrize("table", ['stock"."hol.der', '"stock"."holder"'])
+def test_a_table_that_names_its_schema_is_heard(
+    stock: None, make_model: Any, wire: Any, table: str
+) -> None:
+    model = make_model(
+        "Holder",
+        models.Model,
+        name=models.CharField(max_length=9),
+        tags=models.ManyToManyField("testapp.Tag", db_table='"stock"."links"'),
+        __str__=lambda self: self.name,
+        meta={"db_table": table},
+    )
+    wire((AuditLog, {"models": ["testapp.Holder"], "capture": "triggers"}))
+    with installed():
+        assert not compare("default")
+        row = model.objects.create(name="a")
+        key = row.pk
+        row.tags.add(tag := TagFactory())
+        model.objects.update(name="b")
+        row.delete()
+        told = AuditEntry.objects.order_by("id").values_list("action", "object_text", "changes")
+        assert list(told) == [
+            ("create", "a", {"id": [None, key], "name": [None, "a"]}),
+            ("m2m_add", "a", {"tags": {"added": [tag.pk]}}),
+            ("update", "b", {"name": ["a", "b"]}),
+            ("m2m_remove", "b", {"tags": {"removed": [tag.pk]}}),
+            ("delete", "b", {"id": [key, None], "name": ["b", None]}),
+        ]
+        # Both tables have a stand-in while they change.
+        step_aside("default", list_installed(connection))
+        model.objects.create(name="c")
+        assert AuditEntry.objects.get(changes__name=[None, "c"]).action == "create"
+    assert list_names() == set()
 
 
 def test_a_template_may_have_any_text(wire: Any) -> None:

@@ -22,7 +22,9 @@ FROM pg_catalog.pg_proc AS function
 JOIN pg_catalog.pg_namespace AS space ON space.oid = function.pronamespace
 CROSS JOIN LATERAL coalesce(pg_catalog.obj_description(function.oid, 'pg_proc'), '') AS description
 LEFT JOIN pg_catalog.pg_class AS relation
-    ON relation.oid = pg_catalog.to_regclass('"' || description || '"')
+    ON relation.oid = pg_catalog.to_regclass(
+        CASE WHEN description ^@ '"' THEN description ELSE '"' || description || '"' END
+    )
 WHERE function.proname ^@ %s
     AND CASE WHEN relation.oid IS NULL THEN pg_catalog.pg_function_is_visible(function.oid)
         ELSE relation.relnamespace = function.pronamespace END
@@ -36,6 +38,13 @@ def list_installed(connection: BaseDatabaseWrapper) -> list[Installed]:
     with connection.cursor() as cursor:
         cursor.execute(_SQL, [PREFIX])
         return [_make(*row) for row in cursor.fetchall()]
+
+
+def is_there(connection: BaseDatabaseWrapper, table: str) -> bool:
+    """Is there a table of this name, which may say its schema?"""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.to_regclass(%s) IS NOT NULL", [quote_name(table)])
+        return bool(cursor.fetchone()[0])
 
 
 def _make(

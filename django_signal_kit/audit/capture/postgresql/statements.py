@@ -65,12 +65,13 @@ def make_piece(
         f"    EXECUTE {found};\n  END LOOP;\nEND\n"
     )
     # Where a name says no schema, that in which it is found.
-    schema = f"{quote_name(table).rpartition('.')[0]}." if '"."' in table else ""
+    schema, dot, _ = quote_name(table).partition('"."')
+    space = f'{schema}".' if dot else ""
     return Piece(
         name,
         table,
         f"DO {quote_in_dollars(block)}",
-        f"DROP FUNCTION IF EXISTS {schema}{quote_name(name)}({arguments}) CASCADE",
+        f"DROP FUNCTION IF EXISTS {space}{quote_name(name)}({arguments}) CASCADE",
     )
 
 
