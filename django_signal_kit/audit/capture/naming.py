@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import CharField, IntegerField, Model, TextField, UUIDField
 
 from django_signal_kit.audit.capture.specification import Cell, Kind
+from django_signal_kit.rows.fields import get_target
 from django_signal_kit.rows.secrets import is_secret_field
 from django_signal_kit.rows.values import REDACTED
 from django_signal_kit.units.sparing import without_database
@@ -43,6 +44,16 @@ def get_fallback(model: type[Model]) -> str:
     return f"{model._meta.object_name} {{pk}}"
 
 
+def suggest(model: type[Model], secrets: tuple[str, ...]) -> str:
+    """A template that a trigger can fill, for a hint."""
+    names = [
+        field.name
+        for field in model._meta.concrete_fields
+        if isinstance(field, CharField) and not is_secret_field(field, secrets)
+    ]
+    return f"{{{names[0]}}} ({{pk}})" if names else get_fallback(model)
+
+
 def fill(model: type[Model], template: str, row: Model) -> str:
     """What a trigger makes of ``template`` for ``row``."""
     fields = _get_fields(model)
@@ -64,13 +75,14 @@ def _try(model: type[Model], secrets: tuple[str, ...], number: int) -> str | Non
     marks: list[tuple[str, str]] = []
     values: dict[str, Any] = {}
     for place, field in enumerate(model._meta.concrete_fields):
-        if field.remote_field is not None or getattr(field, "choices", None):
+        target = get_target(field)
+        if getattr(field, "choices", None):
             continue
-        if isinstance(field, IntegerField):
+        if isinstance(target, IntegerField):
             values[field.attname] = number * 10_000_019 + place * 101
-        elif isinstance(field, UUIDField):
+        elif isinstance(target, UUIDField):
             values[field.attname] = uuid.UUID(int=number << 100 | place << 64 | 0xABC)
-        elif isinstance(field, CharField | TextField):
+        elif isinstance(target, CharField | TextField):
             # No part of it is the same in both rows.
             letters = ((place * 7 + offset * 5 + number * 11) % 24 for offset in range(12))
             values[field.attname] = "".join(chr(0x3B1 + letter) for letter in letters)

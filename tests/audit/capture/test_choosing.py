@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext, override_settings
 
 from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.installing import drop, install
+from django_signal_kit.audit.capture.naming import find_template
 from django_signal_kit.audit.capture.wanted import compare, list_installed
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.checks import check_log_tables, check_signal_kit
@@ -178,10 +179,50 @@ def test_a_row_whose_name_nobody_can_tell_is_called_by_its_key(wire: Any, make_m
         __str__=lambda self: f"{self.at:%A}",
     )
     wire(capturing(models=[model]))
-    (said,) = get_warnings("W030")
-    assert said.startswith("Triggers cannot tell what __str__ of testapp.Visit says")
-    wire(capturing(models=[model], object_text={"testapp.Visit": "visit {id}"}))
+    (said,) = check_signal_kit()
+    assert said.msg.startswith("Triggers cannot tell what __str__ of testapp.Visit says")
+    assert said.hint == "Give AuditLog a template: object_text={'testapp.Visit': 'Visit {pk}'}."
+    wire(capturing(models=[model], object_text={"testapp.Visit": "Visit {pk}"}))
     assert get_warnings("W030") == []
+
+
+def test_the_template_of_the_hint_can_be_filled(wire: Any, make_model: Any) -> None:
+    fields = {"token": models.CharField(max_length=9), "title": models.CharField(max_length=9)}
+    model = make_model("Visit", models.Model, **fields, __str__=lambda self: self.title.upper())
+    wire(capturing(models=[model]))
+    (said,) = check_signal_kit()
+    template = "{title} ({pk})"
+    assert said.hint == f"Give AuditLog a template: object_text={{'testapp.Visit': {template!r}}}."
+    wire(capturing(models=[model], object_text={"testapp.Visit": template}))
+    assert check_signal_kit() == []
+
+
+def test_a_row_without_a_name_of_its_own_is_called_as_django_does(make_model: Any) -> None:
+    tag = models.OneToOneField(Tag, models.CASCADE, primary_key=True)
+    assert find_template(make_model("Detail", models.Model, tag=tag)) == "Detail object ({tag})"
+
+
+@pytest.mark.usefixtures("_clean")
+def test_what_two_models_of_one_table_tell_twice_is_said(
+    wire: Any, make_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("Label", models.Model, name=models.CharField(max_length=50))
+    with monkeypatch.context() as patch:
+        patch.setattr(model._meta, "managed", False)
+        patch.setattr(model._meta, "db_table", Tag._meta.db_table)
+        wire(capturing(models=[Tag, model]))
+        install("default")
+        assert get_warnings("W032") == [
+            "What is written through testapp.Label is told twice: by Python, and by the triggers "
+            "of testapp.Tag, which has a table of the same name."
+        ]
+        model.objects.create(name="hot")
+        assert AuditEntry.objects.count() == 2
+        AuditEntry.objects.all().delete()
+        wire(capturing(models=[Tag, model], exclude=[model]))
+        assert get_warnings("W032") == []
+        model.objects.create(name="cold")
+        assert AuditEntry.objects.get().object_text == "cold"
 
 
 @pytest.mark.usefixtures("_clean")

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
         (lambda self: f"{self.name}{self.name}", "{name}{name}"),
         (lambda self: "a thing", "a thing"),
         (lambda self: f"{self.number + 1}", None),
+        (lambda self: f"of {self.owner_id}", "of {owner}"),
         (lambda self: self.name.upper(), None),
         (lambda self: self.name[:3], None),
         (lambda self: f"{self.at:%A}", None),

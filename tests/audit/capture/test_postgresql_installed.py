@@ -73,7 +73,7 @@ def test_what_is_installed_is_found_again_and_is_as_wanted() -> None:
     for each in list_installed(connection):
         run(each.drop)
     assert list_names() == set()
-    assert run("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'signal_kit%'") == [(0,)]
+    assert run("SELECT count(*) FROM pg_trigger WHERE tgname LIKE '%signal_kit%'") == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,27 @@ def test_what_is_installed_is_found_again_and_is_as_wanted() -> None:
 )
 def test_what_somebody_has_broken_is_not_what_is_wanted(damage: str) -> None:
     name = make_name("AuditLog", "testapp_tag", "update")
-    run(damage.format(name))
+    run(damage.format(name if "FUNCTION" in damage else f"_{name}"))
     assert [piece.name for piece in compare("default").changed] == [name]
     install()
     assert not compare("default")
+
+
+def test_what_a_trigger_of_the_project_writes_again_is_told_after_what_set_it_off() -> None:
+    run(
+        "CREATE FUNCTION a_touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF pg_trigger_depth() < 2 THEN UPDATE testapp_tag SET name = name || '+'; END IF; "
+        "RETURN NULL; END $$; CREATE TRIGGER a_touch AFTER UPDATE ON testapp_tag "
+        "FOR EACH ROW EXECUTE FUNCTION a_touch()"
+    )
+    try:
+        TagFactory(name="a")
+        AuditEntry.objects.all().delete()
+        run("UPDATE testapp_tag SET name = 'b'")
+    finally:
+        run("DROP FUNCTION a_touch() CASCADE")
+    told = AuditEntry.objects.order_by("id").values_list("changes", flat=True)
+    assert list(told) == [{"name": ["a", "b"]}, {"name": ["b", "b+"]}]
 
 
 def test_an_application_needs_no_right_to_the_log(role: str) -> None:

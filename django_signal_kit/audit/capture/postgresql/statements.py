@@ -26,6 +26,12 @@ def quote(text: str) -> str:
     return "E'{}'".format(text.replace("\\", "\\\\"))
 
 
+def name_trigger(function: str) -> str:
+    """The name of the trigger that runs ``function``, in quotes. They run in the order of their
+    names: what those of others write to the row again has to be told after what set them off."""
+    return quote_name(f"_{function}")
+
+
 def stand_for(table: str) -> str:
     """What stands for the name of a table with its schema."""
     return f"@signal_kit_table {table}@"

@@ -28,6 +28,7 @@ from django_signal_kit.audit.capture.postgresql.standins import (
 )
 from django_signal_kit.audit.capture.postgresql.statements import (
     make_piece,
+    name_trigger,
     qualify,
     quote,
     quote_in_dollars,
@@ -270,7 +271,7 @@ class _Writer:
                 f"CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql "
                 f"SECURITY DEFINER SET search_path = pg_catalog, pg_temp{self._get_settings()} "
                 f"AS {quote_in_dollars(body)}",
-                f"CREATE OR REPLACE TRIGGER {quote_name(name)} AFTER {event} ON "
+                f"CREATE OR REPLACE TRIGGER {name_trigger(name)} AFTER {event} ON "
                 f"{stand_for(table)} {transition} {how} EXECUTE FUNCTION {function}",
             ],
             [table, self.spec.table, self.spec.log.table],
