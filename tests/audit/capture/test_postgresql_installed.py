@@ -11,12 +11,14 @@ from django.db import ProgrammingError, connection, models, transaction
 from hypothesis import given, settings, strategies
 from hypothesis.extra.django import TestCase
 
+from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.installing import step_aside
 from django_signal_kit.audit.capture.pieces import make_name
 from django_signal_kit.audit.capture.postgresql.catalog import list_installed
 from django_signal_kit.audit.capture.postgresql.secrets import write_redaction
 from django_signal_kit.audit.capture.wanted import compare, list_wanted
 from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.exceptions import TriggersMissingError
 from django_signal_kit.receivers import AuditLog
 from django_signal_kit.rows import secrets
 from tests.apps.testapp.models import Product
@@ -89,6 +91,9 @@ def test_what_somebody_has_broken_is_not_what_is_wanted(damage: str) -> None:
     name = make_name("AuditLog", "testapp_tag", "update")
     run(damage.format(name if "FUNCTION" in damage else f"_{name}"))
     assert [piece.name for piece in compare("default").changed] == [name]
+    standing.forget()
+    with pytest.raises(TriggersMissingError, match="leaves testapp_tag to triggers"):
+        TagFactory()
     install()
     assert not compare("default")
 
@@ -177,7 +182,7 @@ def stock() -> Iterator[None]:
 
 @pytest.mark.parametrize("table", ['stock"."hol.der', '"stock"."holder"'])
 def test_a_table_that_names_its_schema_is_heard(
-    stock: None, make_model: Any, wire: Any, table: str
+    role: str, stock: None, make_model: Any, wire: Any, table: str
 ) -> None:
     model = make_model(
         "Holder",
@@ -203,11 +208,65 @@ def test_a_table_that_names_its_schema_is_heard(
             ("m2m_remove", "b", {"tags": {"removed": [tag.pk]}}),
             ("delete", "b", {"id": [key, None], "name": ["b", None]}),
         ]
+        # Who has no right to that schema writes other tables as ever.
+        standing.forget()
+        run(f"SET ROLE {role}")
+        try:
+            TagFactory()
+        finally:
+            run("RESET ROLE")
         # Both tables have a stand-in while they change.
         step_aside("default", list_installed(connection))
         model.objects.create(name="c")
         assert AuditEntry.objects.get(changes__name=[None, "c"]).action == "create"
     assert list_names() == set()
+
+
+def test_a_table_with_partitions_is_heard_whichever_way_it_is_written(
+    make_model: Any, wire: Any
+) -> None:
+    fields = {"at": models.DateField(), "name": models.CharField(max_length=9)}
+    model = make_model("Visit", models.Model, **fields, __str__=lambda self: self.name)
+    run(
+        "DROP TABLE testapp_visit; CREATE TABLE testapp_visit (id bigserial, at date NOT NULL, "
+        "name varchar(9) NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)"
+    )
+    for month in (1, 2):
+        _make_partition(month)
+    wire((AuditLog, {"models": ["testapp.Visit"], "capture": "triggers"}))
+    with installed():
+        assert not compare("default")
+        _make_partition(3)
+        row, _ = model.objects.bulk_create(
+            model(at=f"2026-0{month}-05", name="a") for month in (1, 3)
+        )
+        # In its place, and into another partition.
+        model.objects.filter(pk=row.pk).update(name="b")
+        model.objects.filter(pk=row.pk).update(at="2026-02-05")
+        run("INSERT INTO visit_1 (at, name) VALUES ('2026-01-06', 'c')")
+        run("UPDATE visit_1 SET name = 'd'")
+        run("DELETE FROM visit_1")
+        model.objects.all().delete()
+    told = AuditEntry.objects.order_by("id").values_list("action", "changes__at", "changes__name")
+    assert list(told) == [
+        ("create", [None, "2026-01-05"], [None, "a"]),
+        ("create", [None, "2026-03-05"], [None, "a"]),
+        ("update", None, ["a", "b"]),
+        ("delete", ["2026-01-05", None], ["b", None]),
+        ("create", [None, "2026-02-05"], [None, "b"]),
+        ("create", [None, "2026-01-06"], [None, "c"]),
+        ("update", None, ["c", "d"]),
+        ("delete", ["2026-01-06", None], ["d", None]),
+        ("delete", ["2026-02-05", None], ["b", None]),
+        ("delete", ["2026-03-05", None], ["a", None]),
+    ]
+
+
+def _make_partition(month: int) -> None:
+    run(
+        f"CREATE TABLE visit_{month} PARTITION OF testapp_visit "
+        f"FOR VALUES FROM ('2026-0{month}-01') TO ('2026-0{month + 1}-01')"
+    )
 
 
 def test_a_template_may_have_any_text(wire: Any) -> None:
