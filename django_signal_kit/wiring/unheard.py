@@ -62,7 +62,7 @@ def check_foreign_keys(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
 def _hears(
     receiver: ModelReceiver, coverage: Coverage, model: type[Model], signals: Iterable[str]
 ) -> bool:
-    return any(
+    return not receiver.hears_database(model) and any(
         model in receiver.get_senders(signal, covered)
         for signal in signals
         for covered in coverage.get_models()

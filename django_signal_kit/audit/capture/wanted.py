@@ -122,9 +122,7 @@ def compare(using: str, *, makes_kinds: bool = False) -> Difference:
     """Asks the database for what is installed, and for the columns of each captured table."""
     connection = connections[using]
     # Whoever renames a table takes its triggers along.
-    there = {
-        (each.name, fold(connection, each.table)): each for each in list_installed(using)
-    }
+    there = {(each.name, fold(connection, each.table)): each for each in list_installed(using)}
     found = Difference([], [], [], [])
     for _, piece in list_wanted(using, makes_kinds=makes_kinds):
         known = there.pop((piece.name, fold(connection, piece.table)), None)

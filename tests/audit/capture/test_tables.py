@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -140,3 +141,41 @@ def test_a_table_that_takes_the_name_of_another_has_no_triggers_yet(capture: Any
             run("DELETE FROM tag_before")
             run("DROP TABLE testapp_tag")
             run("ALTER TABLE tag_before RENAME TO testapp_tag")
+
+
+def test_nothing_goes_unheard_while_triggers_are_replaced(wire: Any) -> None:
+    if not getattr(connection, "mysql_is_mariadb", False):
+        pytest.skip("Others do it in a transaction; MySQL has to drop one to make another.")
+    ended, written = threading.Event(), threading.Semaphore(0)
+
+    def write() -> None:
+        other = connection.copy()
+        try:
+            other.connect()
+            # Past Django, which would wait for its triggers.
+            cursor = other.connection.cursor()
+            while not ended.is_set():
+                cursor.execute("INSERT INTO testapp_tag (name) VALUES ('a')")
+                written.release()
+        finally:
+            other.close()
+
+    def make(turn: int) -> None:
+        options = {"exclude_fields": ["name"] if turn % 2 else []}
+        wire((AuditLog, {"models": ["testapp.Tag"], "capture": "triggers", **options}))
+        assert install("default")
+
+    make(0)
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert written.acquire(timeout=30)
+        for turn in range(1, 11):
+            make(turn)
+        assert written.acquire(timeout=30)
+    finally:
+        ended.set()
+        writer.join()
+    heard = {int(key) for key in AuditEntry.objects.values_list("object_pk", flat=True)}
+    assert heard == set(Tag.objects.values_list("pk", flat=True))
+    AuditEntry.objects.all().delete()
