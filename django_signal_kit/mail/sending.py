@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import django
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Model
@@ -18,8 +16,10 @@ from django.utils import translation
 from django_signal_kit import tally
 from django_signal_kit.mail import rates
 from django_signal_kit.mail.addresses import get_domain
-from django_signal_kit.mail.claims import LEASE, Claims, get_claims
-from django_signal_kit.mail.failing import is_of_server, is_refusal, leaves_connection
+from django_signal_kit.mail.claims import Claims, get_claims
+from django_signal_kit.mail.failing import is_of_server, is_refusal
+from django_signal_kit.mail.line import Line
+from django_signal_kit.mail.message import digest_of, split
 from django_signal_kit.mail.tickets import Held, Ticket, read_rows, say_key
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.loggers import get_logger
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 #: Mails that are claimed together.
 CHUNK = 50
-#: Seconds that a server may take for an answer, if the settings do not say: far below a lease.
-_PATIENCE = 60
+#: So many answers a mail is claimed for: it takes fewer, from the greeting of the server on, even
+#: if each comes at the last moment.
+_ANSWERS = 15
+#: Seconds that it is claimed for at least, and at most.
+_LEAST, _LONGEST = 60, 24 * 3600
 #: Noting what was sent takes one part of the time, sending it so many; but never more mails than
 #: these wait to be noted: they are sent twice if the process is killed.
 _SHARE, _MOST = 40, 20
 #: Seconds after which an idle connection may have been closed by the server.
 _IDLE = 5
-
-# Django 6.1 warns of whoever looks at it by its name.
-_CONNECTION = "_connection" if django.VERSION >= (6, 1) else "connection"
 
 logger = get_logger("django_signal_kit.mail")
 
@@ -56,9 +56,10 @@ class Sending:
         self.failed: list[Ticket] = []
         self.error: Exception | None = None
         self.last: Exception | None = None
-        self._claims: Claims = get_claims()
-        self._domain = get_domain(receiver.from_email)
         self._line = Line(receiver)
+        self._lease = min(max(_ANSWERS * self._line.patience, _LEAST), _LONGEST)
+        self._claims: Claims = get_claims(timedelta(seconds=self._lease))
+        self._domain = get_domain(receiver.from_email)
         self._is_down = False
         self._held_since = 0.0
         # Mails that the server has taken, and that are not noted yet.
@@ -84,8 +85,8 @@ class Sending:
         tickets = list(dict.fromkeys(tickets))
         rows = read_rows(tickets)
         asked: Mapping[Ticket, Model | None] = {ticket: rows.get(ticket) for ticket in tickets}
-        waiting = self._claims.take(asked, self._domain)
         self._held_since = time.monotonic()
+        waiting = self._claims.take(asked, self._domain)
         self.counts["done"] += len(tickets) - len(waiting)
         try:
             while waiting:
@@ -111,10 +112,14 @@ class Sending:
             self.counts["waiting"] += len(waiting)
 
     def _renew(self, waiting: list[Held]) -> list[Held]:
-        if time.monotonic() - self._held_since < LEASE.total_seconds() / 3:
+        if not self._is_old():
             return waiting
         self._held_since = time.monotonic()
         return self._claims.keep(waiting)
+
+    def _is_old(self) -> bool:
+        """Is too little left of the lease for a server that is slow?"""
+        return time.monotonic() - self._held_since >= self._lease / 5
 
     def _send(self, held: Held, row: Model | None) -> bool:
         """False if the rate leaves no room for it now."""
@@ -132,6 +137,10 @@ class Sending:
                 continue
             if not self._wait():
                 return False
+            # Making it and waiting may have taken long, and another may have it now.
+            if self._is_old() and not self._claims.keep([held]):
+                self.counts["done"] += 1
+                return True
             try:
                 self._line.send(message)
             except Exception as error:
@@ -224,78 +233,6 @@ class Sending:
         self.error = self.last = error
         if not is_counted:
             self.counts["failed"] += len(tickets)
-
-
-class Line:
-    """One connection, opened when it is needed, and again when it was lost."""
-
-    def __init__(self, receiver: Email) -> None:
-        self.receiver = receiver
-        #: Could it not even be opened?
-        self.is_down = False
-        self._connection: Any = None
-
-    def send(self, message: Any) -> None:
-        if vars(message).get(_CONNECTION) is not None:
-            # The class has chosen one for this mail.
-            message.send()
-            return
-        connection = self._open()
-        try:
-            connection.send_messages([message])
-        except Exception as error:
-            if not leaves_connection(error):
-                self.close()
-            raise
-
-    def _open(self) -> Any:
-        if self._connection is None:
-            connection = self.receiver.get_connection()
-            if getattr(connection, "timeout", 0) is None:
-                connection.timeout = _PATIENCE
-            try:
-                connection.open()
-            except Exception:
-                self.is_down = True
-                raise
-            self._connection = connection
-        return self._connection
-
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                connection.close()
-            except Exception as error:
-                # All that was to be sent over it has been answered for.
-                logger.debug(
-                    "The connection to the mail server did not close: %s",
-                    type(error).__name__,
-                    exc_info=error,
-                    extra={"receiver": self.receiver.name, "error": type(error).__name__},
-                )
-
-
-def split(message: Any, message_id: str) -> Iterator[Any]:
-    """One mail for each address in ``to``, so that nobody sees the others. Who gets a copy gets
-    that of the first."""
-    recipients: list[str | None] = list(message.to) or [None]
-    first = message_id
-    for place, address in enumerate(recipients):
-        one = copy.copy(message)
-        one.extra_headers = dict(message.extra_headers)
-        if address is not None:
-            one.to = [address]
-        if place:
-            one.cc, one.bcc = [], []
-            message_id = f"<{place}.{first[1:]}"
-        if not any(name.lower() == "message-id" for name in one.extra_headers):
-            one.extra_headers["Message-ID"] = message_id
-        yield one
-
-
-def digest_of(message: Any) -> str:
-    return hashlib.sha256("\n".join(message.to).encode()).hexdigest()[:16]
 
 
 def say(error: Exception) -> str:

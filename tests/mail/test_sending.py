@@ -6,12 +6,14 @@ import itertools
 import smtplib
 import threading
 import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
+from django.utils import timezone
 
 from django_signal_kit.exceptions import FlushFailedError
 from django_signal_kit.mail import rates
@@ -96,6 +98,66 @@ def test_all_mails_of_a_flush_go_over_one_connection(wire: Any) -> None:
     assert backend.log == ["open", *emails, "close"]
     # Without it a server that says nothing would hold the lease for ever.
     assert backend.timeout == 60
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(None, 900), (10, 150), (2.5, 60), (300, 4500), ((5, 30), 900), (10**12, 24 * 3600)],
+)
+def test_a_mail_is_claimed_for_as_long_as_its_server_may_take(
+    wire: Any, timeout: Any, seconds: int
+) -> None:
+    wire(Over)
+    backend.timeout = timeout
+    held: list[datetime] = []
+    backend.fail = lambda message: held.append(WelcomeSent.objects.get().held_until)
+    before = timezone.now()
+    make_users(1)
+    assert before <= held[0] - timedelta(seconds=seconds) <= timezone.now()
+
+
+def test_a_connection_that_cannot_be_made_is_told_for_each_mail(
+    wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire(Over)
+
+    def fail(self: Any) -> Any:
+        raise ImproperlyConfigured("no such mailer")
+
+    monkeypatch.setattr(Over, "get_connection", fail)
+    make_users(2)
+    errors = list(WelcomeSent.objects.values_list("state", "error"))
+    assert errors == 2 * [("failed", "ImproperlyConfigured: no such mailer")]
+
+
+@pytest.mark.parametrize("slow", ["get_message", "_wait"])
+def test_what_another_has_taken_while_a_mail_was_made_or_waited_is_not_sent(
+    wire: Any, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    wire(Over)
+    owner: Any = Over if slow == "get_message" else Sending
+    act = getattr(owner, slow)
+
+    def act_slowly(*args: Any) -> Any:
+        # Nothing is left of the lease, and another has begun.
+        monkeypatch.setattr("django_signal_kit.mail.sending.time", Late())
+        WelcomeSent.objects.update(holder="another")
+        return act(*args)
+
+    monkeypatch.setattr(owner, slow, act_slowly)
+    make_users(1)
+    assert backend.log == []
+    assert WelcomeSent.objects.values_list("state", "holder").get() == ("sending", "another")
+
+
+class Late:
+    """A clock that is an hour ahead."""
+
+    sleep = time.sleep
+
+    @staticmethod
+    def monotonic() -> float:
+        return time.monotonic() + 3600
 
 
 def test_a_lost_connection_is_opened_again_for_the_next(wire: Any) -> None:
