@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -84,10 +84,17 @@ class Sending:
     def _send_all(self, tickets: Iterable[Ticket]) -> None:
         tickets = list(dict.fromkeys(tickets))
         rows = read_rows(tickets)
-        asked: Mapping[Ticket, Model | None] = {ticket: rows.get(ticket) for ticket in tickets}
+        asked: dict[Ticket, Model | None] = {}
+        for ticket in tickets:
+            row = rows.get(ticket)
+            if isinstance(row, LookupError):
+                # Without its model no claim of it can be found.
+                self._fail([ticket], row)
+            else:
+                asked[ticket] = row if isinstance(row, Model) else None
         self._held_since = time.monotonic()
         waiting = self._claims.take(asked, self._domain)
-        self.counts["done"] += len(tickets) - len(waiting)
+        self.counts["done"] += len(asked) - len(waiting)
         try:
             while waiting:
                 waiting = self._renew(waiting)
@@ -121,7 +128,7 @@ class Sending:
         """Is too little left of the lease for a server that is slow?"""
         return time.monotonic() - self._held_since >= self._lease / 5
 
-    def _send(self, held: Held, row: Model | None) -> bool:
+    def _send(self, held: Held, row: Model | Exception | None) -> bool:
         """False if the rate leaves no room for it now."""
         try:
             messages = self._make(held, row)
@@ -164,11 +171,13 @@ class Sending:
             self._noted_at = time.monotonic()
             self._cost = self._noted_at - start
 
-    def _make(self, held: Held, row: Model | None) -> list[Any] | str:
+    def _make(self, held: Held, row: Model | Exception | None) -> list[Any] | str:
         """The mails, one for each recipient; or why there are none."""
         receiver, ticket = self.receiver, held.ticket
         if row is None:
             return "The row is gone."
+        if isinstance(row, Exception):
+            raise row
         with translation.override(ticket.language or settings.LANGUAGE_CODE):
             language = receiver.get_language(row)
         with translation.override(language):

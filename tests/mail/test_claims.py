@@ -316,6 +316,17 @@ def test_in_a_worker_only_those_that_may_still_be_sent_are_given_back(welcome: A
     assert len(server.accepted) == 3
 
 
+def test_a_mail_of_a_model_that_this_worker_does_not_know_stops_no_other(welcome: Any) -> None:
+    user = UserFactory()
+    items = [
+        [label, "default", f'["{user.pk}"]', "", ""] for label in ("shop.NotYet", "auth.User")
+    ]
+    with pytest.raises(FlushFailedError) as raised:
+        welcome.flush(items)
+    assert raised.value.items == items[:1]
+    assert len(server.accepted) == 1
+
+
 def test_a_missing_table_stops_no_sign_up(wire: Any, caplog: Any) -> None:
     wire(Welcome)
     claims._migrated.clear()
