@@ -181,15 +181,18 @@ class StoredClaims:
         self, held: Iterable[Held], state: str, error: str = "", *, is_attempt: bool = True
     ) -> None:
         held = list(held)
+        if state != self.state.SENT and len(held) > 1 and any(each.served for each in held):
+            for each in held:
+                self.note([each], state, error, is_attempt=is_attempt)
+            return
         values: dict[str, Any] = {"state": state, "error": error[:1000], "holder": ""}
         if not is_attempt:
             values["attempts"] = F("attempts") - 1
         if state == self.state.SENT:
             values["sent_at"] = timezone.now()
-        served = [each.served for each in held]
-        if any(served) and state != self.state.SENT:
-            # One alone: several are noted together only before anything of them is sent.
-            values["served"] = served[0]
+        if state != self.state.SENT and held and held[0].served:
+            # It is alone.
+            values["served"] = held[0].served
         rows = self._find(each.ticket.digest for each in held)
         if state != self.state.SENT:
             # Whom we were too slow for may have sent it meanwhile.

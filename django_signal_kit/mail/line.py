@@ -63,12 +63,14 @@ class Line:
                 connection = self.receiver.get_connection()
             if getattr(connection, "timeout", 0) is None:
                 connection.timeout = _PATIENCE
+            self._connection = connection
             try:
                 connection.open()
             except Exception:
                 self.is_down = True
+                # Perhaps it is open, and only the TLS or the password is missing.
+                self.close()
                 raise
-            self._connection = connection
         return self._connection
 
     def close(self) -> None:

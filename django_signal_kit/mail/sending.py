@@ -179,7 +179,7 @@ class Sending:
         if isinstance(row, Exception):
             raise row
         with translation.override(ticket.language or settings.LANGUAGE_CODE):
-            language = receiver.get_language(row)
+            language = receiver.get_language(row) or translation.get_language()
         with translation.override(language):
             if not receiver._is_meant(row):
                 return "should_send() says no."
@@ -222,7 +222,7 @@ class Sending:
 
     def _note_failure(self, held: Held, error: Exception, *, is_made: bool = True) -> None:
         self.last = error
-        if is_made and is_refusal(error):
+        if is_made and is_refusal(error) and not self._line.is_down:
             self._note(held, "refused", say(error))
             report_failure(self.receiver, "flush", error)
         elif is_of_server(error):

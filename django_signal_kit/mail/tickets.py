@@ -13,7 +13,7 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.models import Field, Model, QuerySet
-from django.db.utils import ConnectionDoesNotExist
+from django.utils.connection import ConnectionDoesNotExist
 
 #: What is raised by a name or a key that nothing has any more.
 _CHANGED = (ConnectionDoesNotExist, LookupError, TypeError, ValidationError, ValueError)
