@@ -65,3 +65,7 @@ def get_codes(error: Exception) -> Sequence[int]:
         if isinstance(code, int):
             return [code]
     return []
+
+
+def say(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

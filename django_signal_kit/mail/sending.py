@@ -17,7 +17,7 @@ from django_signal_kit import tally
 from django_signal_kit.mail import rates
 from django_signal_kit.mail.addresses import get_domain
 from django_signal_kit.mail.claims import Claims, get_claims
-from django_signal_kit.mail.failing import is_of_server, is_refusal
+from django_signal_kit.mail.failing import is_of_server, is_refusal, say
 from django_signal_kit.mail.line import Line
 from django_signal_kit.mail.message import digest_of, split
 from django_signal_kit.mail.tickets import Held, Ticket, read_rows, say_key
@@ -94,6 +94,9 @@ class Sending:
                 asked[ticket] = row if isinstance(row, Model) else None
         self._held_since = time.monotonic()
         waiting = self._claims.take(asked, self._domain)
+        # To note a mail takes no longer.
+        self._noted_at = time.monotonic()
+        self._cost = self._noted_at - self._held_since
         self.counts["done"] += len(asked) - len(waiting)
         try:
             while waiting:
@@ -242,7 +245,3 @@ class Sending:
         self.error = self.last = error
         if not is_counted:
             self.counts["failed"] += len(tickets)
-
-
-def say(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

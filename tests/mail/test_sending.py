@@ -487,21 +487,36 @@ def test_where_noting_takes_long_several_are_noted_together(
 ) -> None:
     receiver = wire(Over)
     noted: list[int] = []
-    note = StoredClaims.note
+    ahead = [0]
 
-    def count(self: Any, held: Any, state: str, *args: Any, **kwargs: Any) -> None:
+    def slow(act: Any) -> Any:
+        """On a clock on which each of it takes an hour."""
+
+        def act_slowly(*args: Any, **kwargs: Any) -> Any:
+            ahead[0] += 3600
+            return act(*args, **kwargs)
+
+        return act_slowly
+
+    def note(
+        self: Any, held: Any, *args: Any, act: Any = StoredClaims.note, **kwargs: Any
+    ) -> None:
         noted.append(len(held))
-        note(self, held, state, *args, **kwargs)
+        act(self, held, *args, **kwargs)
 
-    monkeypatch.setattr(StoredClaims, "note", count)
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return time.monotonic() + ahead[0]
+
     users = UserFactory.create_batch(45)
     WelcomeSent.objects.update(state="waiting")
-    noted.clear()
-    slow = property(lambda self: 10_000.0, lambda self, seconds: None)
-    monkeypatch.setattr(Sending, "_cost", slow, raising=False)
-    sending = Sending(receiver)
-    sending._noted_at = time.monotonic()
+    monkeypatch.setattr("django_signal_kit.mail.sending.time", Clock)
+    monkeypatch.setattr("django_signal_kit.mail.sending._LONGEST", 10**9)
+    monkeypatch.setattr("django_signal_kit.mail.sending._LEAST", 10**9)
+    monkeypatch.setattr(StoredClaims, "note", slow(note))
+    monkeypatch.setattr(StoredClaims, "take", slow(StoredClaims.take))
     tickets = list(make_tickets(receiver, users, "default"))
-    assert list(sending.run(tickets)) == [45]
+    assert list(Sending(receiver).run(tickets)) == [45]
     assert noted == [20, 20, 5]
     assert set(WelcomeSent.objects.values_list("state", flat=True)) == {"sent"}
