@@ -124,6 +124,8 @@ class Sending:
     def _renew(self, waiting: list[Held]) -> list[Held]:
         if not self._is_old():
             return waiting
+        # It cannot be taken by another any more, and need not be kept.
+        self._note_taken()
         self._held_since = time.monotonic()
         return self._claims.keep(waiting)
 

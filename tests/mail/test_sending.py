@@ -482,8 +482,11 @@ def test_a_clock_that_was_ahead_for_a_moment_holds_no_mail_back(
     assert rates.reserve("Welcome", 6, None) == pytest.approx(10)
 
 
-def test_where_noting_takes_long_several_are_noted_together(
-    wire: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("lease", "expected"), [(10**9, [20, 20, 5]), (0, 45 * [1])], ids=["long", "over"]
+)
+def test_where_noting_takes_long_several_are_noted_together_as_long_as_they_are_ours(
+    wire: Any, monkeypatch: pytest.MonkeyPatch, lease: int, expected: list[int]
 ) -> None:
     receiver = wire(Over)
     noted: list[int] = []
@@ -512,11 +515,11 @@ def test_where_noting_takes_long_several_are_noted_together(
     users = UserFactory.create_batch(45)
     WelcomeSent.objects.update(state="waiting")
     monkeypatch.setattr("django_signal_kit.mail.sending.time", Clock)
-    monkeypatch.setattr("django_signal_kit.mail.sending._LONGEST", 10**9)
+    monkeypatch.setattr("django_signal_kit.mail.sending._LONGEST", lease)
     monkeypatch.setattr("django_signal_kit.mail.sending._LEAST", 10**9)
     monkeypatch.setattr(StoredClaims, "note", slow(note))
     monkeypatch.setattr(StoredClaims, "take", slow(StoredClaims.take))
     tickets = list(make_tickets(receiver, users, "default"))
     assert list(Sending(receiver).run(tickets)) == [45]
-    assert noted == [20, 20, 5]
+    assert noted == expected
     assert set(WelcomeSent.objects.values_list("state", flat=True)) == {"sent"}
