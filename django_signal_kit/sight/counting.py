@@ -11,7 +11,7 @@ from typing import Any
 
 from django_signal_kit import tally
 from django_signal_kit.receiver import Receiver
-from django_signal_kit.sight import records
+from django_signal_kit.sight import queries, records
 from django_signal_kit.sight.failures import Failures
 from django_signal_kit.sight.figures import Counters, Failure, Figures, Histogram, Process, Tasks
 from django_signal_kit.sight.publishing import Publisher
@@ -123,12 +123,14 @@ def start() -> None:
     if _counting.wrap not in dispatch.wrappers:
         # Next to the method: what others do round it is no time of its own.
         dispatch.wrappers.insert(0, _counting.wrap)
+        queries.start()
 
 
 def stop() -> None:
     """Count nothing of receivers that are wired from now on."""
     if _counting.wrap in dispatch.wrappers:
         dispatch.wrappers.remove(_counting.wrap)
+        queries.stop()
         _counting.rest()
 
 
@@ -216,8 +218,10 @@ def _make_figures(numbers: dict[str, Any], ran_at: float | None) -> Figures:
     return Figures(
         calls=_make_histogram(numbers, "calls", "seconds"),
         errors=numbers.get("errors", 0),
+        queries=numbers.get("queries", 0),
         flushes=_make_histogram(numbers, "flushes", "flush_seconds"),
         flush_errors=numbers.get("flush_errors", 0),
+        flush_queries=numbers.get("flush_queries", 0),
         collected=numbers.get("collected", 0),
         flushed=numbers.get("flushed", 0),
         ran_at=_make_moment(ran_at),
