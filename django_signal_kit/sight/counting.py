@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from time import time
 from typing import Any
 
 from django_signal_kit import tally
@@ -15,7 +16,7 @@ from django_signal_kit.sight import queries, records
 from django_signal_kit.sight.failures import Failures
 from django_signal_kit.sight.figures import Counters, Failure, Figures, Histogram, Process, Tasks
 from django_signal_kit.sight.publishing import Publisher
-from django_signal_kit.sight.slots import Slot, is_alive, is_shared, read_others
+from django_signal_kit.sight.slots import KEPT, Slot, is_alive, is_shared, read_others
 from django_signal_kit.sight.tallies import Tally
 from django_signal_kit.tasks import relaying, stuck
 from django_signal_kit.tasks.places import list_outboxes
@@ -66,6 +67,10 @@ class Counting:
             self.failures.begin_anew()
             self.slot = Slot()
             self.slot.hold()
+        wired, day_ago = {receiver.name for receiver in registry.receivers}, time() - KEPT
+        self.slot.inherited = [
+            records.leave_out_gone(each, wired, day_ago) for each in self.slot.inherited
+        ]
         self.slot.write(self._make_record(sums), is_last=is_last)
         self._told = sums
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from django.utils import timezone
 from django_signal_kit import ModelReceiver, Receiver, muted, tally
 from django_signal_kit.sight import counting
 from django_signal_kit.sight.figures import BOUNDS, Figures, Histogram, Tasks
+from django_signal_kit.sight.slots import Slot
 from django_signal_kit.sight.stopwatches import CHUNK
 from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.units.unit import make_id
@@ -195,7 +197,39 @@ def test_a_receiver_may_get_more_than_the_signal_sends_itself(wire: Any) -> None
     assert heard == ["glad"]
 
 
+def test_what_is_not_wired_any_more_is_forgotten_after_a_day(wire: Any) -> None:
+    """One that has been given another name would be told of for ever."""
+    wire(Index, COUNTERS=True)
+    Tag.objects.create(name="tea")
+    told = counting._counting.read()
+    numbers, now = told["sums"]["receivers"]["Index"], time.time()
+    ran = {"Index": now - 90_000, "Renamed": now - 90_000, "Elsewhere": now - 3600}
+    error = {**ERROR, "at": now - 90_000}
+    ended = Slot()
+    ended.hold()
+    ended.write(
+        {
+            "sums": {"receivers": dict.fromkeys(ran, numbers)},
+            "ran": ran,
+            "errors": {
+                "a": {**error, "receiver": "Renamed"},
+                "b": {**error, "receiver": "Index"},
+            },
+            "since": now,
+        },
+        is_last=True,
+    )
+    counting._counting.publish(is_due=True, is_last=False)
+    counters = counting.get_counters()
+    assert {*counters.receivers} == {"Index", "Elsewhere"}
+    assert counters.receivers["Index"].calls.count == 2
+    assert [error.receiver for error in counters.errors] == ["Index"]
+    assert len(counters.processes) == 1
+
+
 # Errors
+
+ERROR = {"where": "flush", "exception": "E", "message": "", "traceback": "", "count": 1}
 
 
 def test_what_fails_is_remembered_without_values(wire: Any) -> None:
