@@ -89,7 +89,9 @@ class Slot:
                 self.inherited.append(record)
                 return number
         for number in range(SLOTS):
-            if number not in found and cache.add(_get_owner_key(number), self.id, KEPT):
+            key = _get_owner_key(number)
+            # Of several that begin at once a cache of files may let each add the key.
+            if number not in found and cache.add(key, self.id, KEPT) and cache.get(key) == self.id:
                 return number
         raise NoSlotError(f"All {SLOTS} slots are taken by processes that count.")
 

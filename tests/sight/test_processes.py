@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 
 import django_signal_kit
 from django_signal_kit.sight import slots
@@ -392,3 +393,23 @@ def test_what_processes_tell_of_very_many_receivers_is_small() -> None:
     json.dumps(stored)
     (found,) = slots.read_others(Slot())
     assert {name: found[name] for name in told} == told
+
+
+class Careless(LocMemCache):
+    """As a cache of files is: another process may add the key between the question and the
+    answer."""
+
+    def add(self, key: str, value: Any, *args: Any, **kwargs: Any) -> bool:
+        is_added = super().add(key, value, *args, **kwargs)
+        if key.endswith(":0:owner"):
+            self.set(key, "another", *args, **kwargs)
+            return True
+        return is_added
+
+
+def test_two_that_begin_at_once_share_no_slot(settings: Any) -> None:
+    path = f"{__name__}.Careless"
+    settings.CACHES = {"default": {"BACKEND": path, "LOCATION": "careless"}}
+    slot = Slot()
+    assert slot.hold()
+    assert slot._number == 1
