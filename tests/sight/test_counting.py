@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import wraps
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth import user_logged_out
 from django.db import connection, transaction
 from django.db.models.signals import post_save
 from django.utils import timezone
@@ -195,6 +197,41 @@ def test_a_receiver_may_get_more_than_the_signal_sends_itself(wire: Any) -> None
     post_save.send(sender=Tag, instance=Tag(), mood="glad")
     registry.disconnect()
     assert heard == ["glad"]
+
+
+class Door(Receiver):
+    def user_logged_out(self, user: Any, **kwargs: Any) -> None:
+        kwargs["own"] = True
+        if user is None:
+            raise ValueError("nobody")
+
+
+@pytest.mark.parametrize("on_error", ["raise", "log"])
+def test_what_is_wrapped_round_it_is_called_whatever_the_signal(wire: Any, on_error: str) -> None:
+    """Arguments that are not named one by one go past no wrapper, nor past on_error."""
+    seen: list[Any] = []
+
+    def look(receiver: Receiver, name: str, method: Any) -> Any:
+        @wraps(method)
+        def looked(**kwargs: Any) -> Any:
+            seen.append(name)
+            return method(**kwargs)
+
+        return looked if name == "user_logged_out" else method
+
+    dispatch.wrappers.append(look)
+    try:
+        wire((Door, {"on_error": on_error}), COUNTERS=True)
+        user_logged_out.send(sender=Tag, user="ann")
+        if on_error == "raise":
+            with pytest.raises(ValueError, match="nobody"):
+                user_logged_out.send(sender=Tag, user=None)
+        else:
+            user_logged_out.send(sender=Tag, user=None)
+    finally:
+        dispatch.wrappers.remove(look)
+    assert seen == ["user_logged_out"] * 2
+    assert (read("Door").calls.count, read("Door").errors) == (2, 1)
 
 
 def test_what_is_not_wired_any_more_is_forgotten_after_a_day(wire: Any) -> None:
