@@ -354,6 +354,21 @@ def test_only_the_latest_kinds_of_errors_are_remembered(wire: Any) -> None:
     assert len(counting._counting.failures.read()) == 20
 
 
+def test_what_is_set_off_by_garbage_waits_for_no_lock_of_its_own_thread() -> None:
+    """Whoever notes something may be interrupted by the end of an object that calls a receiver."""
+
+    def work() -> None:
+        with tally._lock, counting._counting.failures._lock:
+            counting._counting.failures.note("Index", "flush", ValueError("no"))
+            tally.add("Index", "pages_indexed")
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert tally.read("Index") == {"pages_indexed": 1}
+
+
 def test_an_exception_that_cannot_be_told_harms_nobody(wire: Any) -> None:
     class MuteError(Exception):
         def __str__(self) -> str:
