@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import batch, context, muted, only
@@ -218,6 +218,29 @@ def test_whatever_writes_carries_it(link: str) -> None:
             _copy("k\n")
     assert tell() == [("create", "", {"reason": "so"})] * 11
     assert "".join(sorted(Tag.objects.values_list("name", flat=True))) == "ab%cde%fghijk"
+
+
+def test_a_procedure_may_commit_and_is_told_who_it_is_if_it_does_not(link: str) -> None:
+    insert = "INSERT INTO testapp_tag (name) VALUES (name)"
+    for name, body in (("whole", insert), ("halves", f"{insert}; COMMIT; {insert}")):
+        run(f"DROP PROCEDURE IF EXISTS {name}")
+        run(f"CREATE PROCEDURE {name}(name text) LANGUAGE plpgsql AS $$ BEGIN {body}; END $$")
+    try:
+        with context(reason="so"):
+            run("CALL whole(%s)", ["a"])
+            run("CALL halves(%s)", ["b"])
+            run("DO $$ BEGIN CALL halves('c'); END $$")
+            with transaction.atomic(), pytest.raises(DatabaseError), transaction.atomic():
+                run("CALL halves('d')")
+            TagFactory(name="e")
+    finally:
+        run("DROP PROCEDURE whole; DROP PROCEDURE halves")
+    assert "".join(Tag.objects.order_by("id").values_list("name", flat=True)) == "abbcce"
+    first, *others, last = [why for _, _, why in tell()]
+    assert first == last == {"reason": "so"}
+    # Where the server binds, what comes before the first COMMIT is told as well.
+    assert len(others) == 4
+    assert others[1] == others[3] == DATABASE
 
 
 def _compose(sql: str, value: str) -> Any:
