@@ -243,6 +243,21 @@ def test_a_procedure_may_commit_and_is_told_who_it_is_if_it_does_not(link: str) 
     assert others[1] == others[3] == DATABASE
 
 
+def test_a_function_that_is_called_by_name_says_who_it_is(link: str) -> None:
+    run(
+        "CREATE FUNCTION make(name text) RETURNS text LANGUAGE sql AS "
+        "$$ INSERT INTO testapp_tag (name) VALUES (name) RETURNING name $$"
+    )
+    try:
+        with transaction.atomic():
+            TagFactory()
+            with context(reason="so"), connection.cursor() as cursor:
+                cursor.callproc("make", ["a"])
+    finally:
+        run("DROP FUNCTION make")
+    assert [why for _, _, why in tell()] == [{}, {"reason": "so"}]
+
+
 def _compose(sql: str, value: str) -> Any:
     if has_psycopg:
         from psycopg.sql import SQL, Literal
