@@ -29,6 +29,8 @@ class Piece(NamedTuple):
     table: str
     create: str
     drop: str
+    #: Does ``create`` take the place of one of the same name and table that is there?
+    replaces: bool = False
 
     def marked(self) -> Self:
         """With the checksum of what it does in its body."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -108,6 +108,15 @@ class Specification:
     secrets: tuple[str, ...]
     #: Are updates of nothing but stamps recorded, and stamps beside other changes?
     stamps: bool
+
+    def list_names(self) -> Iterator[str]:
+        """All tables and columns, of the log too."""
+        yield self.table
+        yield from (cell.column for cell in (self.key, *self.cells))
+        yield from (part.column for part in self.text if isinstance(part, Cell))
+        for link in self.links:
+            yield from (link.table, link.owner_column, link.target_column)
+        yield from (self.log.table, *self.log.columns.values())
 
     @property
     def tables(self) -> Sequence[str]:

@@ -87,7 +87,9 @@ def find_obstacle(receiver: Recording, model: type[Model]) -> str:
                 raise ObstacleError(
                     f"is in {alias!r}, a database of {vendor}, of which no triggers are known"
                 )
-            if obstacle := get_triggers(vendor).find_obstacle(sketch(receiver, model, alias)):
+            specification = sketch(receiver, model, alias)
+            _check_names(specification)
+            if obstacle := get_triggers(vendor).find_obstacle(specification):
                 return obstacle
     except ObstacleError as obstacle:
         return str(obstacle)
@@ -144,6 +146,19 @@ def _specify(
         secrets=get_secrets(receiver),
         stamps=receiver.stamps,
     )
+
+
+def _check_names(specification: Specification) -> None:
+    quote = connections[specification.using].ops.quote_name
+    mark = quote("a")[0]
+    for name in specification.list_names():
+        # PostgreSQL takes a name that says its schema: 'stock"."holder'.
+        is_long = connections[specification.using].vendor == "postgresql" and '"."' in name
+        if mark in name and not is_long:
+            raise ObstacleError(
+                f"has a table or a column with {mark} in its name, so that triggers cannot tell "
+                f"where it is: {name}"
+            )
 
 
 def _check_model(model: type[Model]) -> None:

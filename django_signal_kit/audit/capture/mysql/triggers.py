@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from itertools import groupby
+from typing import Any
 
 from django.db import connections
 
@@ -62,16 +63,21 @@ class _Writer:
     def __init__(self, specification: Specification) -> None:
         self.specification = specification
         self.variables = get_variables(specification.receiver)
+        # MySQL has to drop one before it makes another.
+        connection: Any = connections[specification.using]
+        self.replaces = connection.mysql_is_mariadb
 
     def make_piece(self, table: str, name: str, event: str, body: str) -> Piece:
         # A link's triggers are named after its owner: others may have links in the same table.
         name = make_name(self.specification.receiver, self.specification.table, name)
+        create = "CREATE OR REPLACE TRIGGER" if self.replaces else "CREATE TRIGGER"
         return Piece(
             name,
             table,
-            f"CREATE TRIGGER {quote_name(name)} AFTER {event} ON {quote_name(table)} "
+            f"{create} {quote_name(name)} AFTER {event} ON {quote_name(table)} "
             f"FOR EACH ROW BEGIN {MARK}\n{body}END",
             f"DROP TRIGGER IF EXISTS {quote_name(name)}",
+            self.replaces,
         )
 
     def make_insert(self) -> str:

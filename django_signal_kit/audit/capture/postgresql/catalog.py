@@ -10,7 +10,8 @@ from django_signal_kit.audit.capture.postgresql.statements import quote_name
 
 # Its comment names a function's table, which search_path may find in another schema: then the
 # function is somebody else's. One that says its schema is looked for by nobody, who may have no
-# right to that. A function whose trigger is gone, or disabled, does nothing.
+# right to that. A function whose trigger is gone, disabled, or on a table that has been renamed
+# since, does nothing.
 _SQL = r"""
 SELECT function.proname, description, function.prosrc, space.nspname,
     pg_catalog.pg_get_function_identity_arguments(function.oid),
@@ -18,6 +19,7 @@ SELECT function.proname, description, function.prosrc, space.nspname,
     EXISTS (
         SELECT FROM pg_catalog.pg_trigger AS trigger
         WHERE trigger.tgfoid = function.oid AND trigger.tgenabled IN ('O', 'A')
+            AND trigger.tgrelid = coalesce(relation.oid, trigger.tgrelid)
     )
 FROM pg_catalog.pg_proc AS function
 JOIN pg_catalog.pg_namespace AS space ON space.oid = function.pronamespace
