@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import batch, context, muted, only
+from django_signal_kit.audit.capture.postgresql.verbs import is_read
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog, DeletionLog
 from tests.apps.testapp.models import Category, Tag
@@ -213,11 +214,76 @@ def test_whatever_writes_carries_it(link: str) -> None:
         run("\n -- why\n/* and ; */ insert into testapp_tag (name) values ('f')")
         run("WITH new AS (INSERT INTO testapp_tag (name) VALUES ('g') RETURNING id) TABLE new")
         run("DO $$ BEGIN INSERT INTO testapp_tag (name) VALUES ('h'); END $$")
+        run("SELECT 1; INSERT INTO testapp_tag (name) VALUES ('l')")
+        run("BEGIN; INSERT INTO testapp_tag (name) VALUES ('m'); COMMIT")
+        run("EXPLAIN ANALYZE INSERT INTO testapp_tag (name) VALUES ('n')")
         _copy("i\nj\n")
         with transaction.atomic():
             _copy("k\n")
-    assert tell() == [("create", "", {"reason": "so"})] * 11
-    assert "".join(sorted(Tag.objects.values_list("name", flat=True))) == "ab%cde%fghijk"
+    assert tell() == [("create", "", {"reason": "so"})] * 14
+    assert "".join(sorted(Tag.objects.values_list("name", flat=True))) == "ab%cde%fghijklmn"
+
+
+def test_a_procedure_may_commit_and_is_told_who_it_is_if_it_does_not(link: str) -> None:
+    insert = "INSERT INTO testapp_tag (name) VALUES (name)"
+    for name, body in (("whole", insert), ("halves", f"{insert}; COMMIT; {insert}")):
+        run(f"DROP PROCEDURE IF EXISTS {name}")
+        run(f"CREATE PROCEDURE {name}(name text) LANGUAGE plpgsql AS $$ BEGIN {body}; END $$")
+    try:
+        with context(reason="so"):
+            run("CALL whole(%s)", ["a"])
+            run("CALL halves(%s)", ["b"])
+            run("DO $$ BEGIN CALL halves('c'); END $$")
+            with transaction.atomic(), pytest.raises(DatabaseError), transaction.atomic():
+                run("CALL halves('d')")
+            TagFactory(name="e")
+    finally:
+        run("DROP PROCEDURE whole; DROP PROCEDURE halves")
+    assert "".join(Tag.objects.order_by("id").values_list("name", flat=True)) == "abbcce"
+    first, *others, last = [why for _, _, why in tell()]
+    assert first == last == {"reason": "so"}
+    # Where the server binds, what comes before the first COMMIT is told as well.
+    assert len(others) == 4
+    assert others[1] == others[3] == DATABASE
+
+
+@pytest.mark.skipif(not has_psycopg, reason="psycopg 2 makes the query by itself")
+def test_a_function_that_is_called_by_name_says_who_it_is(link: str) -> None:
+    run(
+        "CREATE FUNCTION make(name text) RETURNS text LANGUAGE sql AS "
+        "$$ INSERT INTO testapp_tag (name) VALUES (name) RETURNING name $$"
+    )
+    try:
+        with transaction.atomic():
+            TagFactory()
+            with context(reason="so"), connection.cursor() as cursor:
+                cursor.callproc("make", ["a"])
+    finally:
+        run("DROP FUNCTION make")
+    assert [why for _, _, why in tell()] == [{}, {"reason": "so"}]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("SELECT 1", True),
+        ("SELECT 1 FROM t FOR UPDATE", True),
+        ("/* why */ SELECT 1 FROM t FOR UPDATE", True),
+        ("(SELECT 1 FROM t FOR UPDATE) UNION SELECT 2", True),
+        ("SET ROLE app", True),
+        ("SET x = 1; SHOW x", True),
+        ("CREATE INDEX CONCURRENTLY a ON t (updated)", True),
+        ("VACUUM t", True),
+        ("COPY t TO STDOUT", True),
+        ("SELECT 1; UPDATE t SET a = 1", False),
+        ("BEGIN; DELETE FROM t; COMMIT", False),
+        ("explain analyze delete from t", False),
+        ("MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE", False),
+        (b"SELECT 1", False),
+    ],
+)
+def test_what_reads_is_told_from_what_may_write(query: Any, expected: bool) -> None:
+    assert is_read(query) == expected
 
 
 def _compose(sql: str, value: str) -> Any:

@@ -26,6 +26,7 @@ except ImportError:
     Pipeline = None  # type: ignore[assignment,misc]
 
 _IDLE = 0  # Of libpq: no transaction is open.
+_TERMINATION = "2D000"  # Of PostgreSQL: invalid transaction termination.
 
 
 def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
@@ -44,6 +45,13 @@ def stop(connection: BaseDatabaseWrapper) -> None:
 def _get_own_factory(raw: Any) -> Any:
     factory = raw.cursor_factory
     return factory.own if isinstance(factory, Carrier) else factory
+
+
+def _may_go_alone(error: Exception, status: int) -> bool:
+    """Did a procedure want to commit, which it may if nothing else comes with it? It has done
+    nothing yet, and nobody can tell its triggers who it is."""
+    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return status == _IDLE and code == _TERMINATION
 
 
 class Carrier:
@@ -110,11 +118,22 @@ class CursorOfPsycopg:
             if query.__class__ is str and ends_transaction(query):
                 self.carrier.forget()
             return run(query, params, **options)
-        pgconn = self.connection.pgconn
-        found = self.carrier.get_packet(pgconn.transaction_status)
+        status = self.connection.pgconn.transaction_status
+        found = self.carrier.get_packet(status)
         if found is None:
             return run(query, params, **options)
-        setting, told = found
+        try:
+            self._run_told(found[0], query, params, options)
+        except Exception as error:
+            if not _may_go_alone(error, status):
+                raise
+            return run(query, params, **options)
+        self.carrier.note(found[1])
+        return self
+
+    def _run_told(self, setting: str, query: Any, params: Any, options: dict[str, Any]) -> None:
+        run = super().execute  # type: ignore[misc]
+        pgconn = self.connection.pgconn
         is_plain = query.__class__ is str and not options and not pgconn.pipeline_status
         if is_plain and (params is None or hasattr(self, "mogrify")):
             # The driver sends texts. It keeps how it takes one apart that has parameters: that has
@@ -133,8 +152,6 @@ class CursorOfPsycopg:
         else:
             with self._tell_first(setting):
                 run(query, params, **options)
-        self.carrier.note(told)
-        return self
 
     def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
         run = super().executemany  # type: ignore[misc]
@@ -179,11 +196,17 @@ class CursorOfPsycopg2:
             if query.__class__ is str and ends_transaction(query):
                 self.carrier.forget()
             return run(query, vars)
+        status = self.connection.get_transaction_status()
         found = self._get_packet()
         if found is None:
             return run(query, vars)
         text = query if vars is None else self.mogrify(query, vars)  # type: ignore[attr-defined]
-        result = run(f"{found[0]}; {self._to_text(text)}")
+        try:
+            result = run(f"{found[0]}; {self._to_text(text)}")
+        except Exception as error:
+            if not _may_go_alone(error, status):
+                raise
+            return run(query, vars)
         self.carrier.note(found[1])
         return result
 
