@@ -264,6 +264,12 @@ def peek_actor() -> Any:
     return None if values is None else values.get("actor")
 
 
+def get_details() -> dict[str, Any]:
+    """What :func:`get_context` says beside the actor, whom nobody asks for that: as a dict of its
+    own."""
+    return {key: value for key, value in (_context.get() or {}).items() if key != "actor"}
+
+
 def get_context() -> dict[str, Any]:
     """What the enclosing :class:`context` blocks and the request say, as a dict of its own.
 
