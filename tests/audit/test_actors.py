@@ -42,6 +42,10 @@ class Mute:
         raise RuntimeError
 
 
+class HushedLog(AuditLog):
+    """Another log, which says less."""
+
+
 def make(actor: Any) -> Any:
     with context(actor=actor):
         Tag.objects.create(name="a")
@@ -89,6 +93,35 @@ def test_one_who_has_to_be_found_is_asked_for_once_a_write(wire: Any, capture: s
     entry = AuditEntry.objects.get()
     assert (entry.actor_text, entry.context) == ("late", {"reason": "a"})
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("capture", ["python", "triggers"])
+def test_each_block_is_told_of_as_it_is_when_it_writes(wire: Any, capture: str) -> None:
+    """Though what cannot change is put into words once."""
+    with alone():
+        wire(
+            (AuditLog, {**TAGS, "capture": capture}),
+            (HushedLog, {**TAGS, "redact": ["reason"]}),
+        )
+        with installed():
+            with context(reason="a"):
+                TagFactory()
+                TagFactory()
+                with context(steps=(steps := [1])):
+                    TagFactory()
+                    steps.append(2)
+                    TagFactory()
+            TagFactory()
+    told = [entry.context for entry in AuditEntry.objects.order_by("pk")]
+    plain = [each for each in told if each.get("reason") != "[redacted]"]
+    hushed = [each for each in told if each.get("reason") == "[redacted]"]
+    rows = [{"reason": "a"}] * 2 + [
+        {"reason": "a", "steps": [1]},
+        {"reason": "a", "steps": [1, 2]},
+    ]
+    assert [each for each in plain if each] == rows
+    assert hushed == [{**each, "reason": "[redacted]"} for each in rows]
+    assert told.count({}) == 2
 
 
 def test_one_who_has_to_be_found_is_asked_for_once_a_line(wire: Any, caplog: Any) -> None:

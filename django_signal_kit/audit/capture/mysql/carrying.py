@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -13,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.audit.capture.mysql import variables
 from django_signal_kit.audit.capture.mysql.hindrances import get_remedy
-from django_signal_kit.audit.capture.packets import Packets, get_shared_id
+from django_signal_kit.audit.capture.packets import Packet, Packets, get_shared_id
 
 # Statements that write no row of a model. A SELECT may do so, by a function that it calls: then
 # there is nobody who does it, but never somebody else.
@@ -126,21 +125,21 @@ class Carrier:
             if is_of or not self._told.names:
                 return None
             return variables.forget(self._told.names), _NOTHING
-        if is_of and self._told.unit == str(get_shared_id(self.connection)):
+        if is_of and self._told.unit == get_shared_id(self.connection).hex:
             return None
         packet = self._ask()
         prefix = variables.tell(packet)
-        names = frozenset(packet) - {"unit"}
+        names = frozenset(packet.told)
         forgotten = self._told.names - names
         if forgotten:
             prefix = f"{variables.forget(forgotten)}, {prefix.removeprefix('SET ')}"
-        return prefix, _Told(names, packet["unit"], scope, muted)
+        return prefix, _Told(names, packet.unit, scope, muted)
 
-    def _ask(self) -> dict[str, Any]:
+    def _ask(self) -> Packet:
         # Whoever is asked may run queries.
         self._is_asking = True
         try:
-            return json.loads(self.packets.make(self.connection))  # type: ignore[no-any-return]
+            return self.packets.make(self.connection)
         finally:
             self._is_asking = False
 

@@ -74,7 +74,7 @@ class Carrier:
         token = _maker.set(self)
         try:
             # Whoever is asked for the actor may have to read him, or even to make him.
-            return self.packets.make(connection)
+            return self.packets.make(connection).encode()
         finally:
             _maker.reset(token)
 
