@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -63,17 +64,16 @@ class Packets:
         Cheap, for it is asked before each write."""
         return get_scope(), self.names & get_muted()
 
-    def make(self, connection: BaseDatabaseWrapper, unit: Any = None) -> Packet:
-        """The packet for writes from now on; asks for the actor, which may run queries. ``unit``:
-        :func:`get_shared_id`, where it is known. Raises TriggersMissingError if nobody would read
-        it."""
+    def make(self, connection: BaseDatabaseWrapper, unit: UUID) -> Packet:
+        """The packet for writes from now on, of the unit of :func:`get_shared_id`; asks for the
+        actor, which may run queries. Raises TriggersMissingError if nobody would read it."""
         standing.check(connection)
         muted = get_muted()
         told = {
             name: None if name in muted else _tell(recorder)
             for name, recorder in self.recorders.items()
         }
-        return Packet((unit or get_shared_id(connection)).hex, told)
+        return Packet(unit.hex, told)
 
 
 def _tell(recorder: Recorder) -> Told:
@@ -83,13 +83,13 @@ def _tell(recorder: Recorder) -> Told:
     return Told(to_json(get_user_key(actor)), say(actor)[:255], recorder.tell_context())
 
 
-def get_shared_id(connection: BaseDatabaseWrapper) -> Any:
+def get_shared_id(connection: BaseDatabaseWrapper) -> UUID:
     """The id of the unit of work that a write on ``connection`` belongs to: one for all that a
     transaction holds, whoever writes the entries."""
     unit = get_unit()
     if unit is not None and unit.using == connection.alias:
         return unit.shared_id
-    return get_journal(connection).get_transaction_id()
+    return get_journal(connection).get_transaction_id()  # type: ignore[no-any-return]
 
 
 #: Makes the packets of this process; None if no receiver captures by triggers.

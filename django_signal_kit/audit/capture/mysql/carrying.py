@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -125,9 +126,10 @@ class Carrier:
             if is_of or not self._told.names:
                 return None
             return variables.forget(self._told.names), _NOTHING
-        if is_of and self._told.unit == get_shared_id(self.connection).hex:
+        unit = get_shared_id(self.connection)
+        if is_of and self._told.unit == unit.hex:
             return None
-        packet = self._ask()
+        packet = self._ask(unit)
         prefix = variables.tell(packet)
         names = frozenset(packet.told)
         forgotten = self._told.names - names
@@ -135,11 +137,11 @@ class Carrier:
             prefix = f"{variables.forget(forgotten)}, {prefix.removeprefix('SET ')}"
         return prefix, _Told(names, packet.unit, scope, muted)
 
-    def _ask(self) -> Packet:
+    def _ask(self, unit: UUID) -> Packet:
         # Whoever is asked may run queries.
         self._is_asking = True
         try:
-            return self.packets.make(self.connection)
+            return self.packets.make(self.connection, unit)
         finally:
             self._is_asking = False
 
