@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -80,25 +80,29 @@ class Carrier:
         if prepared is None:
             return cursor.execute(sql, args)
         prefix, told = prepared
-        with self._telling(told):
-            if not getattr(self._session, "client_flag", 0) & _MULTI_STATEMENTS:
-                cursor.execute(prefix)
-                return cursor.execute(sql, args)
+        self._begin_telling(told)
+        if getattr(self._session, "client_flag", 0) & _MULTI_STATEMENTS:
             prefix = f"{prefix}; "
             both = prefix.encode() + sql if isinstance(sql, bytes) else prefix + sql
             cursor.execute(both, args)
             cursor.nextset()
             # What is logged as the statement.
             cursor._executed = cursor._executed[len(prefix) :]
-            return cursor.rowcount
+            found = cursor.rowcount
+        else:
+            cursor.execute(prefix)
+            found = cursor.execute(sql, args)
+        self._told = told
+        return found
 
     def run_before(self, cursor: Any, sql: str | bytes) -> None:
         """Say what has to be said before ``sql``, which cannot be run with it."""
         prepared = self._prepare(sql)
         if prepared is not None:
             prefix, told = prepared
-            with self._telling(told):
-                cursor.execute(prefix)
+            self._begin_telling(told)
+            cursor.execute(prefix)
+            self._told = told
 
     def forget(self) -> None:
         """Have the session forget what it has been told."""
@@ -107,12 +111,9 @@ class Carrier:
                 cursor.execute(variables.forget(self._told.names))
         self._told = _NOTHING
 
-    @contextmanager
-    def _telling(self, told: _Told) -> Iterator[None]:
-        # Whether an error came before or after it nobody knows.
+    def _begin_telling(self, told: _Told) -> None:
+        # Whether an error comes before or after it nobody knows.
         self._told = _Told(self._told.names | told.names)
-        yield
-        self._told = told
 
     def _prepare(self, sql: str | bytes) -> tuple[str, _Told] | None:
         """The statement that has to be run before ``sql``, and what the session has been told
@@ -156,16 +157,22 @@ class _Cursor:
 
     def execute(self, query: str | bytes, args: Any = None) -> Any:
         self._has_failed = True
-        with _explaining():
+        try:
             found = self._carrier.run(self._cursor, query, args)
+        except Exception as error:
+            _explain(error)
+            raise
         self._has_failed = False
         return found
 
     def close(self) -> None:
         # A server that was lost in the midst of a packet still owes an answer. Django closes a
         # cursor before it raises the error that it has had.
-        with suppress(Exception) if self._has_failed else nullcontext():
+        try:
             self._cursor.close()
+        except Exception:
+            if not self._has_failed:
+                raise
 
     def executemany(self, query: str | bytes, args: Any) -> Any:
         with _explaining():
@@ -196,9 +203,13 @@ def _explaining() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if remedy := get_remedy(error):
-            error.add_note(remedy)
+        _explain(error)
         raise
+
+
+def _explain(error: Exception) -> None:
+    if remedy := get_remedy(error):
+        error.add_note(remedy)
 
 
 def _is_reading(sql: str | bytes) -> bool:
