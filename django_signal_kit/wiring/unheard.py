@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import Field, Model
 
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.wiring.registry import make_functions
+from django_signal_kit.wiring.connecting import make_functions
 from django_signal_kit.wiring.senders import Coverage
 
 # The signals by which a receiver hears what Django does itself: it loads the children that it
@@ -43,6 +43,7 @@ def check_foreign_keys(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
             receiver.name
             for receiver, coverage, functions in wired
             if not signals.isdisjoint(functions)
+            and not receiver._hears_database(field.model)
             and _hears(receiver, coverage, field.model, signals.intersection(functions))
         ]
         if names:
