@@ -199,8 +199,10 @@ def test_results_are_those_of_the_write(link: str) -> None:
         with transaction.atomic():
             assert Tag.objects.update(name="same") == 2
             assert run("INSERT INTO testapp_tag (name) VALUES ('n') RETURNING 1") == [(1,)]
+        assert run("DELETE FROM testapp_tag WHERE name = %(name)s", {"name": "n"}) == 1
+        assert run("INSERT INTO testapp_tag (name) VALUES ('100%%')", []) == 1
     told = tell()
-    assert len(told) == 16
+    assert len(told) == 18
     assert {each[2]["reason"] for each in told} == {"so"}
 
 
@@ -366,6 +368,17 @@ def test_a_write_is_one_query_and_one_round_trip() -> None:
     [query] = queries
     if has_psycopg:
         assert query["sql"].startswith("UPDATE")
+    shown = (
+        ("UPDATE testapp_tag SET name = %s", ["it's 100%"]),
+        ("UPDATE testapp_tag SET name = %(name)s", {"name": "it's 100%"}),
+        ("UPDATE testapp_tag SET name = 'it''s 100%'", None),
+    )
+    with context(reason="'; \\"):
+        for statement, values in shown:
+            with CaptureQueriesContext(connection) as queries:
+                run(statement, values)
+            if has_psycopg:
+                assert queries[0]["sql"] == "UPDATE testapp_tag SET name = 'it''s 100%'"
     with through_proxy(connection) as proxy:
         # Nobody asks the catalogue any more.
         tag.save()
