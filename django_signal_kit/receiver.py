@@ -239,8 +239,8 @@ class ModelReceiver(Receiver):
         receiver does what it is for."""
         return True
 
-    def hears_database(self, model: type[Model]) -> bool:
-        """Whether it learns of rows of ``model`` that the database itself deletes or changes."""
+    def _hears_database(self, model: type[Model]) -> bool:
+        """Whether it learns of what the database itself does to rows of a covered model."""
         return False
 
     def _forget_models(self) -> None:

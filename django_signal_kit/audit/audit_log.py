@@ -7,11 +7,10 @@ from functools import partial
 from typing import Any, Literal
 
 from django.core.checks import CheckMessage
-from django.db import connections
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.capture.choosing import check_choice, list_warnings
-from django_signal_kit.audit.capture.specifying import find_obstacle, get_databases
+from django_signal_kit.audit.capture.specifying import find_obstacle, hears_cascades
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.recording import Recorder, is_told_already
@@ -315,13 +314,8 @@ class AuditLog(ModelReceiver):
         """Not what triggers record."""
         return self.capture == "python" or not self._is_captured(model)
 
-    def hears_database(self, model: type[Model]) -> bool:
-        """By triggers, but for those of MariaDB and MySQL."""
-        return (
-            self.capture == "triggers"
-            and not find_obstacle(self, model)
-            and all(connections[alias].vendor != "mysql" for alias in get_databases(model))
-        )
+    def _hears_database(self, model: type[Model]) -> bool:
+        return self.capture == "triggers" and hears_cascades(self, model)
 
     def _is_captured(self, model: type[Model]) -> bool:
         table: Any = model._meta.concrete_model

@@ -43,6 +43,7 @@ def check_foreign_keys(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
             receiver.name
             for receiver, coverage, functions in wired
             if not signals.isdisjoint(functions)
+            and not receiver._hears_database(field.model)
             and _hears(receiver, coverage, field.model, signals.intersection(functions))
         ]
         if names:
@@ -62,7 +63,7 @@ def check_foreign_keys(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
 def _hears(
     receiver: ModelReceiver, coverage: Coverage, model: type[Model], signals: Iterable[str]
 ) -> bool:
-    return not receiver.hears_database(model) and any(
+    return any(
         model in receiver.get_senders(signal, covered)
         for signal in signals
         for covered in coverage.get_models()

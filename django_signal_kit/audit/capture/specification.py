@@ -94,6 +94,8 @@ class Specification:
     #: What the row is called: texts, and cells whose values stand between them as ``str()`` has
     #: them (NULL as "None"); INTEGER, TEXT, UUID, DATE or DECIMAL, none of them secret.
     text: tuple[str | Cell, ...]
+    #: Secret texts of the row, whose values are replaced by "[redacted]" in what it is called.
+    hidden: tuple[Cell, ...]
     links: tuple[Link, ...]
     #: The key of the model's content type.
     content_type_id: int
@@ -115,6 +117,11 @@ class Specification:
         for link in self.links:
             yield from (link.table, link.owner_column, link.target_column)
         yield from (self.log.table, *self.log.columns.values())
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """The names of all tables that are written or heard, as their models give them."""
+        return [self.table, *(link.table for link in self.links), self.log.table]
 
     @property
     def changing(self) -> Sequence[Cell]:

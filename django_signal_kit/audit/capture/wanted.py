@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from django_signal_kit.audit.capture.pieces import Installed, Piece
+from django_signal_kit.audit.capture.postgresql.catalog import is_there
 from django_signal_kit.audit.capture.specification import Cell, Specification
 from django_signal_kit.audit.capture.specifying import get_databases, sketch, specify
 from django_signal_kit.audit.capture.vendors import NAMES, get_catalog, get_triggers
@@ -69,7 +70,11 @@ class Tables:
         self.names = {fold(connection, name) for name in connection.introspection.table_names()}
 
     def has(self, table: str) -> bool:
-        return fold(self.connection, table) in self.names
+        if fold(self.connection, table) in self.names:
+            return True
+        # The list has names without quotes, of tables that are found without a schema. Where there
+        # is no schema nobody captures such a table.
+        return '"' in table and is_there(self.connection, table)
 
     def narrow(self, specification: Specification) -> Specification:
         """``specification`` without what the database does not have yet."""
@@ -81,13 +86,14 @@ class Tables:
                 part if isinstance(part, str) or self._is_in(columns, part) else ""
                 for part in specification.text
             ),
+            hidden=tuple(cell for cell in specification.hidden if self._is_in(columns, cell)),
             links=tuple(link for link in specification.links if self.has(link.table)),
         )
 
     def _list_columns(self, table: str) -> set[str]:
         with self.connection.cursor() as cursor:
-            found = self.connection.introspection.get_table_description(cursor, table)
-        return {self._fold_column(column.name) for column in found}
+            cursor.execute(f"SELECT * FROM {self.connection.ops.quote_name(table)} WHERE 1 = 0")
+            return {self._fold_column(column[0]) for column in cursor.description}
 
     def _is_in(self, columns: set[str], cell: Cell) -> bool:
         return self._fold_column(cell.column) in columns

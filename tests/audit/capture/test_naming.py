@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import connection, models
+from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit.audit.capture.naming import fill, find_template
 from tests.apps.testapp.models import Product, Tag
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
         (lambda self: f"{self.name}{self.name}", "{name}{name}"),
         (lambda self: "a thing", "a thing"),
         (lambda self: f"{self.number + 1}", None),
+        (lambda self: f"of {self.owner_id}", "of {owner}"),
         (lambda self: self.name.upper(), None),
         (lambda self: self.name[:3], None),
         (lambda self: f"{self.at:%A}", None),
@@ -58,3 +60,25 @@ def test_django_says_the_key() -> None:
 def test_a_template_is_filled_as_a_trigger_does() -> None:
     product = ProductFactory(category=CategoryFactory())
     assert fill(Product, "{name}: {{{pk}}}", product) == f"{product.name}: {{{product.pk}}}"
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        lambda self: f"{self.price}",
+        lambda self: f"{self.name} of {self.owner}",
+        lambda self: f"{Tag.objects.count()}",
+    ],
+)
+def test_nobody_asks_a_database_what_str_says(make_model: Any, says: Any) -> None:
+    model = make_model(
+        "Thing",
+        models.Model,
+        name=models.CharField(max_length=50),
+        price=models.DecimalField(max_digits=5, decimal_places=2, default=0),
+        owner=models.ForeignKey("testapp.Category", models.CASCADE, null=True),
+        __str__=says,
+    )
+    with CaptureQueriesContext(connection) as queries:
+        assert find_template(model) is None
+    assert [query["sql"] for query in queries] == []

@@ -75,7 +75,8 @@ LIFE = [[None, "a"], ["a", "b"], ["b", None]]
             "{schema}{q}.{q}testapp_holder",
             "name",
             marks=pytest.mark.skipif(
-                connection.vendor == "sqlite", reason="Django cannot write to it"
+                connection.vendor != "mysql",
+                reason="PostgreSQL's triggers hear it, and Django cannot write to it on SQLite",
             ),
         ),
         ("testapp_holder", "{q}the name{q}"),
