@@ -37,6 +37,9 @@ KIT = "django_signal_kit"
 class Project:
     """``files`` (path -> content) and settings, written into an empty directory."""
 
+    #: Seconds that a start may take.
+    patience = 120
+
     def __init__(
         self,
         directory: Path,
@@ -67,7 +70,7 @@ class Project:
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=self.patience,
         )
 
     def run(self, code: str = "", *options: str) -> str:

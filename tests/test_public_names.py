@@ -96,6 +96,7 @@ COMMANDS = {
         "auditcapture",
         "backfillauditlog",
         "exportauditlog",
+        "migrate",
         "partitionauditlog",
         "pruneauditlog",
         "sealauditlog",
@@ -143,6 +144,7 @@ LOGGERS = {
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 75)),
     *(f"W{number:03}" for number in range(1, 33)),
+    "W034",
     "I001",
 }
 

@@ -197,9 +197,14 @@ def _is_known_to_have_tables(using: str) -> bool:
 def has_tables(using: str) -> bool:
     """Are the tables of the log and of content types in this database? Asks it."""
     introspection = connections[using].introspection
+    names = map(introspection.identifier_converter, list_tables())
+    return set(names).issubset(introspection.table_names())
+
+
+def list_tables() -> list[str]:
+    """The tables that an entry needs: of the log, and of content types."""
     models = (get_entry_model(), apps.get_model("contenttypes", "ContentType"))
-    names = {introspection.identifier_converter(model._meta.db_table) for model in models}
-    return names.issubset(introspection.table_names())
+    return [model._meta.db_table for model in models]
 
 
 def list_missing_tables(using: str, models: Iterable[type[Model]]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.db import connections
@@ -13,6 +14,7 @@ from django_signal_kit.audit.audit_log import get_recorder
 from django_signal_kit.audit.capture import packets, standing
 from django_signal_kit.audit.capture.vendors import NAMES, get_carrying
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.wiring.muting import muted
 
 _UID = "signal_kit:capture"
 
@@ -43,3 +45,17 @@ def settle(receivers: Iterable[Receiver]) -> None:
 def _start(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     if packets.current is not None and connection.vendor in NAMES:
         get_carrying(connection.vendor).start(connection, packets.current)
+        _keep_quiet(connection.ops, "execute_sql_flush")
+        _keep_quiet(connection.creation, "deserialize_db_from_string")
+
+
+def _keep_quiet(owner: Any, name: str) -> None:
+    """A database that is emptied, or restored for a test, is so with its log: no trigger has to
+    tell of it."""
+    if name not in vars(owner):
+        setattr(owner, name, partial(_run_muted, getattr(owner, name)))
+
+
+def _run_muted(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    with muted(*(packets.current.names if packets.current else ())):
+        return run(*args, **kwargs)

@@ -20,6 +20,7 @@ from django.db.models.signals import post_migrate, pre_migrate
 
 from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.installing import install, step_aside
+from django_signal_kit.audit.capture.pieces import Piece
 from django_signal_kit.audit.capture.wanted import list_installed, list_wanted
 
 # What changes no column that a trigger names, nor takes any trigger away, by vendor.
@@ -65,10 +66,7 @@ def _before(
     installed = list_installed(using) if plan else []
     if not installed:
         return
-    wanted = list(list_wanted(using))
-    vendor = connections[using].vendor
-    touched = set(list_touched(plan, (model for model, _ in wanted), _HARMLESS[vendor]))
-    kept = {piece.name for model, piece in wanted if model not in touched}
+    kept = find_kept(using, plan, list(list_wanted(using)))
     step_aside(using, [each for each in installed if each.name not in kept])
 
 
@@ -77,6 +75,13 @@ def _after(app_config: AppConfig, using: str, verbosity: int = 0, **kwargs: Any)
     if _is_first(app_config):
         install(using, _make_teller(kwargs.get("stdout"), verbosity))
         standing.resume(using)
+
+
+def find_kept(using: str, plan: Plan, wanted: Sequence[tuple[type[Model], Piece]]) -> set[str]:
+    """The names of those of ``wanted`` that can stay while ``plan`` is carried out."""
+    harmless = _HARMLESS[connections[using].vendor]
+    touched = set(list_touched(plan, (model for model, _ in wanted), harmless))
+    return {piece.name for model, piece in wanted if model not in touched}
 
 
 def _is_first(app_config: AppConfig) -> bool:

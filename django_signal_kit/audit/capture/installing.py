@@ -16,7 +16,8 @@ Tell = Callable[[str, str, str], None]
 
 def install(using: str, tell: Tell | None = None) -> Difference:
     """Make the database ``using`` have what is wanted and nothing else of ours; returns what had
-    to be done. In one transaction, where the database can."""
+    to be done. Each table is heard at any time, where the database can: in one transaction, or in
+    one for each table."""
     with standing.suspended(using):
         found = compare(using, makes_kinds=True)
         if found:
@@ -48,18 +49,27 @@ def _run(
     into: Sequence[Piece],
     tell: Tell | None,
 ) -> None:
-    with (
-        standing.suspended(using),
-        transaction.atomic(using=using),
-        connections[using].cursor() as cursor,
-    ):
-        # What was made last may use what was made first.
-        for piece in reversed(out):
-            cursor.execute(piece.drop)
-            _tell("drop", piece, tell)
-        for each in into:
-            cursor.execute(each.create)
-            _tell("install", each, tell)
+    with standing.suspended(using):
+        for table in _list_tables(using, [*out, *into]):
+            with transaction.atomic(using=using), connections[using].cursor() as cursor:
+                # What was made last may use what was made first.
+                for piece in reversed(out):
+                    if table in (piece.table, None):
+                        cursor.execute(piece.drop)
+                        _tell("drop", piece, tell)
+                for each in into:
+                    if table in (each.table, None):
+                        cursor.execute(each.create)
+                        _tell("install", each, tell)
+
+
+def _list_tables(using: str, pieces: Sequence[Piece | Installed]) -> Iterable[str | None]:
+    """Those whose pieces are changed in one transaction; None for all of them."""
+    if connections[using].vendor == "postgresql":
+        # Who locks a table while he has locked another is sooner or later waited for by a writer
+        # for whom he waits.
+        return dict.fromkeys(piece.table for piece in pieces)
+    return [None] if pieces else []
 
 
 def _tell(verb: str, piece: Piece | Installed, tell: Tell | None) -> None:

@@ -6,11 +6,15 @@ import hashlib
 import re
 from typing import NamedTuple, Self
 
-#: Stands in the body of a piece, where its database keeps comments.
-MARK = "/* signal_kit */"
+#: Stands in the body of a piece, where its database keeps comments; the other one before the body
+#: of a trigger of MariaDB, whose mysqldump loses itself in a comment within what it writes.
+MARK, LABEL = "/* signal_kit */", "signal_kit_unmarked:"
 _MARK = re.compile(r"/\* signal_kit ([0-9a-f]{12}) \*/")
+_LABEL = re.compile(r"\bsignal_kit_([0-9a-f]{12}):")
 #: Every name begins so: what else is in the database is none of ours.
 PREFIX = "signal_kit_"
+#: In the place of a checksum.
+UNREADABLE = "unreadable"
 # PostgreSQL's limit is 63 bytes, and a trigger there has one more than its function; MariaDB's is
 # 64 characters.
 _LONGEST = 62
@@ -19,8 +23,8 @@ _LONGEST = 62
 class Piece(NamedTuple):
     """A trigger or a function: ``create`` and ``drop`` are single statements.
 
-    ``create`` has the :data:`MARK` in its body, in whose place :meth:`marked` puts the checksum by
-    which an installed piece is told from one of other settings.
+    ``create`` has the :data:`MARK` or the :data:`LABEL`, in whose place :meth:`marked` puts the
+    checksum by which an installed piece is told from one of other settings.
     """
 
     #: Of the piece; unique among all of a database. See :func:`make_name`.
@@ -34,17 +38,20 @@ class Piece(NamedTuple):
 
     def marked(self) -> Self:
         """With the checksum of what it does in its body."""
-        return self._replace(create=self.create.replace(MARK, f"/* signal_kit {self.checksum} */"))
+        checksum = self.checksum
+        create = self.create.replace(MARK, f"/* signal_kit {checksum} */")
+        return self._replace(create=create.replace(LABEL, f"signal_kit_{checksum}:"))
 
     @property
     def checksum(self) -> str:
         """Of what it does, marked or not."""
-        create = _MARK.sub(MARK, self.create)
+        create = _LABEL.sub(LABEL, _MARK.sub(MARK, self.create))
         return hashlib.sha256(create.encode()).hexdigest()[:12]
 
 
 class Installed(NamedTuple):
-    """A piece of ours that a database has: ``checksum`` is "" if its body has none."""
+    """A piece of ours that a database has: ``checksum`` is "" if its body has none, or if nothing
+    runs it; :data:`UNREADABLE` if this account may not see the body."""
 
     name: str
     table: str
@@ -60,7 +67,7 @@ class Installed(NamedTuple):
 
 def read_checksum(body: str) -> str:
     """What :meth:`Piece.marked` has put into a body; "" if somebody has taken it out."""
-    found = _MARK.search(body)
+    found = _MARK.search(body) or _LABEL.search(body)
     return found[1] if found else ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from django_signal_kit.audit.capture.obstacles import get_databases
-from django_signal_kit.audit.capture.pieces import Installed, Piece
+from django_signal_kit.audit.capture.pieces import UNREADABLE, Installed, Piece
 from django_signal_kit.audit.capture.postgresql.catalog import is_there
 from django_signal_kit.audit.capture.specification import Cell, Specification
 from django_signal_kit.audit.capture.specifying import sketch, specify
 from django_signal_kit.audit.capture.vendors import NAMES, get_catalog, get_triggers
-from django_signal_kit.audit.entries import has_tables
+from django_signal_kit.audit.entries import list_tables
 from django_signal_kit.wiring.registry import registry
 
 
@@ -31,32 +31,41 @@ def get_captured(receiver: Any) -> list[type[Model]]:
     return [model for model in models if not model._meta.proxy and not receiver.hears(model)]
 
 
-def list_wanted(using: str, *, makes_kinds: bool = False) -> Iterator[tuple[type[Model], Piece]]:
+def list_wanted(
+    using: str, *, makes_kinds: bool = False, tables: Tables | None = None
+) -> Iterator[tuple[type[Model], Piece]]:
     """What should be installed in the database ``using``, with the model whose rows it records:
     as far as the tables and columns are there that it names. ``makes_kinds``: content types that
-    are not there are made."""
-    for receiver, model, tables in _list_captured(using):
-        specification = tables.narrow(specify(receiver, model, using, makes_kind=makes_kinds))
-        for piece in get_triggers(tables.connection.vendor).write(specification):
+    are not there are made. ``tables``: those to be there, if not those that are."""
+    for receiver, model, known in _list_captured(using, tables):
+        if not all(map(known.has, list_tables())):
+            # There is nothing yet to write to.
+            return
+        if known.has_kinds:
+            found = specify(receiver, model, using, makes_kind=makes_kinds)
+        else:
+            found = sketch(receiver, model, using)
+        for piece in get_triggers(known.connection.vendor).write(known.narrow(found)):
             yield model, piece.marked()
 
 
 def list_names(using: str) -> Iterator[tuple[str, str]]:
     """Name and table of what should be installed in the database ``using``. Asks it for its tables
-    alone: who writes may not read them all."""
+    alone: who writes may not read them all, and may not even see the log."""
     for receiver, model, tables in _list_captured(using):
         for piece in get_triggers(tables.connection.vendor).write(sketch(receiver, model, using)):
             if tables.has(piece.table):
                 yield piece.name, piece.table
 
 
-def _list_captured(using: str) -> Iterator[tuple[Any, type[Model], Tables]]:
+def _list_captured(
+    using: str, tables: Tables | None = None
+) -> Iterator[tuple[Any, type[Model], Tables]]:
     """Each receiver with each model that triggers record for it there, if its table is there."""
-    connection = connections[using]
     receivers = get_capturing()
-    if not receivers or connection.vendor not in NAMES or not has_tables(using):
+    if not receivers or connections[using].vendor not in NAMES:
         return
-    tables = Tables(connection)
+    tables = tables or Tables(connections[using])
     for receiver in receivers:
         for model in get_captured(receiver):
             if using in get_databases(model) and tables.has(model._meta.db_table):
@@ -65,6 +74,9 @@ def _list_captured(using: str) -> Iterator[tuple[Any, type[Model], Tables]]:
 
 class Tables:
     """Which tables a database has, and which columns: some may still have to be migrated."""
+
+    #: May content types be asked for?
+    has_kinds = True
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -118,7 +130,7 @@ class Difference:
     changed: list[Piece]
     #: There, and not wanted.
     left: list[Installed]
-    #: As it should be.
+    #: As it should be, as far as this account may see.
     standing: list[Piece]
 
     def __bool__(self) -> bool:
@@ -127,15 +139,22 @@ class Difference:
 
 def compare(using: str, *, makes_kinds: bool = False) -> Difference:
     """Asks the database for what is installed, and for the columns of each captured table."""
+    wanted = list_wanted(using, makes_kinds=makes_kinds)
+    return compare_with(using, (piece for _, piece in wanted), list_installed(using))
+
+
+def compare_with(
+    using: str, wanted: Iterable[Piece], installed: Iterable[Installed]
+) -> Difference:
     connection = connections[using]
     # Whoever renames a table takes its triggers along.
-    there = {(each.name, fold(connection, each.table)): each for each in list_installed(using)}
+    there = {(each.name, fold(connection, each.table)): each for each in installed}
     found = Difference([], [], [], [])
-    for _, piece in list_wanted(using, makes_kinds=makes_kinds):
+    for piece in wanted:
         known = there.pop((piece.name, fold(connection, piece.table)), None)
         if known is None:
             found.missing.append(piece)
-        elif known.checksum != piece.checksum:
+        elif known.checksum not in (piece.checksum, UNREADABLE):
             found.changed.append(piece)
         else:
             found.standing.append(piece)

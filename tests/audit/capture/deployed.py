@@ -80,6 +80,9 @@ class Shop:
         self.files = {"shop/__init__.py": "", "shop/migrations/__init__.py": ""}
         self.number = 0
         self.receivers: list[Any] = [CAPTURING]
+        self.apps = list(_APPS)
+        #: Added to those of the project.
+        self.settings = ""
 
     def change(self, models: str, operations: str, before: str = "") -> None:
         """The code of the next deployment, which nobody has migrated yet."""
@@ -94,7 +97,13 @@ class Shop:
     @property
     def project(self) -> Project:
         settings = _SETTINGS[connection.vendor].format(name=get_name()) + _QUICKLY
-        return Project(self.directory, self.files, _APPS, settings, RECEIVERS=self.receivers)
+        return Project(
+            self.directory,
+            self.files,
+            self.apps,
+            settings + self.settings,
+            RECEIVERS=self.receivers,
+        )
 
     def migrate(self, *statements: str) -> list[dict[str, Any]]:
         """Migrate, see that what is wanted is installed, and then :meth:`write`."""
@@ -106,6 +115,10 @@ class Shop:
 
     def start(self, *statements: str) -> Any:
         return self.project.start("\n".join((*_IMPORTS, *statements)))
+
+    def say(self, *statements: str) -> str:
+        """What these lines print; they have to succeed."""
+        return self.project.run("\n".join((*_IMPORTS, *statements)))
 
     def _run(self, before: Sequence[str], statements: Sequence[str]) -> list[dict[str, Any]]:
         code = "\n".join((*_IMPORTS, *before, _COUNTING, *statements, _TELLING))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django_signal_kit.audit.capture.mysql.expressions import quote_name
-from django_signal_kit.audit.capture.pieces import PREFIX, Installed, read_checksum
+from django_signal_kit.audit.capture.pieces import PREFIX, UNREADABLE, Installed, read_checksum
 
 
 def list_installed(connection: Any) -> list[Installed]:
@@ -22,7 +22,8 @@ def list_installed(connection: Any) -> list[Installed]:
             Installed(
                 name,
                 table,
-                read_checksum(_to_text(body)),
+                # Bodies are for those who have the right TRIGGER.
+                UNREADABLE if body is None else read_checksum(_to_text(body)),
                 f"DROP TRIGGER IF EXISTS {quote_name(name)}",
             )
             for name, table, body in cursor.fetchall()

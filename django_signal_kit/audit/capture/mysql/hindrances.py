@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 from django.db import DatabaseError
 
-from django_signal_kit.audit.capture.pieces import PREFIX
+from django_signal_kit.audit.capture.mysql.catalog import list_installed
+from django_signal_kit.audit.capture.pieces import PREFIX, UNREADABLE
 from django_signal_kit.exceptions import join
 
 #: Code of an error -> what to do about it. The first means other things, too.
@@ -38,7 +39,16 @@ def get_remedy(error: Exception) -> str:
 
 
 def find_hindrances(connection: Any) -> Iterator[CheckMessage]:
-    """One error for each."""
+    """One error for each; and a warning if this account may not see what there is."""
+    if any(each.checksum == UNREADABLE for each in list_installed(connection)):
+        yield Warning(
+            f"The account by which Django uses the database {connection.alias!r} may not read "
+            f"what the triggers of the audit log do there, so that nobody can tell here whether "
+            f"they are those that these settings want.",
+            hint="Ask as the account that migrates, which has the right TRIGGER: auditcapture "
+            "--status.",
+            id="signal_kit.W034",
+        )
     with connection.cursor() as cursor:
         if _may_not_make_any(cursor):
             yield Error(

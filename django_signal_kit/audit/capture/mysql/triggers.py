@@ -23,7 +23,7 @@ from django_signal_kit.audit.capture.mysql.expressions import (
 )
 from django_signal_kit.audit.capture.mysql.secrets import declare_documents, hide_secrets
 from django_signal_kit.audit.capture.mysql.variables import get_variables
-from django_signal_kit.audit.capture.pieces import MARK, Piece, make_name
+from django_signal_kit.audit.capture.pieces import LABEL, Piece, make_name
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, Specification
 from django_signal_kit.rows import values
 
@@ -73,7 +73,7 @@ class _Writer:
             name,
             table,
             f"{create} {quote_name(name)} AFTER {event} ON {quote_name(table)} "
-            f"FOR EACH ROW BEGIN {MARK}\n{body}END",
+            f"FOR EACH ROW {LABEL} BEGIN\n{body}END",
             f"DROP TRIGGER IF EXISTS {quote_name(name)}",
             self.replaces,
         )

@@ -10,10 +10,15 @@ from django_signal_kit.audit.capture.postgresql.statements import quote_name
 
 # Its comment names a function's table, which search_path may find in another schema: then the
 # function is somebody else's. One that says its schema is looked for by nobody, who may have no
-# right to that. A function whose trigger is gone, disabled, or on a table that has been renamed
-# since, does nothing.
+# right to that. A table may have got another name since. A function whose trigger is gone,
+# disabled, or on another table than that, does nothing.
 _SQL = r"""
 SELECT function.proname, description, function.prosrc, space.nspname,
+    CASE WHEN relation.oid IS NULL THEN (
+        SELECT min(other.relname) FROM pg_catalog.pg_trigger AS trigger
+        JOIN pg_catalog.pg_class AS other ON other.oid = trigger.tgrelid
+        WHERE trigger.tgfoid = function.oid AND trigger.tgparentid = 0
+    ) END,
     pg_catalog.pg_get_function_identity_arguments(function.oid),
     function.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype,
     EXISTS (
@@ -63,6 +68,7 @@ def _make(
     table: str,
     body: str,
     schema: str,
+    renamed: str | None,
     arguments: str,
     is_of_trigger: bool,
     has_trigger: bool,
@@ -74,10 +80,18 @@ def _make(
     whole = quote_name(table) if '"."' in table else f"{quote_name(schema)}.{quote_name(table)}"
     return Installed(
         name,
-        table,
+        _rename(table, schema, renamed) if renamed else table,
         read_checksum(body) if stands else "",
         f"DROP FUNCTION IF EXISTS {function}({arguments}) CASCADE",
         hears=has_trigger,
         is_whole=is_standin and has_trigger,
         take_over=take_over(name, whole, function) if is_standin and not has_trigger else "",
     )
+
+
+def _rename(table: str, schema: str, name: str) -> str:
+    """The name that ``table`` has now."""
+    if table.strip('"').rpartition('"."')[2] == name:
+        return table
+    whole = f'{schema}"."{name}' if '"."' in table else name
+    return f'"{whole}"' if table.startswith('"') else whole
