@@ -11,6 +11,10 @@ from django.db.models import CharField, IntegerField, Model, TextField, UUIDFiel
 
 from django_signal_kit.audit.capture.specification import Cell, Kind
 
+# A row of nobody is asked what it is called while a process starts, perhaps before it forks, and its
+# database may be down. There is none by this name: what __str__ would read, it cannot.
+_NOWHERE = "of no database"
+
 #: Of the values whose ``str()`` a database can write, too.
 _KINDS = frozenset((Kind.INTEGER, Kind.TEXT, Kind.UUID, Kind.DATE, Kind.DECIMAL))
 
@@ -71,7 +75,7 @@ def _try(model: type[Model], number: int) -> str | None:
             continue
         marks[field.name] = str(values[field.attname])
     try:
-        row = model.from_db(None, list(values), list(values.values()))
+        row = model.from_db(_NOWHERE, list(values), list(values.values()))
         text = str(row)
     except Exception:
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import connection, models
+from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit.audit.capture.naming import fill, find_template
 from tests.apps.testapp.models import Product, Tag
@@ -43,6 +44,30 @@ def test_what_str_says_is_found_out(make_model: Any, says: Any, template: str | 
         __str__=says,
     )
     assert find_template(model) == template
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        lambda self: f"of {self.owner}",
+        lambda self: f"{self.name}{self.at}",
+        lambda self: f"{self.name} and {self.members.count()}",
+        lambda self: f"{self.name} of {list(self.bearers.all())}",
+    ],
+)
+def test_no_database_is_asked(make_model: Any, says: Any) -> None:
+    model = make_model(
+        "Thing",
+        models.Model,
+        name=models.CharField(max_length=50),
+        at=models.DateTimeField(null=True),
+        owner=models.ForeignKey("self", models.CASCADE, null=True, related_name="bearers"),
+        members=models.ManyToManyField("testapp.Category"),
+        __str__=says,
+    )
+    with CaptureQueriesContext(connection) as queries:
+        assert find_template(model) is None
+    assert queries.captured_queries == []
 
 
 def test_django_says_the_key() -> None:
