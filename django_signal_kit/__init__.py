@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from django_signal_kit.sight.tracing import trace as trace
     from django_signal_kit.stamps.touching import no_touching as no_touching
     from django_signal_kit.stamps.touching import touching as touching
-    from django_signal_kit.units.unit import batch as batch
+    from django_signal_kit.units.batch import batch as batch
+    from django_signal_kit.wiring.declaring import register as register
     from django_signal_kit.wiring.muting import muted as muted
     from django_signal_kit.wiring.muting import only as only
-    from django_signal_kit.wiring.registry import register as register
 
 _ROOMS = {
     "Receiver": "receiver",
     "ModelReceiver": "receiver",
-    "register": "wiring.registry",
-    "batch": "units.unit",
+    "register": "wiring.declaring",
+    "batch": "units.batch",
     "context": "current",
     "get_context": "current",
     "muted": "wiring.muting",

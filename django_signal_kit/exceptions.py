@@ -61,6 +61,22 @@ class LogTableMissingError(DatabaseError):
         super().__init__(f"{say_missing(using, table)} Run: migrate --database {using}")
 
 
+class EntryRefusedError(DatabaseError):
+    """The table of the audit log refuses an entry. Raised to whoever writes the row, and no
+    IntegrityError: whoever catches one of those takes it for a fault of his own row, and some try
+    again without end (a new session does)."""
+
+    def __init__(self, using: str, table: str, error: DatabaseError) -> None:
+        self.using = using
+        self.table = table
+        reason = " ".join(str(error).split()).rstrip(".")
+        super().__init__(
+            f"The table {table!r} of the audit log in the database {using!r} refuses an entry: "
+            f"{reason}. If its numbers are behind its rows, as after a restore, run what "
+            f"sqlsequencereset prints for its app."
+        )
+
+
 def say_missing(using: str, table: str) -> str:
     return f"The database {using!r} has no table {table!r} for the audit log."
 

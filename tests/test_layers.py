@@ -147,7 +147,7 @@ def test_ready_made_receivers_never_import_each_other() -> None:
 
 def test_the_imports_that_are_looked_for_are_found() -> None:
     assert "conf" in get_imports("wiring.catalog")
-    assert "writes.rowwise" in get_imports("wiring.registry")
+    assert "writes.rowwise" in get_imports("wiring.connecting")
     assert "receivers" in get_imports("wiring.configured")
     source = "def f():\n    from django_signal_kit.apps import wire\n"
     get_modules()["probe"] = ast.parse(source)

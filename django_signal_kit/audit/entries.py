@@ -18,12 +18,19 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    IntegrityError,
+    connections,
+    router,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.utils import timezone
 
-from django_signal_kit.exceptions import LogTableMissingError, Misconfigured
+from django_signal_kit.exceptions import EntryRefusedError, LogTableMissingError, Misconfigured
 from django_signal_kit.rows.inserting import insert
 from django_signal_kit.rows.values import say
 from django_signal_kit.signals import audit_entries_created
@@ -225,6 +232,13 @@ def _is_missing(error: DatabaseError) -> bool:
     return code == "42P01" or error.args[:1] == (1146,) or "no such table" in str(error)
 
 
+def _is_about(error: DatabaseError, table: str) -> bool:
+    """Does the database refuse a row of ``table``? The COMMIT that goes along with the entries may
+    say that of a row of another."""
+    told = getattr(getattr(error.__cause__, "diag", None), "table_name", None)
+    return isinstance(error, IntegrityError) and told in (None, table)
+
+
 class Log:
     """The table of the log, in whichever database it is for the rows."""
 
@@ -267,6 +281,8 @@ class Log:
         except DatabaseError as error:
             if _is_missing(error):
                 raise LogTableMissingError(alias, self.model._meta.db_table) from error
+            if _is_about(error, self.model._meta.db_table):
+                raise EntryRefusedError(alias, self.model._meta.db_table, error) from error
             raise
 
     def _insert(self, entries: Sequence[Entry], alias: str, *, may_commit: bool) -> None:

@@ -25,7 +25,7 @@ from django_signal_kit.audit.pages.paging import ByKey, Cursor, Page, Pager, Sor
 from django_signal_kit.audit.pages.presenting import Shown, present, show_badge, show_time
 from django_signal_kit.audit.pages.requests import get_request_params, get_story
 from django_signal_kit.audit.pages.rollup import Link, Parent, find_family, get_own
-from django_signal_kit.units.unit import batch
+from django_signal_kit.units.batch import batch
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

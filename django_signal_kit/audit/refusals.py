@@ -11,7 +11,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.rows.values import say
-from django_signal_kit.units.unit import batch
+from django_signal_kit.units.batch import batch
 
 
 class RevertError(ValueError):

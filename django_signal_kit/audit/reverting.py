@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth import get_permission_codename
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db import connections, router
 from django.db.models import (
-    DO_NOTHING,
     CharField,
     DecimalField,
     Field,
     FileField,
     Model,
-    ProtectedError,
     QuerySet,
-    RestrictedError,
 )
-from django.db.models.deletion import Collector, get_candidate_relations_to_delete
 
-from django_signal_kit.audit.decoding import NotKept, decode, is_same_column
+from django_signal_kit.audit.decoding import decode
 from django_signal_kit.audit.filing import bring_back_files
+from django_signal_kit.audit.hindrances import (
+    check_are_there,
+    check_is_still,
+    check_takes_along,
+    check_targets,
+    get_column,
+    get_field,
+    list_untended,
+)
 from django_signal_kit.audit.keys import read_key
 from django_signal_kit.audit.past import get_recorded
 from django_signal_kit.audit.plans import get_stamps
@@ -33,10 +37,8 @@ from django_signal_kit.audit.promoted import find_older_parent
 from django_signal_kit.audit.refusals import RevertError as RevertError
 from django_signal_kit.audit.refusals import as_a_whole, refusing
 from django_signal_kit.current import context
-from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.fields import assign
-from django_signal_kit.rows.values import to_json
 from django_signal_kit.units.locking import lock_before_reading
 
 #: Who may revert, beside the permission for the row: a codename in the app of the log's model.
@@ -51,7 +53,7 @@ def revert(entry: Any, user: Any, force: bool) -> None:
     if user is not None:
         _check_permission(entry, model, user, needs)
     told = {} if user is None else {"actor": user}
-    tables = [relation.related_model._meta.db_table for relation in _list_untended(model)]
+    tables = [relation.related_model._meta.db_table for relation in list_untended(model)]
     with (
         as_a_whole(entry, tables),
         context(reason=f"revert of entry {entry.pk}", reverts=entry.pk, **told),
@@ -107,17 +109,17 @@ def _revert_update(entry: Any, model: type[Model], force: bool) -> None:
     stamps = get_stamps(model)
     names = []
     for name, (old, new) in entry.changes.items():
-        field = _get_column(model, name)
+        field = get_column(model, name)
         if name in stamps or field.generated:
             continue
         value = _decode(field, old)
         if not force:
-            _check_is_still(entry, row, field, new)
+            check_is_still(entry, row, field, new)
         assign(row, field.attname, value)
         names.append(name)
-    _check_targets(entry, row, names)
+    check_targets(entry, row, names)
     bring_back_files(entry, row, {*names}, force=force)
-    stamped = [name for name in stamps if getattr(_get_column(model, name), "auto_now", False)]
+    stamped = [name for name in stamps if getattr(get_column(model, name), "auto_now", False)]
     if names:
         row.save(using=entry.using, update_fields=[*names, *stamped])
 
@@ -139,7 +141,7 @@ def _revert_create(entry: Any, model: type[Model], force: bool) -> None:
             f"was there before it.",
             by_force="deletes that too",
         )
-    _check_takes_along(entry, row, force)
+    check_takes_along(entry, row, force)
     row.delete(using=entry.using)
 
 
@@ -152,7 +154,7 @@ def _revert_delete(entry: Any, model: type[Model], force: bool) -> None:
             f"cannot bring back another."
         )
     names = {field.name for field in model._meta.concrete_fields}
-    _check_targets(entry, row, names)
+    check_targets(entry, row, names)
     bring_back_files(entry, row, names, force=force)
     added = {
         field.attname: values[field.attname]
@@ -168,7 +170,7 @@ def _revert_delete(entry: Any, model: type[Model], force: bool) -> None:
 def _get_deleted(entry: Any, model: type[Model]) -> dict[str, Any]:
     """The values of a row that was deleted, by attname; the rest is left to defaults."""
     for name in entry.changes:
-        _get_column(model, name)
+        get_column(model, name)
     recorded = get_recorded(model)
     keys = dict(zip(model._meta.pk_fields, read_key(model, entry.object_pk), strict=True))
     known = {*entry.changes, *(field.name for field in keys)}
@@ -213,7 +215,7 @@ def _has_default(field: Field[Any, Any]) -> bool:
 def _revert_links(entry: Any, model: type[Model], force: bool) -> None:
     row = _lock(entry, model)
     for name, change in entry.changes.items():
-        field = _get_field(model, name)
+        field = get_field(model, name)
         if not field.many_to_many or field.auto_created:
             raise RevertError(f"{model._meta.label}.{name} is no many-to-many field any more.")
         through = field.remote_field.through
@@ -230,7 +232,7 @@ def _revert_links(entry: Any, model: type[Model], force: bool) -> None:
             if verb == "added":
                 getattr(row, name).remove(*others)
             else:
-                _check_are_there(entry, field, keys)
+                check_are_there(entry, field, keys)
                 getattr(row, name).add(*others)
 
 
@@ -249,112 +251,6 @@ def _decode(field: Field[Any, Any], stored: Any) -> Any:
     return value
 
 
-def _check_is_still(entry: Any, row: Model, field: Field[Any, Any], new: Any) -> None:
-    by_force = "sets it back all the same"
-    try:
-        was = decode(field, new)
-    except NotKept as error:
-        # What is there now may be said as little.
-        raise RevertError(
-            f"Nobody can tell whether {field} has changed since entry {entry.pk}: {error}",
-            by_force,
-        ) from error
-    column = get_columns(type(row))[field.attname]
-    present = column.get(row)
-    if not is_same_column(field, was, present):
-        raise RevertError(
-            f"{field} has changed since entry {entry.pk}: it is {to_json(column.tell(present))!r} "
-            f"now, and not {new!r}.",
-            by_force,
-        )
-
-
-def _check_are_there(entry: Any, field: Any, keys: list[Any]) -> None:
-    rows: QuerySet[Any] = QuerySet(field.remote_field.model, using=entry.using)
-    missing = set(keys) - set(rows.filter(pk__in=keys).values_list("pk", flat=True))
-    if missing:
-        raise RevertError(
-            f"{field} of entry {entry.pk} was linked to rows that are gone: "
-            f"{', '.join(sorted(map(str, missing)))}."
-        )
-
-
-def _check_targets(entry: Any, row: Model, names: Iterable[str]) -> None:
-    """Refuse a foreign key to a row that is gone: the database may do so at the commit only."""
-    for name in names:
-        field: Any = _get_field(type(row), name)
-        if not field.is_relation or not field.db_constraint:
-            continue
-        # The row of a multi-table parent is made along with the child's.
-        if field.remote_field.parent_link:
-            continue
-        value = getattr(row, field.attname)
-        if value is None:
-            continue
-        target = field.remote_field.model
-        rows: QuerySet[Any] = QuerySet(target, using=entry.using)
-        if not rows.filter(**{field.target_field.attname: value}).exists():
-            raise RevertError(
-                f"{field} of entry {entry.pk} pointed to the row of {target._meta.label} with "
-                f"{field.target_field.name} {value!r}, which is gone. Bring that back first."
-            )
-
-
-def _check_takes_along(entry: Any, row: Model, force: bool) -> None:
-    """Refuse to delete what other rows need, and, unless forced, what takes them along."""
-    collector = Collector(using=entry.using, origin=row)
-    try:
-        collector.collect([row])
-    except (ProtectedError, RestrictedError) as error:
-        raise RevertError(
-            f"Entry {entry.pk} created a row that others need by now: {error.args[0]}"
-        ) from error
-    if not force:
-        _check_leaves_alone(entry, row)
-    others: Counter[type[Model]] = Counter()
-    for model, found in collector.data.items():
-        others[model] += len(found)
-    for rows in collector.fast_deletes:
-        others[rows.model] += rows.count()
-    others.subtract([type(row), *type(row)._meta.get_parent_list()])
-    taken = [
-        f"{count} of {model._meta.label}"
-        for model, count in others.items()
-        if count > 0 and not model._meta.auto_created
-    ]
-    if taken and not force:
-        raise RevertError(
-            f"To delete the row that entry {entry.pk} created would delete {', '.join(taken)} "
-            f"along with it.",
-            by_force="deletes all of them",
-        )
-
-
-def _check_leaves_alone(entry: Any, row: Model) -> None:
-    """Refuse to delete what Django would delete under those who point to it."""
-    for relation in _list_untended(type(row)):
-        rows: QuerySet[Any] = QuerySet(relation.related_model, using=entry.using)
-        value = getattr(row, relation.field.target_field.attname)
-        count = rows.filter(**{relation.field.attname: value}).count()
-        if count:
-            raise RevertError(
-                f"{count} of {relation.related_model._meta.label} point to the row that entry "
-                f"{entry.pk} created, and DO_NOTHING would leave them so.",
-                by_force="leaves it to the database",
-            )
-
-
-def _list_untended(model: type[Model]) -> list[Any]:
-    """The relations whose rows Django leaves to the database when a row of ``model`` is deleted,
-    which then refuses, maybe at the commit only."""
-    relations: Iterable[Any] = get_candidate_relations_to_delete(model._meta)
-    return [
-        relation
-        for relation in relations
-        if relation.on_delete is DO_NOTHING and relation.field.db_constraint
-    ]
-
-
 def _lock(entry: Any, model: type[Model]) -> Any:
     connection = connections[entry.using]
     lock_before_reading(connection, model)
@@ -371,20 +267,6 @@ def _lock(entry: Any, model: type[Model]) -> Any:
 
 def _get_rows(entry: Any, model: type[Model]) -> QuerySet[Any]:
     return QuerySet(model, using=entry.using)
-
-
-def _get_field(model: type[Model], name: str) -> Any:
-    try:
-        return model._meta.get_field(name)
-    except FieldDoesNotExist as error:
-        raise RevertError(f"{model._meta.label} has no field {name!r} any more.") from error
-
-
-def _get_column(model: type[Model], name: str) -> Any:
-    field = _get_field(model, name)
-    if not field.concrete or field.many_to_many:
-        raise RevertError(f"{model._meta.label}.{name} is no column any more.")
-    return field
 
 
 #: Action -> the permission that taking it back needs, and what does so.

@@ -22,7 +22,7 @@ from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured
 from django_signal_kit.extension.model_extension import ModelExtension
 from django_signal_kit.wiring.configured import get_declared, read_entry
-from django_signal_kit.wiring.registry import Declaration
+from django_signal_kit.wiring.declaring import Declaration
 
 ROOM = "extensions"
 _UID = "signal_kit:early"

@@ -13,8 +13,9 @@ from typing import Any
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_signal_kit.units.journal import Journal, flush_due, get_journal
-from django_signal_kit.units.unit import flush_for_commit, flush_left_over, relieve
+from django_signal_kit.units.flushing import flush_for_commit, relieve
+from django_signal_kit.units.journal import Journal, flush_due, get_journal, is_doomed
+from django_signal_kit.units.unit import UnitOfWork
 
 
 def forget_journals() -> None:
@@ -222,3 +223,11 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "set_rollback": wrap_set_rollback,
     "run_and_clear_commit_hooks": wrap_run_and_clear_commit_hooks,
 }
+
+
+def flush_left_over(journal: Journal) -> None:
+    """Flush what a unit left because its transaction was to be rolled back, and is not, or what a
+    rolled back savepoint has given back."""
+    if journal.unit is None and journal.before.items and not is_doomed(journal.connection):
+        with UnitOfWork(journal.connection.alias, atomic=False):
+            pass

@@ -6,33 +6,27 @@ it waits in the connection's journal for the commit of the transaction.
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import uuid
 from collections.abc import Callable, Hashable, Iterable
-from contextlib import ContextDecorator
 from contextvars import Token
-from functools import partial
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
-from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, connections, transaction
 from django.db.models import Model
 from django.utils import timezone
 
+from django_signal_kit.units.flushing import flush_before_commit, relieve
 from django_signal_kit.units.ids import make_id
-from django_signal_kit.units.isolation import Isolation
 from django_signal_kit.units.journal import (
     CHUNK,
     Journal,
-    call_flush,
     get_journal,
     is_doomed,
     is_in_testcase,
     is_in_transaction,
     is_lost,
-    split,
 )
 from django_signal_kit.units.locking import begin
 from django_signal_kit.units.opened import open_journal
@@ -40,7 +34,6 @@ from django_signal_kit.units.pile import Flusher
 
 FlushOn: TypeAlias = Literal["after_commit", "before_commit", "task"]
 
-_MAX_ROUNDS = 100
 _IF_UNDONE = "if undone"
 
 
@@ -330,125 +323,3 @@ class UnitOfWork:
             exc.add_note(f"A flush before the commit failed as well: {error!r}")
         finally:
             self._leave()
-
-
-def flush_before_commit(journal: Journal, start: int, *, is_last: bool) -> None:
-    """Flush what goes into the transaction, and what that made others collect.
-
-    ``start``: where it begins; ``is_last``: nothing but the COMMIT comes after it.
-    """
-    _flush_in_rounds(journal, partial(journal.take_before, start), is_last=is_last)
-
-
-def flush_for_commit(journal: Journal) -> None:
-    """Flush what goes into the transaction as its last, just before its COMMIT. Whoever commits
-    has to roll back if this raises."""
-    connection = journal.connection
-    # Django has left the block already when it commits.
-    is_in_block, connection.in_atomic_block = connection.in_atomic_block, True
-    try:
-        _flush_in_rounds(journal, journal.take_for_commit, is_last=False)
-        connection.validate_no_broken_transaction()
-    finally:
-        connection.in_atomic_block = is_in_block
-
-
-def _flush_in_rounds(
-    journal: Journal, take: Callable[[], dict[Flusher, list[Any]]], *, is_last: bool
-) -> None:
-    for _ in range(_MAX_ROUNDS):
-        grouped = take()
-        if not grouped:
-            return
-        _flush(journal, grouped, is_last=is_last)
-    names = ", ".join(sorted(receiver.name for receiver in grouped))
-    raise RuntimeError(
-        f"flush() of {names} has collected new items {_MAX_ROUNDS} times in a row. A flush may "
-        f"write what other receivers hear, but not what its own receiver collects each time."
-    )
-
-
-def relieve(journal: Journal) -> None:
-    """Flush before its time what has piled up, unless a write is in progress.
-
-    What a savepoint that is open could not take back stays.
-    """
-    unit = journal.unit
-    if unit is None or not (unit.is_block or unit.done) or is_doomed(journal.connection):
-        return
-    while unit.parent is not None:
-        unit = unit.parent
-        if not unit.is_block:
-            return
-    start = max(unit.mark[0], journal.get_innermost()[0])
-    if journal.before.end - start >= CHUNK:
-        _flush(journal, journal.before.take(start), is_last=False)
-
-
-def flush_left_over(journal: Journal) -> None:
-    """Flush what a unit left because its transaction was to be rolled back, and is not, or what a
-    rolled back savepoint has given back."""
-    if journal.unit is None and journal.before.items and not is_doomed(journal.connection):
-        with UnitOfWork(journal.connection.alias, atomic=False):
-            pass
-
-
-def _flush(journal: Journal, grouped: dict[Flusher, list[Any]], *, is_last: bool) -> None:
-    parts = [(receiver, some) for receiver, items in grouped.items() for some in split(items)]
-    for number, (receiver, items) in enumerate(parts, start=1):
-        if receiver.on_error == "log":
-            with Isolation(receiver, "flush", journal.connection, items):
-                call_flush(receiver, items)
-            continue
-        # What others have collected in the meantime is flushed in a round of its own.
-        is_end = is_last and number == len(parts) and not journal.before.items
-        is_end = is_end and not journal.has_for_commit
-        journal.is_last = is_end and not journal.connection.needs_rollback
-        try:
-            call_flush(receiver, items)
-        finally:
-            journal.is_last = False
-
-
-class batch(ContextDecorator):  # noqa: N801
-    """Make many writes one unit of work: ``with batch():``, or as a decorator.
-
-    Opens a transaction on the database ``using`` (default: ``"default"``) unless one is open, and
-    flushes once when the outermost block ends: what goes before the commit in the same
-    transaction, the rest after the commit. An exception rolls all of it back; inside a user's own
-    ``atomic()`` it marks that transaction for rollback if something has been written.
-
-    Synchronous, as ``atomic()`` is: under a running event loop it raises
-    ``SynchronousOnlyOperation``. Call the whole function through ``sync_to_async``.
-    """
-
-    def __init__(self, using: str | Callable[..., Any] | None = None) -> None:
-        if callable(using):
-            raise TypeError("batch needs its brackets as a decorator: write @batch().")
-        self.using = using or DEFAULT_DB_ALIAS
-        self._units: list[UnitOfWork] = []
-
-    def _recreate_cm(self) -> batch:
-        return batch(self.using)
-
-    def __enter__(self) -> None:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            raise SynchronousOnlyOperation(
-                "batch() is synchronous, as atomic() is: tasks of one event loop share their "
-                "connection. Move the block into a function and call it through sync_to_async()."
-            )
-        unit = UnitOfWork(self.using, atomic=True, is_block=True)
-        unit.__enter__()
-        self._units.append(unit)
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._units.pop().__exit__(exc_type, exc, traceback)

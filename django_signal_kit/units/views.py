@@ -15,7 +15,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.core.handlers.base import BaseHandler
 
 from django_signal_kit.conf import conf
-from django_signal_kit.units.unit import batch
+from django_signal_kit.units.batch import batch
 
 View = TypeVar("View", bound=Callable[..., Any])
 

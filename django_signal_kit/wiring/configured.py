@@ -21,7 +21,7 @@ from django_signal_kit.tasks.wired import check_task
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.calls import check_calls, check_init
 from django_signal_kit.wiring.classes import check_class, check_set
-from django_signal_kit.wiring.registry import Declaration, declarations
+from django_signal_kit.wiring.declaring import Declaration, declarations
 from django_signal_kit.wiring.senders import Coverage
 
 #: The ``signals`` modules that the kit itself has imported: others are nobody's to exclude.

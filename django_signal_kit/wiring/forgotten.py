@@ -14,8 +14,8 @@ from django_signal_kit.conf import conf
 from django_signal_kit.exceptions import Misconfigured, tell_class
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.wiring import catalog
+from django_signal_kit.wiring.declaring import declarations
 from django_signal_kit.wiring.names import list_own
-from django_signal_kit.wiring.registry import declarations
 
 
 def check_registered(receivers: Iterable[Receiver]) -> Iterator[Warning]:

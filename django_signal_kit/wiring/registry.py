@@ -1,98 +1,29 @@
-"""What has been registered, and what is connected to what."""
+"""What is connected to what."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 from django.apps import apps
 from django.db.models import Model
-from django.db.models.fields.related import resolve_relation
 from django.db.models.signals import class_prepared
-from django.db.models.utils import make_model_tuple
-from django.dispatch import Signal
 
-from django_signal_kit.conf import conf
-from django_signal_kit.options import say_value
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.rows import memory, snapshots, written
-from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import forget_statements
 from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.tasks import known
 from django_signal_kit.tasks.places import is_durable
 from django_signal_kit.wiring import catalog
+from django_signal_kit.wiring.asked import get_asked, get_kept, get_written
+from django_signal_kit.wiring.connecting import Connection, connect_all, make_functions
 from django_signal_kit.wiring.dispatch import make_function, wrap_own
+from django_signal_kit.wiring.relatives import get_family, get_named
 from django_signal_kit.wiring.senders import Coverage
-from django_signal_kit.writes import ahead, guarded, hooks, late, migrating, rowwise
+from django_signal_kit.writes import ahead, guarded, hooks, late, migrating
 from django_signal_kit.writes.links import Heard, Listener
-
-R = TypeVar("R", bound=type[Receiver])
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """A receiver that somebody asked for: ``where`` says in which words, ``module`` from which
-    module, if by ``@register``."""
-
-    where: str
-    cls: type[Receiver]
-    name: str | None
-    options: dict[str, Any]
-    module: str = ""
-
-
-#: What ``@register`` has seen, in the order of the imports.
-declarations: list[Declaration] = []
-
-
-def register(
-    cls: type[Receiver] | None = None, /, *, name: str | None = None, **options: Any
-) -> Any:
-    """Register a receiver class: ``@register``, or ``@register(models=["shop.Product"])``.
-
-    Write it in the ``signals.py`` of an installed app, which is imported at start-up; the class is
-    wired then. ``name`` is what ``muted()`` and ``showreceivers`` call it (default: the class's
-    name), ``options`` are set on the instance. Raises TypeError for what is no Receiver class;
-    wrong options are told at start-up.
-    """
-    module = sys._getframe(1).f_globals.get("__name__", "")
-    if cls is None:
-        return lambda cls: _declare(cls, name, options, module)
-    return _declare(cls, name, options, module)
-
-
-def _declare(cls: Any, name: str | None, options: dict[str, Any], module: str) -> Any:
-    if not (isinstance(cls, type) and issubclass(cls, Receiver)):
-        raise TypeError(
-            f"@register is for Receiver classes, and {cls!r} is none. {_tell_remedy(cls)}"
-        )
-    where = f"@register of {cls.__module__}.{cls.__qualname__}"
-    declarations.append(Declaration(where, cls, name, options, module))
-    return cls
-
-
-def _tell_remedy(given: object) -> str:
-    is_model = isinstance(given, type) and issubclass(given, Model)
-    if isinstance(given, str) or is_model:
-        return f"Name models by the option: @register(models=[{say_value(given)}])."  # type: ignore[arg-type]
-    if isinstance(given, list | tuple):
-        return "Name models by the option: @register(models=[...])."
-    return "A plain function is connected with Django's own @receiver."
-
-
-@dataclass(frozen=True)
-class Connection:
-    """A function of the kit that is connected to a signal."""
-
-    receiver: Receiver
-    signal_name: str
-    signal: Signal
-    function: Callable[..., Any]
-    sender: Any
-    uid: str
 
 
 class Registry:
@@ -149,7 +80,7 @@ class Registry:
                     for model in coverages[receiver].get_models():
                         self._note_model(receiver, model)
             links = self._find_links(self._listeners)
-            columns = self._get_columns(self._hearing, links)
+            columns = get_asked(self._hearing, self._hearing, links)
         except BaseException:
             vars(self).update(before)
             raise
@@ -158,8 +89,8 @@ class Registry:
         late.waiting.clear()
         connect_all(self.connections)
         snapshots.old_columns.update(columns)
-        written.columns.update(self._get_written(columns))
-        memory.keep(self._get_kept(self._hearing))
+        written.columns.update(get_written(self._hearing, columns))
+        memory.keep(get_kept(self._hearing, self._hearing))
         self._cover(self.connections, links)
         class_prepared.connect(self._on_class_prepared, dispatch_uid="signal_kit:registry")
 
@@ -180,7 +111,7 @@ class Registry:
         for receiver in self._coverages:
             receiver._forget_models()
         self._stamp_fields.clear()
-        self._extend(_get_family(models))
+        self._extend(get_family(models))
 
     def get_models(self, receiver: Receiver) -> list[type[Model]]:
         """The models that a receiver covers, as the app registry stands now."""
@@ -228,10 +159,10 @@ class Registry:
         heard = [model for model in models if model in self._hearing]
         heard += [c.sender for c in connections if c.sender in self._hearing]
         links = self._find_links([*models, *(c.sender for c in connections)])
-        columns = self._get_columns(heard, links)
+        columns = get_asked(self._hearing, heard, links)
         snapshots.old_columns.update(columns)
-        written.columns.update(self._get_written(columns))
-        memory.keep_also(self._get_kept(heard))
+        written.columns.update(get_written(self._hearing, columns))
+        memory.keep_also(get_kept(self._hearing, heard))
         self._cover(connections, links)
 
     def _get_names_of_models(self) -> frozenset[str]:
@@ -285,7 +216,7 @@ class Registry:
             return
         # The signal is sent before the model enters the app registry, and before the models that
         # it names by text do; until then nobody knows what it is related to.
-        keys = [(meta.app_label, str(meta.model_name)), *_get_named(sender)]
+        keys = [(meta.app_label, str(meta.model_name)), *get_named(sender)]
         apps.lazy_model_operation(lambda model, *named: self._on_made(model), *keys)
 
     def _on_made(self, model: type[Model]) -> None:
@@ -307,55 +238,6 @@ class Registry:
                 heard = Heard(through, self._listeners[through])
                 found |= dict.fromkeys(heard.models if heard.relations else (), heard)
         return found
-
-    def _get_columns(
-        self, models: Iterable[type[Model]], links: Mapping[type[Model], Heard]
-    ) -> dict[type[Model], list[Column]]:
-        """Model -> the columns whose old values its receivers ask for."""
-        found = {}
-        for model in dict.fromkeys((*models, *links)):
-            known = get_columns(model)
-            names = [
-                field.attname
-                for receiver in self._hearing.get(model, ())
-                for field in receiver.get_old_fields(model)
-            ]
-            if model in links:
-                names += links[model].attnames
-            found[model] = [known[name] for name in dict.fromkeys(names)]
-        return found
-
-    def _get_written(
-        self, old: Mapping[type[Model], list[Column]]
-    ) -> dict[type[Model], list[Column]]:
-        """Model -> the columns whose values after a write may be asked for: those whose ``old``
-        values are, and those that are kept when they are loaded, with the key."""
-        found = {}
-        for model, columns in old.items():
-            fields = [
-                *(column.field for column in columns),
-                *(
-                    field
-                    for receiver in self._hearing.get(model, ())
-                    for field in receiver.get_loaded_fields(model)
-                ),
-            ]
-            known = get_columns(model)
-            names = [field.attname for field in (*model._meta.pk_fields, *fields)]
-            found[model] = [known[name] for name in dict.fromkeys(names)] if fields else []
-        return found
-
-    def _get_kept(self, models: Iterable[type[Model]]) -> dict[type[Model], frozenset[str]]:
-        """Those of which a receiver asks for what was loaded -> the attnames of what it asks."""
-        asked = {
-            model: frozenset(
-                field.attname
-                for receiver in self._hearing[model]
-                for field in receiver.get_loaded_fields(model)
-            )
-            for model in models
-        }
-        return {model: names for model, names in asked.items() if names}
 
     def _cover(
         self, connections: Iterable[Connection], links: Mapping[type[Model], Heard]
@@ -400,82 +282,11 @@ def _is_announcing(receiver: ModelReceiver) -> bool:
 _ROW_SIGNALS = catalog.MODEL_SIGNALS - {"pre_init", "post_init"}
 
 
-def connect_all(connections: Iterable[Connection]) -> None:
-    """Connect each of them, knowing that none is connected yet.
-
-    ``Signal.connect()`` compares with all that are there, which for all models of a project takes
-    the square of their number.
-    """
-    groups: dict[Signal, list[Connection]] = {}
-    for connection in connections:
-        signal, sender = connection.signal, connection.sender
-        if sender is None:
-            signal.connect(connection.function, weak=False, dispatch_uid=connection.uid)
-        else:
-            groups.setdefault(signal, []).append(connection)
-    for signal, group in groups.items():
-        alone: Any = Signal()
-        if hasattr(signal, "_flag_dead_receivers"):
-            # Whose sender is gone is said to the signal itself.
-            alone._flag_dead_receivers = signal._flag_dead_receivers
-        items = []
-        for connection in group:
-            alone.connect(
-                connection.function,
-                sender=connection.sender,
-                weak=False,
-                dispatch_uid=connection.uid,
-            )
-            items.append(alone.receivers.pop())
-        with signal.lock:
-            signal.receivers.extend(items)
-            signal.sender_receivers_cache.clear()
-
-
-def _get_named(model: type[Model]) -> list[tuple[str, str]]:
-    """The models that the relations of ``model`` name by text, as keys of the app registry."""
-    fields: list[Any] = [
-        *model._meta.local_fields,
-        *model._meta.local_many_to_many,
-        *model._meta.private_fields,
-    ]
-    relations = [field.remote_field for field in fields if getattr(field, "remote_field", None)]
-    named = [relation.model for relation in relations]
-    named += [getattr(relation, "through", None) for relation in relations]
-    return [
-        make_model_tuple(resolve_relation(model, name)) for name in named if isinstance(name, str)
-    ]
-
-
-def _get_family(models: Iterable[type[Model]]) -> list[type[Model]]:
-    """``models``, what inherits from them, and what all of these point to."""
-    models = tuple(models)
-    family = [*models, *(model for model in apps.get_models() if issubclass(model, models))]
-    family += [
-        field.related_model
-        for model in family
-        for field in model._meta.get_fields()
-        if isinstance(field.related_model, type)
-    ]
-    return list(dict.fromkeys(family))
-
-
 def _hears_links(receiver: Receiver) -> TypeGuard[ModelReceiver]:
     return (
         isinstance(receiver, ModelReceiver)
         and type(receiver).links_changed is not ModelReceiver.links_changed
     )
-
-
-def make_functions(receiver: Receiver) -> dict[str, Callable[..., Any]]:
-    """Name of each signal that a receiver hears as it is set -> what to connect to it."""
-    methods = receiver.get_methods(catalog.get_paths())
-    functions = {name: make_function(receiver, name, method) for name, method in methods.items()}
-    if not isinstance(receiver, ModelReceiver):
-        return functions
-    if receiver.bulk and conf.BULK_SIGNALS:
-        return functions | rowwise.make_functions(receiver, functions)
-    return {name: made for name, made in functions.items() if name not in catalog.BULK_SIGNALS}
 
 
 def get_throughs(receiver: ModelReceiver, model: type[Model]) -> list[type[Model]]:

@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import Field, Model
 
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.wiring.registry import make_functions
+from django_signal_kit.wiring.connecting import make_functions
 from django_signal_kit.wiring.senders import Coverage
 
 # The signals by which a receiver hears what Django does itself: it loads the children that it

@@ -12,7 +12,8 @@ from django.test.utils import override_settings
 
 from django_signal_kit import ModelReceiver, Receiver
 from django_signal_kit.wiring.configured import load
-from django_signal_kit.wiring.registry import Declaration, declarations, registry
+from django_signal_kit.wiring.declaring import Declaration, declarations
+from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Product, Tag
 from tests.projects import KIT, SHOP, Project
 

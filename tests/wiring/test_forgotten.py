@@ -12,7 +12,7 @@ import pytest
 from django_signal_kit import ModelReceiver, Receiver
 from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.receivers import AuditLog, CacheInvalidation
-from django_signal_kit.wiring.registry import register
+from django_signal_kit.wiring.declaring import register
 from tests.apps.testapp.models import Product
 
 MODULE = "tests.apps.testapp.signals"
@@ -78,7 +78,7 @@ def test_what_is_wired_or_not_meant_to_be_is_not_told(wire: Any, signals: Declar
 def test_a_registered_class_is_not_told(
     wire: Any, signals: Declare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_signal_kit.wiring.registry.declarations", found := [])
+    monkeypatch.setattr("django_signal_kit.wiring.declaring.declarations", found := [])
     register(signals("Prices", post_save=hear))
     assert [each.cls.__name__ for each in found] == ["Prices"]
     monkeypatch.setattr("django_signal_kit.wiring.forgotten.declarations", found)

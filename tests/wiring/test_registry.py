@@ -13,7 +13,8 @@ from django.db.models.signals import post_save
 from django_signal_kit import ModelReceiver, Receiver, muted, only, register
 from django_signal_kit.apps import wire as wire_up
 from django_signal_kit.current import get_muted
-from django_signal_kit.wiring.registry import declarations, registry
+from django_signal_kit.wiring.declaring import declarations
+from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Tag
 from tests.factories import TagFactory
 

@@ -47,7 +47,8 @@ from django_signal_kit.sight.counting import get_counters
 from django_signal_kit.tasks.options import read_options
 from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring import catalog, dispatch
-from django_signal_kit.wiring.registry import Declaration, declarations, registry
+from django_signal_kit.wiring.declaring import Declaration, declarations
+from django_signal_kit.wiring.registry import registry
 from django_signal_kit.writes import bulk, hooks, updates
 from tests.apps.testapp.models import Product, Tag
 from tests.conftest import as_entry

@@ -30,7 +30,8 @@ from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.snapshots import get_old_row, note_read
 from django_signal_kit.rows.values import UNKNOWN, to_json
-from django_signal_kit.units.unit import batch, get_unit
+from django_signal_kit.units.batch import batch
+from django_signal_kit.units.unit import get_unit
 
 
 class Backfill:

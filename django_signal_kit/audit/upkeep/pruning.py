@@ -17,7 +17,7 @@ from django_signal_kit.audit.sealing.seal import note_pruned
 from django_signal_kit.audit.upkeep.patterns import Kinds
 from django_signal_kit.audit.upkeep.walking import walk
 from django_signal_kit.durations import Duration
-from django_signal_kit.units.unit import batch
+from django_signal_kit.units.batch import batch
 
 
 class Pruning:

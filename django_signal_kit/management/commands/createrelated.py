@@ -15,7 +15,7 @@ from django.db.models import Model, QuerySet
 from django_signal_kit.management.arguments import typed
 from django_signal_kit.management.resumable import ResumableCommand
 from django_signal_kit.relations.create_related import CreateRelated
-from django_signal_kit.units.unit import batch
+from django_signal_kit.units.batch import batch
 from django_signal_kit.wiring.kinds import get_of_kind, leave_out_children
 from django_signal_kit.wiring.registry import registry
 

@@ -633,6 +633,16 @@ def test_since_a_moment_only_rows_are_compared_that_an_entry_is_about(cover: Any
     assert len(tell()) == 3
 
 
+def test_rows_are_told_in_the_order_of_their_numbers(cover: Any) -> None:
+    cover("testapp.Tag")
+    tags = [TagFactory(pk=pk) for pk in (9, 10, 99, 100)]
+    start = timezone.now()
+    Tag.objects.update(name="heard")
+    for tag in tags:
+        change(tag, "name", "wrong")
+    assert [found.key for found in find(since=start)] == ["9", "10", "99", "100"]
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 500])
 def test_the_size_of_a_chunk_changes_nothing(cover: Any, chunk: int) -> None:
     cover("testapp.Product")
