@@ -11,8 +11,8 @@ from django.db.models import CharField, IntegerField, Model, TextField, UUIDFiel
 
 from django_signal_kit.audit.capture.specification import Cell, Kind
 
-# A row of nobody is asked what it is called while a process starts, perhaps before it forks, and its
-# database may be down. There is none by this name: what __str__ would read, it cannot.
+# Rows of nobody are asked what they are called while a process starts, perhaps before it forks,
+# and the database may be down. There is none by this name: what __str__ would read, it cannot.
 _NOWHERE = "of no database"
 
 #: Of the values whose ``str()`` a database can write, too.
