@@ -75,9 +75,12 @@ def start_afresh(var: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def run_demo(console: Console) -> Figures:
-    """Do everything, and return what was counted. Raises NotOursError for a folder that may
-    hold what is somebody else's, before anything is deleted."""
+def run_demo(console: Console, pages: int | None = None) -> Figures:
+    """Do everything, looking at so many ``pages`` or at all, and return what was counted.
+
+    Raises NotOursError for a folder that may hold what is somebody else's, before anything is
+    deleted.
+    """
     start_afresh(settings.VAR)
     settings.ADDRESS.write_text(settings.SHOP_URL)
     settings.CAPTURE_NOTE.write_text(settings.CAPTURE)
@@ -95,7 +98,7 @@ def run_demo(console: Console) -> Figures:
         with context(actor=keeper, reason="orders"):
             story.take_orders(made)
 
-        paths = get_paths()
+        paths = get_paths()[:pages]
         for _ in progress.track(visit(paths), len(paths), description="Pages, looked at once"):
             pass
         cached = get_cached()
@@ -105,7 +108,7 @@ def run_demo(console: Console) -> Figures:
         figures.cached = len(cached)
         figures.cached_dropped = len(cached - get_cached())
 
-        paths = get_paths()
+        paths = get_paths()[:pages]
         stale = progress.track(find_stale(paths), len(paths), description="Pages, looked at again")
         figures.pages_stale = sum(stale)
         figures.pages = len(paths)

@@ -26,7 +26,7 @@ def triggered(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     with closing(sqlite3.connect(var / "db.sqlite3")) as connection:
         connection.execute("CREATE TABLE of_an_earlier_day (id INTEGER)")
     done = subprocess.run(
-        [*STRICT, str(WATCHED), "demo", "--capture", "triggers", "--port", "8123"],
+        [*STRICT, str(WATCHED), "demo", "--capture=triggers", "--pages=50", "--port=8123"],
         cwd=var.parent,
         env=get_environment(var),
         capture_output=True,

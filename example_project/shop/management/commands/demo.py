@@ -28,13 +28,18 @@ class Command(BaseCommand):
         )
         parser.add_argument("--port", type=int, default=8000, help="Where to serve it.")
         parser.add_argument(
+            "--pages", type=int, metavar="NUMBER", help="Look at so many pages alone."
+        )
+        parser.add_argument(
             "--capture",
             choices=["python", "triggers"],
             default="python",
             help="Who writes the audit log: its receiver, or triggers of the database.",
         )
 
-    def handle(self, *, serve: bool, port: int, capture: str, **options: Any) -> None:
+    def handle(
+        self, *, serve: bool, port: int, pages: int | None, capture: str, **options: Any
+    ) -> None:
         if serve:
             check_port(port)
         if capture != settings.CAPTURE:
@@ -48,7 +53,7 @@ class Command(BaseCommand):
             soft_wrap=True,
         )
         try:
-            figures = run_demo(console)
+            figures = run_demo(console, pages)
         except NotOursError as error:
             raise CommandError(str(error)) from error
         save_figures(figures, settings.VAR / "figures.json")
