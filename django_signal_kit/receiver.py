@@ -239,6 +239,10 @@ class ModelReceiver(Receiver):
         receiver does what it is for."""
         return True
 
+    def _hears_database(self, model: type[Model]) -> bool:
+        """Whether it learns of what the database itself does to rows of a covered model."""
+        return False
+
     def _forget_models(self) -> None:
         """Models have come, or have got fields: drop what was worked out from those there were."""
 

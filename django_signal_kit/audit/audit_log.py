@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.capture.choosing import check_choice, list_warnings
-from django_signal_kit.audit.capture.specifying import find_obstacle
+from django_signal_kit.audit.capture.specifying import find_obstacle, hears_cascades
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.recording import Recorder, is_told_already
@@ -313,6 +313,9 @@ class AuditLog(ModelReceiver):
     def hears(self, model: type[Model]) -> bool:
         """Not what triggers record."""
         return self.capture == "python" or not self._is_captured(model)
+
+    def _hears_database(self, model: type[Model]) -> bool:
+        return self.capture == "triggers" and hears_cascades(self, model)
 
     def _is_captured(self, model: type[Model]) -> bool:
         table: Any = model._meta.concrete_model

@@ -5,24 +5,20 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.conf import settings
-from django.db import connections, models
+from django.db import models
 from django.db.models import Model
 from django.utils import timezone, translation
 
 from django_signal_kit.mail.rendering import render_html, render_text
+from django_signal_kit.units.sparing import DatabaseNeeded, without_database
 
 if TYPE_CHECKING:
     from django_signal_kit.mail.email import Email
-
-
-class DatabaseNeeded(Exception):  # noqa: N818
-    """What is rendered asks the database, which may not be there yet."""
 
 
 def find_failure(
@@ -48,33 +44,6 @@ def find_failure(
             except Exception as error:
                 if not _is_caused_by(error, DatabaseNeeded):
                     yield option, name, error
-
-
-@contextmanager
-def without_database() -> Iterator[None]:
-    """Whoever asks a database in this thread gets DatabaseNeeded; nothing is connected."""
-
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise DatabaseNeeded
-
-    with ExitStack() as stack:
-        for connection in connections.all():
-            for name in ("cursor", "chunked_cursor", "ensure_connection"):
-                stack.enter_context(_replaced(connection, name, refuse))
-        yield
-
-
-@contextmanager
-def _replaced(thing: Any, name: str, value: Any) -> Iterator[None]:
-    known, before = name in vars(thing), vars(thing).get(name)
-    setattr(thing, name, value)
-    try:
-        yield
-    finally:
-        if known:
-            setattr(thing, name, before)
-        else:
-            delattr(thing, name)
 
 
 def make_up(model: type[Model]) -> Model:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+class DatabaseNeeded(Exception):  # noqa: N818
+    """What is tried asks the database, which may not be there yet."""
 
 
 def spare(
@@ -70,3 +76,30 @@ class Guard:
             connection.needs_rollback = False
             connection.savepoint_rollback(sid)
         connection.savepoint_commit(sid)
+
+
+@contextmanager
+def without_database() -> Iterator[None]:
+    """Whoever asks a database in this thread gets DatabaseNeeded; nothing is connected."""
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise DatabaseNeeded
+
+    with ExitStack() as stack:
+        for connection in connections.all():
+            for name in ("cursor", "chunked_cursor", "ensure_connection"):
+                stack.enter_context(_replaced(connection, name, refuse))
+        yield
+
+
+@contextmanager
+def _replaced(thing: Any, name: str, value: Any) -> Iterator[None]:
+    known, before = name in vars(thing), vars(thing).get(name)
+    setattr(thing, name, value)
+    try:
+        yield
+    finally:
+        if known:
+            setattr(thing, name, before)
+        else:
+            delattr(thing, name)

@@ -43,6 +43,7 @@ def check_foreign_keys(receivers: Iterable[ModelReceiver]) -> Iterator[Warning]:
             receiver.name
             for receiver, coverage, functions in wired
             if not signals.isdisjoint(functions)
+            and not receiver._hears_database(field.model)
             and _hears(receiver, coverage, field.model, signals.intersection(functions))
         ]
         if names:

@@ -82,6 +82,11 @@ def test_a_command_names_the_table_and_the_remedy(wire: Any, command: list[str])
     )
 
 
+def test_the_command_about_triggers_names_its_own_option() -> None:
+    with hidden(AuditEntry), pytest.raises(CommandError, match=r"another with --database\.$"):
+        call_command("auditcapture")
+
+
 @pytest.mark.parametrize(
     "command", [command for command in COMMANDS if "backfill" not in command[0]], ids=" ".join
 )

@@ -10,7 +10,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_signal_kit.units.sparing import spare
+from django_signal_kit.units.sparing import DatabaseNeeded, spare, without_database
 from tests.apps.testapp.models import Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -111,3 +111,16 @@ def interrupt(argument: Any) -> None:
 def test_an_interrupt_goes_on() -> None:
     with pytest.raises(KeyboardInterrupt), transaction.atomic():
         spare(connection, interrupt, None)
+
+
+def test_nothing_is_connected_to_without_a_database() -> None:
+    with without_database():
+        for act in (
+            lambda: connection.cursor(),
+            lambda: connection.ensure_connection(),
+            lambda: Tag.objects.count(),
+            lambda: transaction.atomic().__enter__(),
+        ):
+            with pytest.raises((DatabaseNeeded, RuntimeError)):
+                act()
+    assert "cursor" not in vars(connection)

@@ -9,8 +9,13 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Warning
 from django.db.models import Model
 
-from django_signal_kit.audit.capture.naming import TemplateError, find_template, get_fallback
-from django_signal_kit.audit.capture.specifying import find_obstacle, get_databases
+from django_signal_kit.audit.capture.naming import (
+    TemplateError,
+    find_template,
+    get_fallback,
+    suggest,
+)
+from django_signal_kit.audit.capture.specifying import find_obstacle, get_databases, get_secrets
 from django_signal_kit.audit.entries import Entry, ask_router, get_entry_model
 from django_signal_kit.exceptions import Misconfigured, did_you_mean, join
 from django_signal_kit.wiring import catalog
@@ -118,26 +123,55 @@ def _check_templates(receiver: Any, models: list[type[Model]]) -> None:
 
 
 def list_warnings(receiver: Any, models: list[type[Model]]) -> Iterator[CheckMessage]:
-    """Which models triggers cannot record as Python does, so that Python goes on; and of which
-    rows they cannot say the name."""
+    """Which models triggers cannot record as Python does, so that Python goes on; what is told
+    twice; and of which rows triggers cannot say the name."""
     if receiver.capture == "python":
         return
-    for model in models:
-        if model._meta.proxy:
-            continue
-        label = model._meta.label
-        if obstacle := find_obstacle(receiver, model):
-            yield Warning(
-                f"{receiver.name} records {label} by Python, not by triggers: {label} {obstacle}.",
-                hint="Nothing is lost: raw SQL alone goes unheard there, and a save costs more. "
-                "Cover the model by an AuditLog with capture='python' to have it said.",
-                id="signal_kit.W028",
-            )
-        elif label not in receiver.object_text and find_template(model) is None:
-            text = get_fallback(model).replace("{pk}", "5")
-            yield Warning(
-                f"Triggers cannot tell what __str__ of {label} says, and call a row {text!r}.",
-                hint=f"Give {receiver.name} a template: "
-                f"object_text={{{label!r}: '{{name}} ({{id}})'}}.",
-                id="signal_kit.W030",
-            )
+    obstacles = {
+        model: find_obstacle(receiver, model) for model in models if not model._meta.proxy
+    }
+    tables = {
+        model._meta.db_table: model._meta.label
+        for model, obstacle in obstacles.items()
+        if not obstacle
+    }
+    for model, obstacle in obstacles.items():
+        if obstacle:
+            yield _tell_of_obstacle(receiver, model, obstacle)
+            if twin := tables.get(model._meta.db_table):
+                yield _tell_of_twin(receiver, model, twin)
+        elif model._meta.label not in receiver.object_text:
+            yield from _tell_of_name(receiver, model)
+
+
+def _tell_of_obstacle(receiver: Any, model: type[Model], obstacle: str) -> Warning:
+    label = model._meta.label
+    return Warning(
+        f"{receiver.name} records {label} by Python, not by triggers: {label} {obstacle}.",
+        hint="Nothing is lost: raw SQL alone goes unheard there, and a save costs more. "
+        "Cover the model by an AuditLog with capture='python' to have it said.",
+        id="signal_kit.W028",
+    )
+
+
+def _tell_of_twin(receiver: Any, model: type[Model], twin: str) -> Warning:
+    label = model._meta.label
+    return Warning(
+        f"What is written through {label} is told twice: by Python, and by the triggers of "
+        f"{twin}, which has a table of the same name.",
+        hint=f"Leave {label} out by the option 'exclude' of {receiver.name}, if it is the same "
+        f"table.",
+        id="signal_kit.W032",
+    )
+
+
+def _tell_of_name(receiver: Any, model: type[Model]) -> Iterator[Warning]:
+    secrets, label = get_secrets(receiver), model._meta.label
+    if not find_template(model, secrets):
+        text = get_fallback(model).replace("{pk}", "5")
+        yield Warning(
+            f"Triggers cannot tell what __str__ of {label} says, and call a row {text!r}.",
+            hint=f"Give {receiver.name} a template: "
+            f"object_text={{{label!r}: {suggest(model, secrets)!r}}}.",
+            id="signal_kit.W030",
+        )

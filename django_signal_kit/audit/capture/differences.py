@@ -9,8 +9,10 @@ from django.core.checks import CheckMessage, Warning
 from django.db import DatabaseError, connections
 from django.db.models import Model
 
+from django_signal_kit.audit.audit_log import get_recorder
 from django_signal_kit.audit.capture.mysql import hindrances as of_mysql
 from django_signal_kit.audit.capture.naming import fill, find_template
+from django_signal_kit.audit.capture.specifying import get_secrets
 from django_signal_kit.audit.capture.sqlite import hindrances as of_sqlite
 from django_signal_kit.audit.capture.vendors import NAMES
 from django_signal_kit.audit.capture.wanted import compare, get_captured, get_capturing
@@ -65,11 +67,12 @@ def _find_different(alias: str) -> Iterator[Warning]:
 def _find_misnamed(alias: str) -> Iterator[Warning]:
     for receiver in get_capturing():
         for model in get_captured(receiver):
-            template = find_template(model)
-            if model._meta.label in receiver.object_text or template is None:
+            template = find_template(model, get_secrets(receiver))
+            if model._meta.label in receiver.object_text or not template:
                 continue
             for row in _get_rows(model, alias):
-                said, filled = str(row), fill(model, template, row)
+                said = get_recorder(receiver).describe(row, alias)
+                filled = fill(model, template, row)
                 if said != filled:
                     yield Warning(
                         f"Triggers call a row of {model._meta.label} {filled!r}, and __str__ "

@@ -20,8 +20,8 @@ def install(using: str, tell: Tell | None = None) -> Difference:
     with standing.suspended(using):
         found = compare(using, makes_kinds=True)
         if found:
-            out: list[Piece | Installed] = [*found.left, *found.changed]
-            _run(using, out, [*found.missing, *found.changed], tell)
+            gone = [each for each in found.changed if not each.replaces]
+            _run(using, [*found.left, *gone], [*found.missing, *found.changed], tell)
     return found
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from django.db.models import CharField, IntegerField, Model, TextField, UUIDField
 
 from django_signal_kit.audit.capture.specification import Cell, Kind
-
-# Rows of nobody are asked what they are called while a process starts, perhaps before it forks,
-# and the database may be down. There is none by this name: what __str__ would read, it cannot.
-_NOWHERE = "of no database"
+from django_signal_kit.rows.fields import get_target
+from django_signal_kit.rows.secrets import is_secret_field
+from django_signal_kit.rows.values import REDACTED
+from django_signal_kit.units.sparing import without_database
 
 #: Of the values whose ``str()`` a database can write, too.
 _KINDS = frozenset((Kind.INTEGER, Kind.TEXT, Kind.UUID, Kind.DATE, Kind.DECIMAL))
@@ -27,18 +27,31 @@ Text = tuple[str | Cell, ...]
 
 
 def derive_text(
-    model: type[Model], template: str | None, make_cell: Callable[[Any], Cell]
+    model: type[Model],
+    template: str | None,
+    secrets: tuple[str, ...],
+    make_cell: Callable[[Any], Cell],
 ) -> Text:
     """The parts of ``template``; without one what ``__str__`` makes of a row, where that can be
     told; else the model's name and the key. Raises TemplateError."""
     if template is None:
-        template = find_template(model) or get_fallback(model)
+        template = find_template(model, secrets) or get_fallback(model)
     return tuple(_parse(model, template, make_cell))
 
 
 def get_fallback(model: type[Model]) -> str:
     """What a row is called if nobody can tell: "Product 5"."""
     return f"{model._meta.object_name} {{pk}}"
+
+
+def suggest(model: type[Model], secrets: tuple[str, ...]) -> str:
+    """A template that a trigger can fill, for a hint."""
+    names = [
+        field.name
+        for field in model._meta.concrete_fields
+        if isinstance(field, CharField) and not is_secret_field(field, secrets)
+    ]
+    return f"{{{names[0]}}} ({{pk}})" if names else get_fallback(model)
 
 
 def fill(model: type[Model], template: str, row: Model) -> str:
@@ -50,39 +63,44 @@ def fill(model: type[Model], template: str, row: Model) -> str:
     )
 
 
-def find_template(model: type[Model]) -> str | None:
+def find_template(model: type[Model], secrets: tuple[str, ...] = ()) -> str | None:
     """What the model's ``__str__`` writes, found by what it makes of two rows that nobody has;
-    None if that is not the text of fields between texts that stay."""
-    templates = {_try(model, number) for number in (1, 2)}
+    None if that is not the text of fields between texts that stay. In the place of a secret it
+    has "[redacted]". ``secrets``: parts of names, beside those that the kit knows."""
+    templates = {_try(model, secrets, number) for number in (1, 2)}
     return templates.pop() if len(templates) == 1 else None
 
 
-def _try(model: type[Model], number: int) -> str | None:
-    marks: dict[str, str] = {}
+def _try(model: type[Model], secrets: tuple[str, ...], number: int) -> str | None:
+    marks: list[tuple[str, str]] = []
     values: dict[str, Any] = {}
     for place, field in enumerate(model._meta.concrete_fields):
-        if field.remote_field is not None or getattr(field, "choices", None):
+        target = get_target(field)
+        if getattr(field, "choices", None):
             continue
-        if isinstance(field, IntegerField):
+        if isinstance(target, IntegerField):
             values[field.attname] = number * 10_000_019 + place * 101
-        elif isinstance(field, UUIDField):
+        elif isinstance(target, UUIDField):
             values[field.attname] = uuid.UUID(int=number << 100 | place << 64 | 0xABC)
-        elif isinstance(field, CharField | TextField):
+        elif isinstance(target, CharField | TextField):
             # No part of it is the same in both rows.
             letters = ((place * 7 + offset * 5 + number * 11) % 24 for offset in range(12))
             values[field.attname] = "".join(chr(0x3B1 + letter) for letter in letters)
         else:
             continue
-        marks[field.name] = str(values[field.attname])
+        is_secret = is_secret_field(field, secrets)
+        told = REDACTED if is_secret else f"{{{field.name}}}"
+        marks.append((str(values[field.attname]), told))
     try:
-        row = model.from_db(_NOWHERE, list(values), list(values.values()))
-        text = str(row)
+        row = model.from_db(None, list(values), list(values.values()))
+        with without_database():
+            text = str(row)
     except Exception:
         return None
     text = text.replace("{", "{{").replace("}", "}}")
     # The longest first: one may be a part of another.
-    for name, mark in sorted(marks.items(), key=lambda item: -len(item[1])):
-        text = text.replace(mark, f"{{{name}}}")
+    for mark, told in sorted(marks, key=lambda item: -len(item[0])):
+        text = text.replace(mark, told)
     return text
 
 

@@ -11,7 +11,9 @@ MARK = "/* signal_kit */"
 _MARK = re.compile(r"/\* signal_kit ([0-9a-f]{12}) \*/")
 #: Every name begins so: what else is in the database is none of ours.
 PREFIX = "signal_kit_"
-_LONGEST = 63  # PostgreSQL's limit, in bytes; MariaDB's is 64 characters.
+# PostgreSQL's limit is 63 bytes, and a trigger there has one more than its function; MariaDB's is
+# 64 characters.
+_LONGEST = 62
 
 
 class Piece(NamedTuple):
@@ -27,6 +29,8 @@ class Piece(NamedTuple):
     table: str
     create: str
     drop: str
+    #: Does ``create`` take the place of one of the same name and table that is there?
+    replaces: bool = False
 
     def marked(self) -> Self:
         """With the checksum of what it does in its body."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -94,6 +94,8 @@ class Specification:
     #: What the row is called: texts, and cells whose values stand between them as ``str()`` has
     #: them (NULL as "None"); INTEGER, TEXT, UUID, DATE or DECIMAL, none of them secret.
     text: tuple[str | Cell, ...]
+    #: Secret texts of the row, whose values are replaced by "[redacted]" in what it is called.
+    hidden: tuple[Cell, ...]
     links: tuple[Link, ...]
     #: The key of the model's content type.
     content_type_id: int
@@ -106,6 +108,20 @@ class Specification:
     secrets: tuple[str, ...]
     #: Are updates of nothing but stamps recorded, and stamps beside other changes?
     stamps: bool
+
+    def list_names(self) -> Iterator[str]:
+        """All tables and columns, of the log too."""
+        yield self.table
+        yield from (cell.column for cell in (self.key, *self.cells))
+        yield from (part.column for part in self.text if isinstance(part, Cell))
+        for link in self.links:
+            yield from (link.table, link.owner_column, link.target_column)
+        yield from (self.log.table, *self.log.columns.values())
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """The names of all tables that are written or heard, as their models give them."""
+        return [self.table, *(link.table for link in self.links), self.log.table]
 
     @property
     def changing(self) -> Sequence[Cell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from django.db.models import Field, JSONField, Model
 
 from django_signal_kit.audit.capture.naming import derive_text
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, LogTable, Specification
-from django_signal_kit.audit.capture.vendors import NAMES, get_triggers
+from django_signal_kit.audit.capture.vendors import HEARING_CASCADES, NAMES, get_triggers
 from django_signal_kit.audit.entries import Entry, find_kind, get_entry_model, get_kind
 from django_signal_kit.audit.keys import get_hider
 from django_signal_kit.audit.plans import get_stamps
@@ -66,6 +67,11 @@ class ObstacleError(Exception):
     begins with its label."""
 
 
+def get_secrets(receiver: Recording) -> tuple[str, ...]:
+    """Parts of names of secrets, beside those that the kit knows."""
+    return (*conf.REDACT, *receiver.redact)
+
+
 def get_databases(model: type[Model]) -> list[str]:
     """The aliases of the databases in which the table of ``model`` is made."""
     return [alias for alias in connections if router.allow_migrate_model(alias, model)]
@@ -81,11 +87,19 @@ def find_obstacle(receiver: Recording, model: type[Model]) -> str:
                 raise ObstacleError(
                     f"is in {alias!r}, a database of {vendor}, of which no triggers are known"
                 )
-            if obstacle := get_triggers(vendor).find_obstacle(sketch(receiver, model, alias)):
+            specification = sketch(receiver, model, alias)
+            _check_names(specification)
+            if obstacle := get_triggers(vendor).find_obstacle(specification):
                 return obstacle
     except ObstacleError as obstacle:
         return str(obstacle)
     return ""
+
+
+def hears_cascades(receiver: Recording, model: type[Model]) -> bool:
+    """Do triggers record ``model``, and what foreign keys do to its rows as well?"""
+    vendors = {connections[alias].vendor for alias in get_databases(model)}
+    return vendors.issubset(HEARING_CASCADES) and not find_obstacle(receiver, model)
 
 
 def specify(
@@ -110,6 +124,7 @@ def _specify(
 ) -> Specification:
     _check_model(model)
     cells = _list_cells(receiver, model)
+    text = _make_text(receiver, model)
     return Specification(
         receiver=receiver.name,
         label=model._meta.label,
@@ -121,15 +136,29 @@ def _specify(
             for field in model._meta.concrete_fields
             if field.name not in {cell.name for cell in cells}
         ),
-        text=_make_text(receiver, model),
+        text=text,
+        hidden=tuple(_list_hidden(receiver, model, text)),
         links=tuple(_list_links(receiver, model)),
         content_type_id=content_type_id,
         using=using,
         log=_get_log_table(),
         use_tz=settings.USE_TZ,
-        secrets=(*conf.REDACT, *receiver.redact),
+        secrets=get_secrets(receiver),
         stamps=receiver.stamps,
     )
+
+
+def _check_names(specification: Specification) -> None:
+    quote = connections[specification.using].ops.quote_name
+    mark = quote("a")[0]
+    for name in specification.list_names():
+        # PostgreSQL takes a name that says its schema: 'stock"."holder'.
+        is_long = connections[specification.using].vendor == "postgresql" and '"."' in name
+        if mark in name and not is_long:
+            raise ObstacleError(
+                f"has a table or a column with {mark} in its name, so that triggers cannot tell "
+                f"where it is: {name}"
+            )
 
 
 def _check_model(model: type[Model]) -> None:
@@ -166,7 +195,7 @@ def _make_key(model: type[Model]) -> Cell:
 
 def _list_cells(receiver: Recording, model: type[Model]) -> list[Cell]:
     stamps = get_stamps(model)
-    secrets = (*conf.REDACT, *receiver.redact)
+    secrets = get_secrets(receiver)
     return [
         _make_cell(
             field,
@@ -242,11 +271,26 @@ def _list_links(receiver: Recording, model: type[Model]) -> Iterator[Link]:
 
 def _make_text(receiver: Recording, model: type[Model]) -> tuple[str | Cell, ...]:
     template = receiver.object_text.get(model._meta.label)
-    return derive_text(model, template, partial(_make_text_cell, receiver))
+    return derive_text(model, template, get_secrets(receiver), partial(_make_text_cell, receiver))
+
+
+def _list_hidden(
+    receiver: Recording, model: type[Model], text: tuple[str | Cell, ...]
+) -> Iterator[Cell]:
+    """The secrets that may be in ``text``, recorded or not; one of a kind that only Python reads
+    cannot be looked for."""
+    if all(isinstance(part, str) or part.kind is not Kind.TEXT for part in text):
+        return
+    for field in model._meta.concrete_fields:
+        if is_secret_field(field, get_secrets(receiver)):
+            with suppress(ObstacleError):
+                cell = _make_text_cell(receiver, field)
+                if cell.kind is Kind.TEXT:
+                    yield cell
 
 
 def _make_text_cell(receiver: Recording, field: Any) -> Cell:
-    return _make_cell(field, is_secret=is_secret_field(field, (*conf.REDACT, *receiver.redact)))
+    return _make_cell(field, is_secret=is_secret_field(field, get_secrets(receiver)))
 
 
 def _get_log_table() -> LogTable:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_signal_kit.audit.capture.wanted import list_installed, list_names
+from django_signal_kit.audit.capture.wanted import fold, list_installed, list_names
 from django_signal_kit.exceptions import TriggersMissingError, join
 
 #: Databases whose triggers stand, and those that are being migrated.
@@ -53,9 +53,18 @@ def check(connection: BaseDatabaseWrapper) -> None:
     if using in _standing or using in _suspended:
         return
     installed = list_installed(using)
-    there = {each.name for each in installed}
-    missing = {table for name, table in list_names(using) if name not in there}
-    missing -= {each.table for each in installed if each.is_whole}
+    there = {
+        (each.name, fold(connection, each.table))
+        for each in installed
+        # Of one whose trigger is gone, or disabled, nobody knows what it does.
+        if each.checksum
+    }
+    wholes = {fold(connection, each.table) for each in installed if each.is_whole}
+    missing = {
+        table
+        for name, table in list_names(using)
+        if (name, fold(connection, table)) not in there and fold(connection, table) not in wholes
+    }
     if missing:
         raise TriggersMissingError(using, join(sorted(missing), most=5))
     _standing.add(using)

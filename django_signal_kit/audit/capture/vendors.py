@@ -12,6 +12,8 @@ from django_signal_kit.audit.capture.pieces import Installed, Piece
 from django_signal_kit.audit.capture.specification import Specification
 
 NAMES = ("postgresql", "sqlite", "mysql")
+#: Of these, those whose triggers hear what a foreign key does to its rows (``DB_CASCADE``).
+HEARING_CASCADES = ("postgresql", "sqlite")
 
 
 class Triggers(Protocol):

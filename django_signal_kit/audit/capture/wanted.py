@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from django_signal_kit.audit.capture.pieces import Installed, Piece
-from django_signal_kit.audit.capture.specification import Specification
+from django_signal_kit.audit.capture.postgresql.catalog import is_there
+from django_signal_kit.audit.capture.specification import Cell, Specification
 from django_signal_kit.audit.capture.specifying import get_databases, sketch, specify
 from django_signal_kit.audit.capture.vendors import NAMES, get_catalog, get_triggers
 from django_signal_kit.audit.entries import has_tables
@@ -66,29 +67,45 @@ class Tables:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
-        self.names = set(connection.introspection.table_names())
-        self._convert = connection.introspection.identifier_converter
+        self.names = {fold(connection, name) for name in connection.introspection.table_names()}
 
     def has(self, table: str) -> bool:
-        return self._convert(table) in self.names
+        if fold(self.connection, table) in self.names:
+            return True
+        # The list has names without quotes, of tables that are found without a schema. Where there
+        # is no schema nobody captures such a table.
+        return '"' in table and is_there(self.connection, table)
 
     def narrow(self, specification: Specification) -> Specification:
         """``specification`` without what the database does not have yet."""
         columns = self._list_columns(specification.table)
         return replace(
             specification,
-            cells=tuple(cell for cell in specification.cells if cell.column in columns),
+            cells=tuple(cell for cell in specification.cells if self._is_in(columns, cell)),
             text=tuple(
-                part if isinstance(part, str) or part.column in columns else ""
+                part if isinstance(part, str) or self._is_in(columns, part) else ""
                 for part in specification.text
             ),
+            hidden=tuple(cell for cell in specification.hidden if self._is_in(columns, cell)),
             links=tuple(link for link in specification.links if self.has(link.table)),
         )
 
     def _list_columns(self, table: str) -> set[str]:
         with self.connection.cursor() as cursor:
-            found = self.connection.introspection.get_table_description(cursor, table)
-        return {column.name for column in found}
+            cursor.execute(f"SELECT * FROM {self.connection.ops.quote_name(table)} WHERE 1 = 0")
+            return {self._fold_column(column[0]) for column in cursor.description}
+
+    def _is_in(self, columns: set[str], cell: Cell) -> bool:
+        return self._fold_column(cell.column) in columns
+
+    def _fold_column(self, column: str) -> str:
+        return column if self.connection.vendor == "postgresql" else column.casefold()
+
+
+def fold(connection: BaseDatabaseWrapper, table: str) -> str:
+    """What is the same for all names by which the database knows ``table``."""
+    table = connection.introspection.identifier_converter(table)
+    return table.casefold() if connection.features.ignores_table_name_case else table
 
 
 @dataclass(frozen=True)
@@ -109,15 +126,12 @@ class Difference:
 
 def compare(using: str, *, makes_kinds: bool = False) -> Difference:
     """Asks the database for what is installed, and for the columns of each captured table."""
-    wanted = list_wanted(using, makes_kinds=makes_kinds)
-    return compare_with((piece for _, piece in wanted), list_installed(using))
-
-
-def compare_with(wanted: Iterable[Piece], installed: Iterable[Installed]) -> Difference:
-    there = {each.name: each for each in installed}
+    connection = connections[using]
+    # Whoever renames a table takes its triggers along.
+    there = {(each.name, fold(connection, each.table)): each for each in list_installed(using)}
     found = Difference([], [], [], [])
-    for piece in wanted:
-        known = there.pop(piece.name, None)
+    for _, piece in list_wanted(using, makes_kinds=makes_kinds):
+        known = there.pop((piece.name, fold(connection, piece.table)), None)
         if known is None:
             found.missing.append(piece)
         elif known.checksum != piece.checksum:

@@ -48,12 +48,12 @@ def find_entry_model() -> type[Model]:
     return model
 
 
-def check_log(alias: str | None, *others: type[Model]) -> str:
+def check_log(alias: str | None, *others: type[Model], option: str = "--using") -> str:
     """The database of the log; ``alias``, if it is given. Raises CommandError if the tables of the
-    log, of content types and of ``others`` are not in it."""
+    log, of content types and of ``others`` are not in it. ``option``: that names another."""
     model = find_entry_model()
     using = alias or router.db_for_write(model)
-    check_tables(using, model, ContentType, *others)
+    check_tables(using, model, ContentType, *others, option=option)
     return using
 
 
@@ -65,10 +65,10 @@ def check_database(alias: str) -> None:
         )
 
 
-def check_tables(using: str, *models: type[Model]) -> None:
+def check_tables(using: str, *models: type[Model], option: str = "--using") -> None:
     """Raise CommandError if a table of one of ``models`` is not in this database."""
     for table in list_missing_tables(using, models):
         raise CommandError(
             f"The database {using!r} has no table {table!r}. Run migrate --database {using}, or "
-            f"name another with --using."
+            f"name another with {option}."
         )

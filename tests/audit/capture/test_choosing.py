@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import django
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.installing import drop, install
+from django_signal_kit.audit.capture.naming import find_template
 from django_signal_kit.audit.capture.wanted import compare, list_installed
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.checks import check_log_tables, check_signal_kit
 from django_signal_kit.exceptions import TriggersMissingError
 from django_signal_kit.receivers import AuditLog
 from tests.apps.testapp.models import Product, Tag
+from tests.audit.capture.both import alone
 from tests.factories import ProductFactory, TagFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -121,6 +125,38 @@ def test_a_model_is_recorded_by_one_of_the_two_as_a_whole(wire: Any) -> None:
     assert list(told) == [("restaurant", "create"), ("tag", "create")]
 
 
+@pytest.mark.usefixtures("_clean")
+@pytest.mark.parametrize("of", ["rows", "links"])
+def test_a_table_with_quotes_in_its_name_is_recorded_by_one_of_the_two(
+    wire: Any, make_model: Any, of: str
+) -> None:
+    """PostgreSQL has triggers for it; what others have in the place of a schema is no place for
+    ours."""
+    tables = {
+        "postgresql": '"public"."quoted"',
+        "sqlite": '"quoted"',
+        "mysql": f"`{connection.settings_dict['NAME']}`.`quoted`",
+    }
+    fields: dict[str, Any] = {"name": models.CharField(max_length=9)}
+    if of == "links":
+        if connection.vendor == "mysql":
+            pytest.skip("Django makes no such table of links there.")
+        fields["tags"] = models.ManyToManyField(Tag, db_table=tables[connection.vendor])
+    meta = {"db_table": tables[connection.vendor] if of == "rows" else "plain"}
+    model = make_model("Holder", models.Model, **fields, meta=meta)
+    with alone():
+        wire(capturing(models=[model]))
+        install("default")
+        assert len(get_warnings("W028")) == (0 if connection.vendor == "postgresql" else 1)
+        row = model.objects.create(name="a")
+        row.name = "b"
+        row.save()
+        if of == "links":
+            row.tags.add(TagFactory())
+    actions = AuditEntry.objects.order_by("pk").values_list("action", flat=True)
+    assert list(actions) == ["create", "update", "m2m_add"][: 3 if of == "links" else 2]
+
+
 class Odd(models.CharField[str, str]):
     def from_db_value(self, value: Any, *args: Any) -> Any:
         return value
@@ -143,10 +179,50 @@ def test_a_row_whose_name_nobody_can_tell_is_called_by_its_key(wire: Any, make_m
         __str__=lambda self: f"{self.at:%A}",
     )
     wire(capturing(models=[model]))
-    (said,) = get_warnings("W030")
-    assert said.startswith("Triggers cannot tell what __str__ of testapp.Visit says")
-    wire(capturing(models=[model], object_text={"testapp.Visit": "visit {id}"}))
+    (said,) = check_signal_kit()
+    assert said.msg.startswith("Triggers cannot tell what __str__ of testapp.Visit says")
+    assert said.hint == "Give AuditLog a template: object_text={'testapp.Visit': 'Visit {pk}'}."
+    wire(capturing(models=[model], object_text={"testapp.Visit": "Visit {pk}"}))
     assert get_warnings("W030") == []
+
+
+def test_the_template_of_the_hint_can_be_filled(wire: Any, make_model: Any) -> None:
+    fields = {"token": models.CharField(max_length=9), "title": models.CharField(max_length=9)}
+    model = make_model("Visit", models.Model, **fields, __str__=lambda self: self.title.upper())
+    wire(capturing(models=[model]))
+    (said,) = check_signal_kit()
+    template = "{title} ({pk})"
+    assert said.hint == f"Give AuditLog a template: object_text={{'testapp.Visit': {template!r}}}."
+    wire(capturing(models=[model], object_text={"testapp.Visit": template}))
+    assert check_signal_kit() == []
+
+
+def test_a_row_without_a_name_of_its_own_is_called_as_django_does(make_model: Any) -> None:
+    tag = models.OneToOneField(Tag, models.CASCADE, primary_key=True)
+    assert find_template(make_model("Detail", models.Model, tag=tag)) == "Detail object ({tag})"
+
+
+@pytest.mark.usefixtures("_clean")
+def test_what_two_models_of_one_table_tell_twice_is_said(
+    wire: Any, make_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("Label", models.Model, name=models.CharField(max_length=50))
+    with monkeypatch.context() as patch:
+        patch.setattr(model._meta, "managed", False)
+        patch.setattr(model._meta, "db_table", Tag._meta.db_table)
+        wire(capturing(models=[Tag, model]))
+        install("default")
+        assert get_warnings("W032") == [
+            "What is written through testapp.Label is told twice: by Python, and by the triggers "
+            "of testapp.Tag, which has a table of the same name."
+        ]
+        model.objects.create(name="hot")
+        assert AuditEntry.objects.count() == 2
+        AuditEntry.objects.all().delete()
+        wire(capturing(models=[Tag, model], exclude=[model]))
+        assert get_warnings("W032") == []
+        model.objects.create(name="cold")
+        assert AuditEntry.objects.get().object_text == "cold"
 
 
 @pytest.mark.usefixtures("_clean")
@@ -166,6 +242,95 @@ def test_a_name_that_depends_on_more_is_found_in_the_rows(wire: Any, make_model:
         "Triggers call a row of testapp.Guest '', and __str__ calls it 'nobody'."
     ]
     AuditEntry.objects.all().delete()
+
+
+@pytest.mark.usefixtures("_clean")
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="Django 6.1 is the first that has DB_CASCADE.")
+@pytest.mark.parametrize("name", ["DB_CASCADE", "DB_SET_NULL"])
+def test_triggers_hear_it_where_the_database_runs_them_and_the_check_says_just_that(
+    wire: Any, make_model: Any, name: str
+) -> None:
+    field = models.ForeignKey(Tag, getattr(models, name), null=True)
+    step = make_model("Step", models.Model, tag=field)
+    odd = make_model(
+        "Odd",
+        models.Model,
+        tag=models.ForeignKey(Tag, getattr(models, name), null=True),
+        # Python goes on recording it.
+        span=models.JSONField(encoder=DjangoJSONEncoder, null=True),
+    )
+    with alone():
+        wire(capturing(models=[step, odd]))
+        install("default")
+        tag = TagFactory()
+        step.objects.create(tag=tag)
+        odd.objects.create(tag=tag)
+        AuditEntry.objects.all().delete()
+        tag.delete()
+        warned = {
+            message.obj.model
+            for message in check_signal_kit()
+            if message.id == "signal_kit.W002" and isinstance(message.obj, models.Field)
+        }
+    heard = set(AuditEntry.objects.values_list("content_type__model", flat=True))
+    expected = {step, odd} if connection.vendor == "mysql" else {odd}
+    assert warned == expected
+    assert heard == {model._meta.model_name for model in {step, odd} - expected}
+
+
+@pytest.mark.usefixtures("_clean")
+def test_a_secret_is_in_no_name_as_with_python(wire: Any, make_model: Any) -> None:
+    model = make_model(
+        "Card",
+        models.Model,
+        owner=models.CharField(max_length=40),
+        api_token=models.CharField(max_length=20, null=True),
+        password=models.TextField(default=""),
+        tags=models.ManyToManyField(Tag),
+        __str__=lambda self: f"{self.owner} {self.api_token}",
+    )
+    tag = TagFactory()
+    named: dict[str, list[str]] = {}
+    for capture in ("python", "triggers"):
+        options = {"models": [model], "capture": capture, "exclude_fields": ["password"]}
+        wire((AuditLog, options))
+        install("default")
+        AuditEntry.objects.all().delete()
+        card = model.objects.create(owner="ann", api_token="s3cr\\'et%", password="Zed")
+        card.owner = "s3cr\\'et%: Zed, not zed"
+        card.save()
+        card.tags.add(tag)
+        card.tags.remove(tag)
+        card.delete()
+        model.objects.create(owner="ann", api_token="x")
+        assert get_warnings("W030", databases=["default"]) == []
+        # Who has no secret has nothing to hide, and triggers hide it.
+        model.objects.create(owner="None of them")
+        named[capture] = list(AuditEntry.objects.order_by("pk").values_list("object_text"))
+        model.objects.all().delete()
+    assert named["triggers"] == [
+        ("ann [redacted]",),
+        *[("[redacted]: [redacted], not zed [redacted]",)] * 4,
+        ("ann [redacted]",),
+        ("None of them [redacted]",),
+    ]
+    assert named["python"][:-1] == named["triggers"][:-1]
+
+
+@pytest.mark.usefixtures("_clean")
+def test_a_row_that_fails_to_say_its_name_fails_no_check(wire: Any, make_model: Any) -> None:
+    model = make_model(
+        "Guest",
+        models.Model,
+        name=models.CharField(max_length=20, blank=True),
+        __str__=lambda self: self.name or self.nobody.name,
+    )
+    wire(capturing(models=[model]))
+    install("default")
+    row = model.objects.create(name="")
+    assert get_warnings("W030", databases=["default"]) == [
+        f"Triggers call a row of testapp.Guest '', and __str__ calls it 'Guest {row.pk}'."
+    ]
 
 
 @pytest.mark.usefixtures("_clean")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,6 +128,36 @@ def test_procedures() -> None:
     finally:
         run("DROP PROCEDURE make_tag")
     assert tell_actors() == ["ada", "bob"]
+
+
+def test_a_file_of_the_client_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "tags"
+    path.write_text("a\nb\n")
+    load = f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE testapp_tag (name)"
+    with context(actor="ada"):
+        run(load)
+        run(load.lower().encode())
+        # Which some drivers forbid.
+        with suppress(OperationalError):
+            run(f"/* of\nours */ -- and\n{load}")
+    told = tell_actors()
+    assert len(told) >= 4
+    assert set(told) == {"ada"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SET STATEMENT lock_wait_timeout = 5 FOR {insert}", "BEGIN NOT ATOMIC {insert}; END"],
+)
+def test_what_begins_like_reading_and_writes(statement: str) -> None:
+    statement = statement.format(insert="INSERT INTO testapp_tag (name) VALUES ('a')")
+    if not connection.mysql_is_mariadb:
+        pytest.skip("is MariaDB's own")
+    with context(actor="ada"):
+        run(statement)
+    with muted("ByTriggers"):
+        run(statement)
+    assert tell_actors() == ["ada"]
 
 
 def test_bytes_as_a_statement() -> None:

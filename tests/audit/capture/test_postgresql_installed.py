@@ -11,11 +11,14 @@ from django.db import ProgrammingError, connection, models, transaction
 from hypothesis import given, settings, strategies
 from hypothesis.extra.django import TestCase
 
+from django_signal_kit.audit.capture import standing
+from django_signal_kit.audit.capture.installing import step_aside
 from django_signal_kit.audit.capture.pieces import make_name
 from django_signal_kit.audit.capture.postgresql.catalog import list_installed
 from django_signal_kit.audit.capture.postgresql.secrets import write_redaction
 from django_signal_kit.audit.capture.wanted import compare, list_wanted
 from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.exceptions import TriggersMissingError
 from django_signal_kit.receivers import AuditLog
 from django_signal_kit.rows import secrets
 from tests.apps.testapp.models import Product
@@ -72,7 +75,7 @@ def test_what_is_installed_is_found_again_and_is_as_wanted() -> None:
     for each in list_installed(connection):
         run(each.drop)
     assert list_names() == set()
-    assert run("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'signal_kit%'") == [(0,)]
+    assert run("SELECT count(*) FROM pg_trigger WHERE tgname LIKE '%signal_kit%'") == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -86,10 +89,30 @@ def test_what_is_installed_is_found_again_and_is_as_wanted() -> None:
 )
 def test_what_somebody_has_broken_is_not_what_is_wanted(damage: str) -> None:
     name = make_name("AuditLog", "testapp_tag", "update")
-    run(damage.format(name))
+    run(damage.format(name if "FUNCTION" in damage else f"_{name}"))
     assert [piece.name for piece in compare("default").changed] == [name]
+    standing.forget()
+    with pytest.raises(TriggersMissingError, match="leaves testapp_tag to triggers"):
+        TagFactory()
     install()
     assert not compare("default")
+
+
+def test_what_a_trigger_of_the_project_writes_again_is_told_after_what_set_it_off() -> None:
+    run(
+        "CREATE FUNCTION a_touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF pg_trigger_depth() < 2 THEN UPDATE testapp_tag SET name = name || '+'; END IF; "
+        "RETURN NULL; END $$; CREATE TRIGGER a_touch AFTER UPDATE ON testapp_tag "
+        "FOR EACH ROW EXECUTE FUNCTION a_touch()"
+    )
+    try:
+        TagFactory(name="a")
+        AuditEntry.objects.all().delete()
+        run("UPDATE testapp_tag SET name = 'b'")
+    finally:
+        run("DROP FUNCTION a_touch() CASCADE")
+    told = AuditEntry.objects.order_by("id").values_list("changes", flat=True)
+    assert list(told) == [{"name": ["a", "b"]}, {"name": ["b", "b+"]}]
 
 
 def test_an_application_needs_no_right_to_the_log(role: str) -> None:
@@ -148,6 +171,102 @@ def test_tables_are_those_that_the_search_path_finds() -> None:
     finally:
         run("RESET search_path")
         run("DROP SCHEMA tenant CASCADE")
+
+
+@pytest.fixture
+def stock() -> Iterator[None]:
+    run("CREATE SCHEMA stock")
+    yield
+    run("DROP SCHEMA stock")
+
+
+@pytest.mark.parametrize("table", ['stock"."hol.der', '"stock"."holder"'])
+def test_a_table_that_names_its_schema_is_heard(
+    role: str, stock: None, make_model: Any, wire: Any, table: str
+) -> None:
+    model = make_model(
+        "Holder",
+        models.Model,
+        name=models.CharField(max_length=9),
+        tags=models.ManyToManyField("testapp.Tag", db_table='"stock"."links"'),
+        __str__=lambda self: self.name,
+        meta={"db_table": table},
+    )
+    wire((AuditLog, {"models": ["testapp.Holder"], "capture": "triggers"}))
+    with installed():
+        assert not compare("default")
+        row = model.objects.create(name="a")
+        key = row.pk
+        row.tags.add(tag := TagFactory())
+        model.objects.update(name="b")
+        row.delete()
+        told = AuditEntry.objects.order_by("id").values_list("action", "object_text", "changes")
+        assert list(told) == [
+            ("create", "a", {"id": [None, key], "name": [None, "a"]}),
+            ("m2m_add", "a", {"tags": {"added": [tag.pk]}}),
+            ("update", "b", {"name": ["a", "b"]}),
+            ("m2m_remove", "b", {"tags": {"removed": [tag.pk]}}),
+            ("delete", "b", {"id": [key, None], "name": ["b", None]}),
+        ]
+        # Who has no right to that schema writes other tables as ever.
+        standing.forget()
+        run(f"SET ROLE {role}")
+        try:
+            TagFactory()
+        finally:
+            run("RESET ROLE")
+        # Both tables have a stand-in while they change.
+        step_aside("default", list_installed(connection))
+        model.objects.create(name="c")
+        assert AuditEntry.objects.get(changes__name=[None, "c"]).action == "create"
+    assert list_names() == set()
+
+
+def test_a_table_with_partitions_is_heard_whichever_way_it_is_written(
+    make_model: Any, wire: Any
+) -> None:
+    fields = {"at": models.DateField(), "name": models.CharField(max_length=9)}
+    model = make_model("Visit", models.Model, **fields, __str__=lambda self: self.name)
+    run(
+        "DROP TABLE testapp_visit; CREATE TABLE testapp_visit (id bigserial, at date NOT NULL, "
+        "name varchar(9) NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)"
+    )
+    for month in (1, 2):
+        _make_partition(month)
+    wire((AuditLog, {"models": ["testapp.Visit"], "capture": "triggers"}))
+    with installed():
+        assert not compare("default")
+        _make_partition(3)
+        row, _ = model.objects.bulk_create(
+            model(at=f"2026-0{month}-05", name="a") for month in (1, 3)
+        )
+        # In its place, and into another partition.
+        model.objects.filter(pk=row.pk).update(name="b")
+        model.objects.filter(pk=row.pk).update(at="2026-02-05")
+        run("INSERT INTO visit_1 (at, name) VALUES ('2026-01-06', 'c')")
+        run("UPDATE visit_1 SET name = 'd'")
+        run("DELETE FROM visit_1")
+        model.objects.all().delete()
+    told = AuditEntry.objects.order_by("id").values_list("action", "changes__at", "changes__name")
+    assert list(told) == [
+        ("create", [None, "2026-01-05"], [None, "a"]),
+        ("create", [None, "2026-03-05"], [None, "a"]),
+        ("update", None, ["a", "b"]),
+        ("delete", ["2026-01-05", None], ["b", None]),
+        ("create", [None, "2026-02-05"], [None, "b"]),
+        ("create", [None, "2026-01-06"], [None, "c"]),
+        ("update", None, ["c", "d"]),
+        ("delete", ["2026-01-06", None], ["d", None]),
+        ("delete", ["2026-02-05", None], ["b", None]),
+        ("delete", ["2026-03-05", None], ["a", None]),
+    ]
+
+
+def _make_partition(month: int) -> None:
+    run(
+        f"CREATE TABLE visit_{month} PARTITION OF testapp_visit "
+        f"FOR VALUES FROM ('2026-0{month}-01') TO ('2026-0{month + 1}-01')"
+    )
 
 
 def test_a_template_may_have_any_text(wire: Any) -> None:

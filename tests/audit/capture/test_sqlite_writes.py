@@ -24,6 +24,7 @@ from django_signal_kit.audit.capture.sqlite import catalog, triggers
 from django_signal_kit.audit.capture.sqlite.hindrances import find_hindrances
 from django_signal_kit.audit.capture.wanted import list_wanted
 from django_signal_kit.audit.models import AuditEntry
+from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Category, Line, Page, Person, Product, Tag, Token
 from tests.audit.capture.pairs import PYTHON, TRIGGERS, forget, installed, list_entries, tell
@@ -295,6 +296,9 @@ def test_cascades_of_the_database_are_told(make_model: Any, wire: Any) -> None:
         row.delete()
         told = {(entry[0], *entry[4].get("parent", ())) for entry in tell(TRIGGERS)}
         assert told == {("delete",), ("delete", key, None), ("update", key, None)}
+    # No warning says of triggers that these were not told to them.
+    said = [found.msg for found in check_signal_kit() if found.id == "signal_kit.W002"]
+    assert [message.partition(" are not told to ")[2][:9] for message in said] == ["ByPython:"] * 2
 
 
 def test_fixtures_are_told() -> None:

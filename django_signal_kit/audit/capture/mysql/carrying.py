@@ -18,10 +18,12 @@ from django_signal_kit.audit.capture.packets import Packets, get_shared_id
 # Statements that write no row of a model. A SELECT may do so, by a function that it calls: then
 # there is nobody who does it, but never somebody else.
 _READING = re.compile(
-    r"\s*\(*\s*(?:SELECT|SHOW|SET|EXPLAIN|DESC|DESCRIBE|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|START"
-    r"|BEGIN|USE|CREATE|ALTER|DROP|RENAME|TRUNCATE|ANALYZE|CHECK|OPTIMIZE|FLUSH|GRANT|REVOKE|KILL|LOCK|UNLOCK)\b",
+    r"\s*\(*\s*(?:SELECT|SHOW|SET(?!\s+STATEMENT\b)|EXPLAIN|DESC|DESCRIBE|SAVEPOINT|RELEASE"
+    r"|ROLLBACK|COMMIT|START|BEGIN(?!\s+NOT\b)|USE|CREATE|ALTER|DROP|RENAME|TRUNCATE|ANALYZE|CHECK|OPTIMIZE|FLUSH|GRANT|REVOKE|KILL|LOCK|UNLOCK)\b",
     re.IGNORECASE,
 )
+# LOAD DATA LOCAL: the driver sends the file only if nothing else is in the packet.
+_LOADING = re.compile(r"(?:\s|/\*.*?\*/|(?:--|#)[^\n]*\n)*LOAD\b", re.IGNORECASE | re.DOTALL)
 _MULTI_STATEMENTS = 65536  # CLIENT_MULTI_STATEMENTS of the protocol
 _NAME = "_signal_kit_carrier"
 
@@ -81,7 +83,8 @@ class Carrier:
             return cursor.execute(sql, args)
         prefix, told = prepared
         with self._telling(told):
-            if not getattr(self._session, "client_flag", 0) & _MULTI_STATEMENTS:
+            has_many = getattr(self._session, "client_flag", 0) & _MULTI_STATEMENTS
+            if not has_many or _LOADING.match(_get_start(sql)):
                 cursor.execute(prefix)
                 return cursor.execute(sql, args)
             prefix = f"{prefix}; "
@@ -201,8 +204,9 @@ def _explaining() -> Iterator[None]:
 
 
 def _is_reading(sql: str | bytes) -> bool:
-    start = sql[:100]
-    return (
-        _READING.match(start.decode("ascii", "replace") if isinstance(start, bytes) else start)
-        is not None
-    )
+    return _READING.match(_get_start(sql)) is not None
+
+
+def _get_start(sql: str | bytes) -> str:
+    start = sql[:1000]
+    return start.decode("ascii", "replace") if isinstance(start, bytes) else start

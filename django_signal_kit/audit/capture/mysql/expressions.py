@@ -47,6 +47,11 @@ def make_text(cell: Cell, row: str) -> str:
     return f"IF({value} IS NULL, 'None', {_TEXTS.get(cell.kind, _to_chars)(value)})"
 
 
+def write_bytes(cell: Cell, row: str) -> str:
+    """A text that is looked for within another, to the byte; "" if it is NULL."""
+    return f"COALESCE({_to_utf8(get_value(cell, row))}, '') COLLATE utf8mb4_bin"
+
+
 def is_same(cell: Cell) -> str:
     """Does the column hold the same in OLD and in NEW, to the byte?"""
     old, new = get_value(cell, "OLD"), get_value(cell, "NEW")

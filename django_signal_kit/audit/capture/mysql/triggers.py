@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from itertools import groupby
+from typing import Any
 
 from django.db import connections
 
@@ -17,12 +18,14 @@ from django_signal_kit.audit.capture.mysql.expressions import (
     quote_name,
     quote_text,
     remove_dashes,
+    write_bytes,
     write_json,
 )
 from django_signal_kit.audit.capture.mysql.secrets import hide_secrets
 from django_signal_kit.audit.capture.mysql.variables import get_variables
 from django_signal_kit.audit.capture.pieces import MARK, Piece, make_name
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, Specification
+from django_signal_kit.rows import values
 
 #: When the row was written, not when its statement began to wait for it; and in UTC by nobody's
 #: clock that is put back in autumn.
@@ -32,6 +35,8 @@ _BY_DATABASE = '{"by":"database"}'
 
 
 def find_obstacle(specification: Specification) -> str:
+    if any("`" in table for table in specification.tables):
+        return "needs a table whose name has quotes of its own, and may be in another database"
     if not specification.use_tz:
         return "keeps times without USE_TZ, of which the database does not know the zone"
     zone = connections.settings[specification.using].get("TIME_ZONE")
@@ -58,16 +63,21 @@ class _Writer:
     def __init__(self, specification: Specification) -> None:
         self.specification = specification
         self.variables = get_variables(specification.receiver)
+        # MySQL has to drop one before it makes another.
+        connection: Any = connections[specification.using]
+        self.replaces = connection.mysql_is_mariadb
 
     def make_piece(self, table: str, name: str, event: str, body: str) -> Piece:
         # A link's triggers are named after its owner: others may have links in the same table.
         name = make_name(self.specification.receiver, self.specification.table, name)
+        create = "CREATE OR REPLACE TRIGGER" if self.replaces else "CREATE TRIGGER"
         return Piece(
             name,
             table,
-            f"CREATE TRIGGER {quote_name(name)} AFTER {event} ON {quote_name(table)} "
+            f"{create} {quote_name(name)} AFTER {event} ON {quote_name(table)} "
             f"FOR EACH ROW BEGIN {MARK}\n{body}END",
             f"DROP TRIGGER IF EXISTS {quote_name(name)}",
+            self.replaces,
         )
 
     def make_insert(self) -> str:
@@ -149,7 +159,7 @@ class _Writer:
         )
 
     def _write_entry(self, action: str, row: str) -> str:
-        text = _concat("''", *(_write_part(part, row) for part in self.specification.text))
+        text = self._write_text(row)
         # A NULL in it has made NULL of it all, and the log has no place for that.
         changes = _concat("'{'", "SUBSTR(told, 2)", "'}'")
         return self._insert(action, make_text(self.specification.key, row), text, changes)
@@ -157,7 +167,7 @@ class _Writer:
     def _write_link(self, link: Link, action: str, verb: str, row: str) -> str:
         specification, owner = self.specification, self._get_owner(link)
         table = quote_name(specification.table)
-        text = _concat("''", *(_write_part(part, table) for part in specification.text))
+        text = self._write_text(table)
         changes = _concat(
             quote_text(f"{{{json.dumps(link.name)}:{{{json.dumps(verb)}:["),
             make_json(_get_target(link), row),
@@ -169,6 +179,12 @@ class _Writer:
             f"SET told = NULL;\nSELECT {text} INTO told FROM {table} "
             f"WHERE {get_value(specification.key, table)} = {get_value(owner, row)};\n{entry}"
         )
+
+    def _write_text(self, row: str) -> str:
+        text = _concat("''", *(_write_part(part, row) for part in self.specification.text))
+        for cell in self.specification.hidden:
+            text = f"REPLACE({text}, {write_bytes(cell, row)}, {quote_text(values.REDACTED)})"
+        return text
 
     def _get_owner(self, link: Link) -> Cell:
         return Cell("", link.owner_column, self.specification.key.kind)

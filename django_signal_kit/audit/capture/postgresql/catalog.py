@@ -9,7 +9,9 @@ from django_signal_kit.audit.capture.postgresql.standins import is_body_of_stand
 from django_signal_kit.audit.capture.postgresql.statements import quote_name
 
 # Its comment names a function's table, which search_path may find in another schema: then the
-# function is somebody else's. A function whose trigger is gone, or disabled, does nothing.
+# function is somebody else's. One that says its schema is looked for by nobody, who may have no
+# right to that. A function whose trigger is gone, disabled, or on a table that has been renamed
+# since, does nothing.
 _SQL = r"""
 SELECT function.proname, description, function.prosrc, space.nspname,
     pg_catalog.pg_get_function_identity_arguments(function.oid),
@@ -17,14 +19,17 @@ SELECT function.proname, description, function.prosrc, space.nspname,
     EXISTS (
         SELECT FROM pg_catalog.pg_trigger AS trigger
         WHERE trigger.tgfoid = function.oid AND trigger.tgenabled IN ('O', 'A')
+            AND trigger.tgrelid = coalesce(relation.oid, trigger.tgrelid)
     )
 FROM pg_catalog.pg_proc AS function
 JOIN pg_catalog.pg_namespace AS space ON space.oid = function.pronamespace
 CROSS JOIN LATERAL coalesce(pg_catalog.obj_description(function.oid, 'pg_proc'), '') AS description
 LEFT JOIN pg_catalog.pg_class AS relation
-    ON relation.oid = pg_catalog.to_regclass('"' || description || '"')
+    ON relation.oid = CASE WHEN strpos(description, '"."') = 0
+        THEN pg_catalog.to_regclass('"' || btrim(description, '"') || '"') END
 WHERE function.proname ^@ %s
-    AND CASE WHEN relation.oid IS NULL THEN pg_catalog.pg_function_is_visible(function.oid)
+    AND CASE WHEN strpos(description, '"."') > 0 THEN true
+        WHEN relation.oid IS NULL THEN pg_catalog.pg_function_is_visible(function.oid)
         ELSE relation.relnamespace = function.pronamespace END
 ORDER BY function.proname
 """
@@ -36,6 +41,21 @@ def list_installed(connection: BaseDatabaseWrapper) -> list[Installed]:
     with connection.cursor() as cursor:
         cursor.execute(_SQL, [PREFIX])
         return [_make(*row) for row in cursor.fetchall()]
+
+
+def is_there(connection: BaseDatabaseWrapper, table: str) -> bool:
+    """Is there a table of this name, which may say its schema?"""
+    schema, _, name = quote_name(table)[1:-1].rpartition('"."')
+    with connection.cursor() as cursor:
+        # Not to_regclass(), which fails if one has no right to the schema.
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS relation "
+            "JOIN pg_catalog.pg_namespace AS space ON space.oid = relation.relnamespace "
+            "WHERE relname = %s AND CASE WHEN %s = '' "
+            "THEN pg_catalog.pg_table_is_visible(relation.oid) ELSE nspname = %s END)",
+            [name, schema, schema],
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def _make(

@@ -14,10 +14,10 @@ from django_signal_kit.audit.capture.pieces import Piece
 from django_signal_kit.audit.capture.postgresql.bodies import write_body
 from django_signal_kit.audit.capture.postgresql.statements import (
     make_piece,
+    name_trigger,
     qualify,
     quote,
     quote_in_dollars,
-    quote_name,
 )
 from django_signal_kit.audit.capture.specification import Kind, Link, Specification
 from django_signal_kit.rows.values import REDACTED
@@ -92,7 +92,7 @@ def is_body_of_standin(body: str) -> bool:
 def take_over(name: str, table: str, function: str) -> str:
     """The statement that makes the stand-in hear ``table``; both names are qualified."""
     return (
-        f"CREATE TRIGGER {quote_name(name)} AFTER INSERT OR UPDATE OR DELETE ON {table} "
+        f"CREATE TRIGGER {name_trigger(name)} AFTER INSERT OR UPDATE OR DELETE ON {table} "
         f"FOR EACH ROW EXECUTE FUNCTION {function}()"
     )
 

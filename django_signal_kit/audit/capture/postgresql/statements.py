@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from django_signal_kit.audit.capture.pieces import Piece
 
@@ -26,6 +27,12 @@ def quote(text: str) -> str:
     return "E'{}'".format(text.replace("\\", "\\\\"))
 
 
+def name_trigger(function: str) -> str:
+    """The name of the trigger that runs ``function``, in quotes. They run in the order of their
+    names: what those of others write to the row again has to be told after what set them off."""
+    return quote_name(f"_{function}")
+
+
 def stand_for(table: str) -> str:
     """What stands for the name of a table with its schema."""
     return f"@signal_kit_table {table}@"
@@ -36,10 +43,16 @@ def qualify(function: str) -> str:
 
 
 def make_piece(
-    name: str, table: str, arguments: str, statements: Sequence[str], tables: Sequence[str]
+    name: str,
+    table: str,
+    arguments: str,
+    statements: Sequence[str],
+    tables: Sequence[str],
+    by_row: Mapping[str, str] = MappingProxyType({}),
 ) -> Piece:
     """The function ``name(arguments)`` in the schema of ``table``, made by the first of
     ``statements``; the others need it. ``tables``: those that are stood for.
+    ``by_row``: parts of them, and what stands there if the table has partitions.
 
     The schema of each table is that in which ``search_path`` finds it when the piece is installed.
     Nobody but its owner may call the function, or make triggers of it.
@@ -56,6 +69,9 @@ def make_piece(
     for each in dict.fromkeys(tables):
         full = "quote_ident(space.nspname) || '.' || quote_ident(relation.relname)"
         found = f"replace({found}, {quote(stand_for(each))}, {_look_up(each, full)})"
+    for part, other in by_row.items():
+        case = f"CASE relkind WHEN 'p' THEN {quote(other)} ELSE {quote(part)} END"
+        found = f"replace({found}, {quote(part)}, {_look_up(table, case)})"
     found = f"replace({found}, '{SCHEMA}', {_look_up(table, 'quote_ident(space.nspname)')})"
     found = f"replace({found}, '{ZONE}', quote_literal(current_setting('TimeZone')))"
     listed = ",\n".join(map(quote_in_dollars, sql))
@@ -65,12 +81,13 @@ def make_piece(
         f"    EXECUTE {found};\n  END LOOP;\nEND\n"
     )
     # Where a name says no schema, that in which it is found.
-    schema = f"{quote_name(table).rpartition('.')[0]}." if '"."' in table else ""
+    schema, dot, _ = quote_name(table).partition('"."')
+    space = f'{schema}".' if dot else ""
     return Piece(
         name,
         table,
         f"DO {quote_in_dollars(block)}",
-        f"DROP FUNCTION IF EXISTS {schema}{quote_name(name)}({arguments}) CASCADE",
+        f"DROP FUNCTION IF EXISTS {space}{quote_name(name)}({arguments}) CASCADE",
     )
 
 

@@ -1,7 +1,9 @@
 """The triggers of a table on PostgreSQL.
 
 Updates are heard row by row, the rest by statement: of a statement that updates, the plan of a
-join of its old and new rows would keep the estimate of the first one that a session runs. Each
+join of its old and new rows would keep the estimate of the first one that a session runs. Of a
+table with partitions all is heard row by row: such triggers are those of each partition as well,
+and an update that takes a row from one to another is a deletion and an insertion for them. Each
 event has a function of its own, made for its table, in the table's schema. Functions run with the
 rights of whoever installs them, and name all by its schema, which is that in which ``search_path``
 finds the tables then.
@@ -28,6 +30,7 @@ from django_signal_kit.audit.capture.postgresql.standins import (
 )
 from django_signal_kit.audit.capture.postgresql.statements import (
     make_piece,
+    name_trigger,
     qualify,
     quote,
     quote_in_dollars,
@@ -35,6 +38,7 @@ from django_signal_kit.audit.capture.postgresql.statements import (
     stand_for,
 )
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, Specification
+from django_signal_kit.rows.values import REDACTED
 
 _TYPES = {Kind.INTEGER: "bigint", Kind.UUID: "uuid"}
 _OLD, _NEW = "REFERENCING OLD TABLE AS old_rows", "REFERENCING NEW TABLE AS new_rows"
@@ -103,13 +107,13 @@ class _Writer:
     def _make_insert(self) -> Piece:
         values = self._write_values("create", "given", self._tell_all("given", "[null,%s]"))
         return self._make_trigger(
-            "INSERT", _NEW, f"{self._insert} SELECT {values} FROM new_rows AS given;"
+            "INSERT", _NEW, f"{self._insert} SELECT {values} FROM new_rows AS given;", by_row="NEW"
         )
 
     def _make_delete(self) -> Piece:
         values = self._write_values("delete", "given", self._tell_all("given", "[%s,null]"))
         return self._make_trigger(
-            "DELETE", _OLD, f"{self._insert} SELECT {values} FROM old_rows AS given;"
+            "DELETE", _OLD, f"{self._insert} SELECT {values} FROM old_rows AS given;", by_row="OLD"
         )
 
     def _make_update(self) -> Piece:
@@ -216,9 +220,12 @@ class _Writer:
         )
 
     def _write_text(self, row: str) -> str:
-        return _concat(
+        text = _concat(
             quote(part) if isinstance(part, str) else say(part, row) for part in self.spec.text
         )
+        for cell in self.spec.hidden:
+            text = f"replace({text}, concat({get_value(cell, row)}), {quote(REDACTED)})"
+        return text
 
     def _write_entry(self, action: str, *, key: str, text: str, changes: str) -> str:
         """The values of an entry, in the order of the log's columns."""
@@ -251,6 +258,7 @@ class _Writer:
         first: str = "",
         name: str = "",
         table: str = "",
+        by_row: str = "",
     ) -> Piece:
         name = self._make_name(name or event.lower())
         table = table or self.spec.table
@@ -266,10 +274,16 @@ class _Writer:
                 f"CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql "
                 f"SECURITY DEFINER SET search_path = pg_catalog, pg_temp{self._get_settings()} "
                 f"AS {quote_in_dollars(body)}",
-                f"CREATE OR REPLACE TRIGGER {quote_name(name)} AFTER {event} ON "
+                f"CREATE OR REPLACE TRIGGER {name_trigger(name)} AFTER {event} ON "
                 f"{stand_for(table)} {transition} {how} EXECUTE FUNCTION {function}",
             ],
             [table, self.spec.table, self.spec.log.table],
+            {
+                f"{transition} {how}": "FOR EACH ROW",
+                f"FROM {by_row.lower()}_rows AS given": f"FROM (SELECT {by_row}.*) AS given",
+            }
+            if by_row
+            else {},
         )
 
     def _get_settings(self) -> str:

@@ -17,12 +17,14 @@ from django_signal_kit.audit.capture.pieces import MARK, Piece, make_name
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, Specification
 from django_signal_kit.audit.capture.sqlite import quoting
 from django_signal_kit.audit.capture.sqlite.expressions import (
+    get_column,
     get_value,
     key_to_text,
     kind_to_json,
     to_json,
     to_text,
 )
+from django_signal_kit.rows.values import REDACTED
 
 #: SQLite keeps decimals as floating-point numbers.
 _MAX_DIGITS = 15
@@ -30,6 +32,8 @@ _MAX_DIGITS = 15
 
 def find_obstacle(specification: Specification) -> str:
     """Why SQLite cannot record the model, as the end of a sentence; "" if it can."""
+    if any('"' in table for table in specification.tables):
+        return "needs a table whose name has quotes of its own, and may be in another database"
     text_cells = [part for part in specification.text if isinstance(part, Cell)]
     for cell in (specification.key, *specification.cells, *text_cells):
         if cell.kind is Kind.DECIMAL and (cell.max_digits or _MAX_DIGITS + 1) > _MAX_DIGITS:
@@ -149,10 +153,14 @@ def _join(parts: Iterator[str]) -> str:
 
 
 def _get_text(specification: Specification, row: str) -> str:
-    return " || ".join(
+    text = " || ".join(
         quoting.text(part) if isinstance(part, str) else to_text(part, row)
         for part in specification.text
     )
+    for cell in specification.hidden:
+        secret = f"ifnull({get_column(cell, row)}, '')"
+        text = f"replace({text}, {secret}, {quoting.text(REDACTED)})"
+    return text
 
 
 # Entries

@@ -55,7 +55,7 @@ class Command(BaseCommand):
                 f"{using!r} is a database of {connections[using].vendor}, for which the kit has "
                 f"no triggers. It has some for {', '.join(NAMES)}."
             )
-        check_log(using)
+        check_log(using, option="--database")
         if options["drop"]:
             pieces = list_installed(using)
             drop(using, pieces, self.tell)
