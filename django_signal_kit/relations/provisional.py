@@ -20,6 +20,7 @@ from django_signal_kit.relations.pointers import in_parts
 from django_signal_kit.relations.related import Link
 from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.database import lock_rows
+from django_signal_kit.units.journal import get_journal
 from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.units.unit import UnitOfWork
 
@@ -63,6 +64,8 @@ class Provisional:
             relation.delete_cached_value(parent)
 
 
+# Where the instance of the parent holds them.
+_HELD = "signal_kit_provisional"
 # By the key of its parent, and by its own. Each connection, and so each thread, has its own.
 _rows: WeakValueDictionary[tuple[Any, Any, Hashable], Provisional] = WeakValueDictionary()
 
@@ -71,9 +74,11 @@ def note(link: Link, parent: Model, row: Model, follows: Iterable[str], using: s
     """``row`` was just made for ``parent``; the fields ``follows`` may be changed later."""
     found = Provisional(link, row, follows)
     state: Any = parent._state
-    held: dict[Any, Provisional] = getattr(state, "signal_kit_provisional", None) or {}
-    state.signal_kit_provisional = {**held, link.field: found}
+    held: dict[Any, Provisional] | None = getattr(state, _HELD, None)
     connection = connections[using]
+    # Another row may get the key of one that is rolled back.
+    get_journal(connection).remember_instance(parent, _HELD, held)
+    setattr(state, _HELD, {**(held or {}), link.field: found})
     _rows[connection, link.field, link.get_key(parent)] = found
     _rows[connection, link.model, row.pk] = found
 

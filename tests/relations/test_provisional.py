@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -290,6 +291,20 @@ def test_what_another_thread_makes_is_refused_as_ever(profiles: Any) -> None:
     thread.start()
     thread.join()
     assert len(raised) == 1
+    assert themes() == {"ann": "light"}
+
+
+def test_one_of_another_row_with_the_key_of_one_that_was_rolled_back_stays(
+    profiles: Any,
+) -> None:
+    with suppress(ZeroDivisionError), transaction.atomic():
+        user = UserFactory(username="bob")
+        raise ZeroDivisionError
+    with muted("CreateRelated"):
+        again = UserFactory(pk=user.pk, username="ann")
+        Profile.objects.create(pk=user.profile.pk, user=again)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Profile.objects.create(user=again, theme="dark")
     assert themes() == {"ann": "light"}
 
 
