@@ -6,7 +6,8 @@ import os
 import threading
 from collections import Counter
 
-_lock = threading.Lock()
+# What is collected as garbage meanwhile may call a receiver.
+_lock = threading.RLock()
 _numbers: dict[str, Counter[str]] = {}
 
 
@@ -26,7 +27,7 @@ def forget() -> None:
     """Nothing has been counted yet. In a process that has been forked, where what the parent has
     counted is the parent's, and a thread that held the lock may not be there any more."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _numbers.clear()
 
 

@@ -61,6 +61,8 @@ def _tell_receivers(receivers: Mapping[str, Figures]) -> Iterator[Metric]:
         for name, text in (
             ("receiver_errors", "Calls of a receiver that raised."),
             ("flush_errors", "Flushes of a receiver that raised."),
+            ("receiver_queries", "Queries that calls of a receiver sent themselves."),
+            ("flush_queries", "Queries that flushes of a receiver sent themselves."),
             ("items_collected", "Items that a receiver has collected."),
             ("items_flushed", "Items that a receiver has flushed."),
         )
@@ -74,6 +76,8 @@ def _tell_receivers(receivers: Mapping[str, Figures]) -> Iterator[Metric]:
             family.add_metric([name], buckets, histogram.seconds)
         numbers["receiver_errors"].add_metric([name], found.errors)
         numbers["flush_errors"].add_metric([name], found.flush_errors)
+        numbers["receiver_queries"].add_metric([name], found.queries)
+        numbers["flush_queries"].add_metric([name], found.flush_queries)
         numbers["items_collected"].add_metric([name], found.collected)
         numbers["items_flushed"].add_metric([name], found.flushed)
         for figure, number in found.own.items():

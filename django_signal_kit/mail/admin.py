@@ -11,9 +11,10 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_signal_kit.mail import claims
+from django_signal_kit.mail.failing import say
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.mail.resending import get_covering, make_ticket, make_tickets
-from django_signal_kit.mail.sending import Sending, say
+from django_signal_kit.mail.sending import Sending
 from django_signal_kit.mail.tickets import say_key
 
 

@@ -19,10 +19,8 @@ from django_signal_kit.mail.tickets import Held, Ticket, make_message_id
 from django_signal_kit.rows.inserting import insert
 from django_signal_kit.units.loggers import get_logger
 
-#: Who has taken a mail and is not heard of for so long has died: another one may take it.
-LEASE = timedelta(minutes=15)
-
 _ATTEMPTS = 8
+_LONG = timedelta(minutes=15)
 
 #: What a row has that nobody has looked at yet; ``served`` is JSON.
 _NEW = {"state": "waiting", "attempts": 0, "error": "", "served": "[]", "holder": ""}
@@ -59,12 +57,13 @@ def get_model() -> Any:
     return apps.get_model("signal_kit_mail", "WelcomeSent")
 
 
-def get_claims() -> Claims:
-    """Those of the table, or else those of this process and its cache."""
+def get_claims(lease: timedelta) -> Claims:
+    """Those of the table, or else those of this process and its cache. Who has taken a mail and is
+    not heard of for as long as the ``lease`` has died: another one may take it."""
     if is_installed():
         alias = router.db_for_write(get_model())
         if has_table(alias):
-            return StoredClaims(alias)
+            return StoredClaims(alias, lease)
         logger.error(
             "The database %r has no table %r, so that mails are remembered in memory alone. "
             "Run: migrate --database %s",
@@ -73,7 +72,7 @@ def get_claims() -> Claims:
             alias,
             extra={"using": alias},
         )
-    return PassingClaims(LEASE.total_seconds())
+    return PassingClaims(lease.total_seconds())
 
 
 def has_table(alias: str) -> bool:
@@ -111,8 +110,9 @@ def insist(alias: str, act: Callable[[], Any]) -> Any:
 class StoredClaims:
     """Rows of the table: they outlive every process, and one of two inserts wins."""
 
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str, lease: timedelta = _LONG) -> None:
         self.alias = alias
+        self.lease = lease
         self.model = get_model()
         self.state = self.model.State
         self._holder = uuid.uuid4().hex
@@ -164,7 +164,7 @@ class StoredClaims:
         count: int = rows.filter(is_free | is_lost).update(
             state=state.SENDING,
             holder=holder,
-            held_until=now + LEASE,
+            held_until=now + self.lease,
             attempts=F("attempts") + 1,
         )
         return count
@@ -172,7 +172,8 @@ class StoredClaims:
     def keep(self, held: Sequence[Held]) -> list[Held]:
         rows = self._find(each.ticket.digest for each in held)
         ours = rows.filter(state=self.state.SENDING, holder=self._holder)
-        ours.update(held_until=timezone.now() + LEASE)
+        # The connection may have been idle for long.
+        insist(self.alias, lambda: ours.update(held_until=timezone.now() + self.lease))
         still = set(ours.values_list("digest", flat=True))
         return [each for each in held if each.ticket.digest in still]
 
@@ -180,15 +181,18 @@ class StoredClaims:
         self, held: Iterable[Held], state: str, error: str = "", *, is_attempt: bool = True
     ) -> None:
         held = list(held)
+        if state != self.state.SENT and len(held) > 1 and any(each.served for each in held):
+            for each in held:
+                self.note([each], state, error, is_attempt=is_attempt)
+            return
         values: dict[str, Any] = {"state": state, "error": error[:1000], "holder": ""}
         if not is_attempt:
             values["attempts"] = F("attempts") - 1
         if state == self.state.SENT:
             values["sent_at"] = timezone.now()
-        served = [each.served for each in held]
-        if any(served) and state != self.state.SENT:
-            # One alone: several are noted together only before anything of them is sent.
-            values["served"] = served[0]
+        if state != self.state.SENT and held and held[0].served:
+            # It is alone.
+            values["served"] = held[0].served
         rows = self._find(each.ticket.digest for each in held)
         if state != self.state.SENT:
             # Whom we were too slow for may have sent it meanwhile.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from smtplib import (
     SMTPAuthenticationError,
+    SMTPConnectError,
     SMTPDataError,
     SMTPException,
+    SMTPHeloError,
     SMTPNotSupportedError,
     SMTPRecipientsRefused,
     SMTPSenderRefused,
@@ -15,6 +17,8 @@ from smtplib import (
 from django.db import DatabaseError, InterfaceError
 
 _REFUSALS = (SMTPDataError, SMTPSenderRefused)
+#: Nobody's address is at fault.
+_OF_ALL = (SMTPAuthenticationError, SMTPConnectError, SMTPHeloError)
 
 
 def is_refusal(error: Exception) -> bool:
@@ -27,8 +31,7 @@ def is_refusal(error: Exception) -> bool:
     if not codes and type(error).__name__.endswith("RecipientsRefused"):
         # That of django-anymail, for services that answer for each address.
         return True
-    if isinstance(error, SMTPAuthenticationError) or not codes:
-        # Nobody's address is at fault.
+    if isinstance(error, _OF_ALL) or not codes:
         return isinstance(error, SMTPNotSupportedError)
     if isinstance(error, SMTPException):
         return all(code >= 500 for code in codes)
@@ -62,3 +65,7 @@ def get_codes(error: Exception) -> Sequence[int]:
         if isinstance(code, int):
             return [code]
     return []
+
+
+def say(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

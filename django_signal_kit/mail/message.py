@@ -1,8 +1,11 @@
-"""A mail whose long headers arrive as they are written."""
+"""A mail whose long headers arrive as they are written, and one for each who gets it."""
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import re
+from collections.abc import Iterator
 from email.header import Header
 from email.message import Message as RawMessage
 from typing import Any
@@ -43,6 +46,28 @@ def make_unsubscribe_headers(url: str) -> dict[str, str]:
         "List-Unsubscribe": f"<{url}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
     }
+
+
+def split(message: Any, message_id: str) -> Iterator[Any]:
+    """One mail for each address in ``to``, so that nobody sees the others. Who gets a copy gets
+    that of the first."""
+    recipients: list[str | None] = list(message.to) or [None]
+    first = message_id
+    for place, address in enumerate(recipients):
+        one = copy.copy(message)
+        one.extra_headers = dict(message.extra_headers)
+        if address is not None:
+            one.to = [address]
+        if place:
+            one.cc, one.bcc = [], []
+            message_id = f"<{place}.{first[1:]}"
+        if not any(name.lower() == "message-id" for name in one.extra_headers):
+            one.extra_headers["Message-ID"] = message_id
+        yield one
+
+
+def digest_of(message: Any) -> str:
+    return hashlib.sha256("\n".join(message.to).encode()).hexdigest()[:16]
 
 
 def _make_raw(made: RawMessage, name: str, value: str) -> Any:

@@ -8,10 +8,13 @@ from typing import Any
 from django.apps import apps
 from django.core.cache import caches
 from django.db import router, transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Q, Value, When
 
 from django_signal_kit.mail import claims
 from django_signal_kit.units.failures import report_once
+
+#: Seconds. So far ahead is nobody's turn, but a clock was.
+_LONGEST = 3600
 
 
 def reserve(email: str, rate: int, most: float | None) -> float | None:
@@ -44,8 +47,10 @@ def _take_turn(
 ) -> float | None:
     now = time.time()
     mine = rows.filter(email=email[:150])
-    due = mine if most is None else mine.filter(next_at__lte=now + most)
-    later = Case(When(next_at__gt=now, then=F("next_at")), default=Value(now)) + interval
+    is_ahead = Q(next_at__gt=now + max(_LONGEST, 100 * interval))
+    due = mine if most is None else mine.filter(Q(next_at__lte=now + most) | is_ahead)
+    is_taken = Q(next_at__gt=now) & ~is_ahead
+    later = Case(When(is_taken, then=F("next_at")), default=Value(now)) + interval
     with transaction.atomic(alias):
         # The update first: it holds the row, so that what is read is what it has written.
         if not due.update(next_at=later):

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldError, ValidationError
-from django.db import router
+from django.db import connections, router
 from django.db.models import DateField, Model, Q, QuerySet
 from django.utils import timezone, translation
 
@@ -64,7 +64,7 @@ def list_unfinished(receiver: Email, *, refused: bool = False) -> list[Ticket]:
     return [
         Ticket(receiver.name, *values)
         for values in waiting.values_list(*names).iterator()
-        if values[0] in labels
+        if values[0] in labels and values[1] in connections
     ]
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import django
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Model
@@ -18,8 +16,10 @@ from django.utils import translation
 from django_signal_kit import tally
 from django_signal_kit.mail import rates
 from django_signal_kit.mail.addresses import get_domain
-from django_signal_kit.mail.claims import LEASE, Claims, get_claims
-from django_signal_kit.mail.failing import is_of_server, is_refusal, leaves_connection
+from django_signal_kit.mail.claims import Claims, get_claims
+from django_signal_kit.mail.failing import is_of_server, is_refusal, say
+from django_signal_kit.mail.line import Line
+from django_signal_kit.mail.message import digest_of, split
 from django_signal_kit.mail.tickets import Held, Ticket, read_rows, say_key
 from django_signal_kit.units.failures import report_failure
 from django_signal_kit.units.loggers import get_logger
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 #: Mails that are claimed together.
 CHUNK = 50
-#: Seconds that a server may take for an answer, if the settings do not say: far below a lease.
-_PATIENCE = 60
+#: So many answers a mail is claimed for: it takes fewer, from the greeting of the server on, even
+#: if each comes at the last moment.
+_ANSWERS = 15
+#: Seconds that it is claimed for at least, and at most.
+_LEAST, _LONGEST = 60, 24 * 3600
 #: Noting what was sent takes one part of the time, sending it so many; but never more mails than
 #: these wait to be noted: they are sent twice if the process is killed.
 _SHARE, _MOST = 40, 20
 #: Seconds after which an idle connection may have been closed by the server.
 _IDLE = 5
-
-# Django 6.1 warns of whoever looks at it by its name.
-_CONNECTION = "_connection" if django.VERSION >= (6, 1) else "connection"
 
 logger = get_logger("django_signal_kit.mail")
 
@@ -56,9 +56,10 @@ class Sending:
         self.failed: list[Ticket] = []
         self.error: Exception | None = None
         self.last: Exception | None = None
-        self._claims: Claims = get_claims()
-        self._domain = get_domain(receiver.from_email)
         self._line = Line(receiver)
+        self._lease = min(max(_ANSWERS * self._line.patience, _LEAST), _LONGEST)
+        self._claims: Claims = get_claims(timedelta(seconds=self._lease))
+        self._domain = get_domain(receiver.from_email)
         self._is_down = False
         self._held_since = 0.0
         # Mails that the server has taken, and that are not noted yet.
@@ -83,10 +84,20 @@ class Sending:
     def _send_all(self, tickets: Iterable[Ticket]) -> None:
         tickets = list(dict.fromkeys(tickets))
         rows = read_rows(tickets)
-        asked: Mapping[Ticket, Model | None] = {ticket: rows.get(ticket) for ticket in tickets}
-        waiting = self._claims.take(asked, self._domain)
+        asked: dict[Ticket, Model | None] = {}
+        for ticket in tickets:
+            row = rows.get(ticket)
+            if isinstance(row, LookupError):
+                # Without its model no claim of it can be found.
+                self._fail([ticket], row)
+            else:
+                asked[ticket] = row if isinstance(row, Model) else None
         self._held_since = time.monotonic()
-        self.counts["done"] += len(tickets) - len(waiting)
+        waiting = self._claims.take(asked, self._domain)
+        # To note a mail takes no longer.
+        self._noted_at = time.monotonic()
+        self._cost = self._noted_at - self._held_since
+        self.counts["done"] += len(asked) - len(waiting)
         try:
             while waiting:
                 waiting = self._renew(waiting)
@@ -111,12 +122,18 @@ class Sending:
             self.counts["waiting"] += len(waiting)
 
     def _renew(self, waiting: list[Held]) -> list[Held]:
-        if time.monotonic() - self._held_since < LEASE.total_seconds() / 3:
+        if not self._is_old():
             return waiting
+        # It cannot be taken by another any more, and need not be kept.
+        self._note_taken()
         self._held_since = time.monotonic()
         return self._claims.keep(waiting)
 
-    def _send(self, held: Held, row: Model | None) -> bool:
+    def _is_old(self) -> bool:
+        """Is too little left of the lease for a server that is slow?"""
+        return time.monotonic() - self._held_since >= self._lease / 5
+
+    def _send(self, held: Held, row: Model | Exception | None) -> bool:
         """False if the rate leaves no room for it now."""
         try:
             messages = self._make(held, row)
@@ -132,6 +149,10 @@ class Sending:
                 continue
             if not self._wait():
                 return False
+            # Making it and waiting may have taken long, and another may have it now.
+            if self._is_old() and not self._claims.keep([held]):
+                self.counts["done"] += 1
+                return True
             try:
                 self._line.send(message)
             except Exception as error:
@@ -155,13 +176,15 @@ class Sending:
             self._noted_at = time.monotonic()
             self._cost = self._noted_at - start
 
-    def _make(self, held: Held, row: Model | None) -> list[Any] | str:
+    def _make(self, held: Held, row: Model | Exception | None) -> list[Any] | str:
         """The mails, one for each recipient; or why there are none."""
         receiver, ticket = self.receiver, held.ticket
         if row is None:
             return "The row is gone."
+        if isinstance(row, Exception):
+            raise row
         with translation.override(ticket.language or settings.LANGUAGE_CODE):
-            language = receiver.get_language(row)
+            language = receiver.get_language(row) or translation.get_language()
         with translation.override(language):
             if not receiver._is_meant(row):
                 return "should_send() says no."
@@ -204,7 +227,7 @@ class Sending:
 
     def _note_failure(self, held: Held, error: Exception, *, is_made: bool = True) -> None:
         self.last = error
-        if is_made and is_refusal(error):
+        if is_made and is_refusal(error) and not self._line.is_down:
             self._note(held, "refused", say(error))
             report_failure(self.receiver, "flush", error)
         elif is_of_server(error):
@@ -224,79 +247,3 @@ class Sending:
         self.error = self.last = error
         if not is_counted:
             self.counts["failed"] += len(tickets)
-
-
-class Line:
-    """One connection, opened when it is needed, and again when it was lost."""
-
-    def __init__(self, receiver: Email) -> None:
-        self.receiver = receiver
-        #: Could it not even be opened?
-        self.is_down = False
-        self._connection: Any = None
-
-    def send(self, message: Any) -> None:
-        if vars(message).get(_CONNECTION) is not None:
-            # The class has chosen one for this mail.
-            message.send()
-            return
-        connection = self._open()
-        try:
-            connection.send_messages([message])
-        except Exception as error:
-            if not leaves_connection(error):
-                self.close()
-            raise
-
-    def _open(self) -> Any:
-        if self._connection is None:
-            connection = self.receiver.get_connection()
-            if getattr(connection, "timeout", 0) is None:
-                connection.timeout = _PATIENCE
-            try:
-                connection.open()
-            except Exception:
-                self.is_down = True
-                raise
-            self._connection = connection
-        return self._connection
-
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                connection.close()
-            except Exception as error:
-                # All that was to be sent over it has been answered for.
-                logger.debug(
-                    "The connection to the mail server did not close: %s",
-                    type(error).__name__,
-                    exc_info=error,
-                    extra={"receiver": self.receiver.name, "error": type(error).__name__},
-                )
-
-
-def split(message: Any, message_id: str) -> Iterator[Any]:
-    """One mail for each address in ``to``, so that nobody sees the others. Who gets a copy gets
-    that of the first."""
-    recipients: list[str | None] = list(message.to) or [None]
-    first = message_id
-    for place, address in enumerate(recipients):
-        one = copy.copy(message)
-        one.extra_headers = dict(message.extra_headers)
-        if address is not None:
-            one.to = [address]
-        if place:
-            one.cc, one.bcc = [], []
-            message_id = f"<{place}.{first[1:]}"
-        if not any(name.lower() == "message-id" for name in one.extra_headers):
-            one.extra_headers["Message-ID"] = message_id
-        yield one
-
-
-def digest_of(message: Any) -> str:
-    return hashlib.sha256("\n".join(message.to).encode()).hexdigest()[:16]
-
-
-def say(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

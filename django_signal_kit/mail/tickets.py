@@ -10,7 +10,13 @@ from functools import cached_property
 from typing import Any
 
 from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.db import connections
 from django.db.models import Field, Model, QuerySet
+from django.utils.connection import ConnectionDoesNotExist
+
+#: What is raised by a name or a key that nothing has any more.
+_CHANGED = (ConnectionDoesNotExist, LookupError, TypeError, ValidationError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -91,13 +97,20 @@ def say_key(key: str) -> str:
     return ", ".join(json.loads(key))
 
 
-def read_rows(tickets: Iterable[Ticket]) -> dict[Ticket, Model]:
-    """The rows as they are now, hidden ones too: one query a model and database."""
+def read_rows(tickets: Iterable[Ticket]) -> dict[Ticket, Model | Exception]:
+    """The rows as they are now, hidden ones too: one query a model and database. Of a ticket that
+    was made when the model, its key or the database was another, why there can be none."""
     groups: dict[tuple[type[Model], str], dict[str, list[Ticket]]] = {}
+    found: dict[Ticket, Model | Exception] = {}
     for ticket in tickets:
-        keys = groups.setdefault((ticket.model, ticket.using), {})
-        keys.setdefault(ticket.key, []).append(ticket)
-    found: dict[Ticket, Model] = {}
+        try:
+            model, using = ticket.model, connections[ticket.using].alias
+            _parse_key(model, ticket.key)
+        except _CHANGED as error:
+            found[ticket] = error
+        else:
+            keys = groups.setdefault((model, using), {})
+            keys.setdefault(ticket.key, []).append(ticket)
     for (model, using), keys in groups.items():
         rows: QuerySet[Any] = QuerySet(model, using=using)
         for row in rows.filter(pk__in=[_parse_key(model, key) for key in keys]):

@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from time import time
 from typing import Any
 
 from django_signal_kit import tally
 from django_signal_kit.receiver import Receiver
-from django_signal_kit.sight import records
+from django_signal_kit.sight import queries, records
 from django_signal_kit.sight.failures import Failures
 from django_signal_kit.sight.figures import Counters, Failure, Figures, Histogram, Process, Tasks
 from django_signal_kit.sight.publishing import Publisher
-from django_signal_kit.sight.slots import Slot, is_alive, is_shared, read_others
+from django_signal_kit.sight.slots import KEPT, Slot, is_alive, is_shared, read_others
 from django_signal_kit.sight.tallies import Tally
 from django_signal_kit.tasks import relaying, stuck
 from django_signal_kit.tasks.places import list_outboxes
@@ -66,6 +67,10 @@ class Counting:
             self.failures.begin_anew()
             self.slot = Slot()
             self.slot.hold()
+        wired, day_ago = {receiver.name for receiver in registry.receivers}, time() - KEPT
+        self.slot.inherited = [
+            records.leave_out_gone(each, wired, day_ago) for each in self.slot.inherited
+        ]
         self.slot.write(self._make_record(sums), is_last=is_last)
         self._told = sums
 
@@ -123,12 +128,14 @@ def start() -> None:
     if _counting.wrap not in dispatch.wrappers:
         # Next to the method: what others do round it is no time of its own.
         dispatch.wrappers.insert(0, _counting.wrap)
+        queries.start()
 
 
 def stop() -> None:
     """Count nothing of receivers that are wired from now on."""
     if _counting.wrap in dispatch.wrappers:
         dispatch.wrappers.remove(_counting.wrap)
+        queries.stop()
         _counting.rest()
 
 
@@ -216,8 +223,10 @@ def _make_figures(numbers: dict[str, Any], ran_at: float | None) -> Figures:
     return Figures(
         calls=_make_histogram(numbers, "calls", "seconds"),
         errors=numbers.get("errors", 0),
+        queries=numbers.get("queries", 0),
         flushes=_make_histogram(numbers, "flushes", "flush_seconds"),
         flush_errors=numbers.get("flush_errors", 0),
+        flush_queries=numbers.get("flush_queries", 0),
         collected=numbers.get("collected", 0),
         flushed=numbers.get("flushed", 0),
         ran_at=_make_moment(ran_at),

@@ -35,7 +35,8 @@ class Failures:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        self._lock = threading.Lock()
+        # What is collected as garbage meanwhile may call a receiver.
+        self._lock = threading.RLock()
         #: Id -> what is told of it, the latest last.
         self._found: OrderedDict[str, dict[str, Any]] = OrderedDict()
 

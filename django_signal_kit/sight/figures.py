@@ -20,7 +20,7 @@ class Histogram:
     """How often something ran, and how long."""
 
     count: int = 0
-    #: All together.
+    #: All together; of a receiver that is busy by sample.
     seconds: float = 0.0
     #: How many took at most as long as each of ``BOUNDS`` and longer than the one before; the last
     #: number is of those that took longer than any.
@@ -60,10 +60,14 @@ class Figures:
     calls: Histogram = field(default_factory=Histogram)
     #: Calls that raised.
     errors: int = 0
+    #: Queries that its calls sent themselves: those of receivers that they set off are not.
+    queries: int = 0
     #: Its ``flush()``, in workers too.
     flushes: Histogram = field(default_factory=Histogram)
     #: Flushes that raised.
     flush_errors: int = 0
+    #: Queries that its flushes sent themselves.
+    flush_queries: int = 0
     #: How many items were given to ``collect()``, and to ``flush()``.
     collected: int = 0
     flushed: int = 0

@@ -18,6 +18,8 @@ from django_signal_kit.units.loggers import get_logger
 PAUSE = 5.0
 #: Each so many times a process says that it is alive, if there is nothing else to tell.
 EVERY = 3
+#: So many seconds the end of a process waits for a cache that does not answer.
+PATIENCE = 5.0
 
 logger = get_logger("django_signal_kit.sight")
 
@@ -54,18 +56,20 @@ class Publisher:
         atexit.unregister(self.finish)
         atexit.register(self.finish)
 
-    def stop(self) -> None:
-        """End the thread, and wait for that."""
+    def stop(self) -> bool:
+        """End the thread, and wait for that. False if the cache keeps it."""
         with self._lock:
             thread, self._thread = self._thread, None
         self._stopped.set()
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(PATIENCE)
+            return not thread.is_alive()
+        return True
 
     def finish(self) -> None:
         """The process ends."""
-        self.stop()
-        self.publish(is_last=True)
+        if self.stop():
+            self.publish(is_last=True)
 
     def publish(self, *, is_due: bool = False, is_last: bool = False) -> None:
         """Never raises: a cache that is down is told of once, until it answers again."""

@@ -18,6 +18,8 @@ from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
+from django_signal_kit.sight.records import pack, unpack
+
 #: Slots, which are so many processes at once.
 SLOTS = 100
 #: Seconds without a word after which a process is taken for ended.
@@ -26,7 +28,7 @@ LIFE = 60.0
 KEPT = 24 * 3600
 
 #: Another version of the kit may write something else.
-_KEY = "signal_kit:counters:1"
+_KEY = "signal_kit:counters:2"
 
 
 class NoSlotError(Exception):
@@ -45,20 +47,27 @@ class Slot:
         self._number: int | None = None
 
     def hold(self) -> bool:
-        """Have a slot. False if another process has taken it over, because this one was silent for
-        too long: it has to begin with a new one. Raises what the cache raises, and NoSlotError."""
+        """Have a slot. False if another process has taken over what this one has told, because it
+        was silent for too long: it has to begin with a new one. Raises what the cache raises, and
+        NoSlotError."""
         cache = caches[DEFAULT_CACHE_ALIAS]
-        if self._number is None:
-            self._number = self._find(cache)
-        owner = cache.get(_get_owner_key(self._number))
-        return owner is None or owner == self.id
+        if self._number is not None:
+            if cache.get(_get_owner_key(self._number)) in (None, self.id):
+                return True
+            if cache.get(_get_heir_key(self.id)) is not None:
+                return False
+            # The cache has forgotten it, and another process has found the place free.
+        self._number = self._find(cache)
+        return True
 
     def write(self, record: Mapping[str, Any], *, is_last: bool = False) -> None:
         """Write what this process tells into the slot that it holds. What ``is_last`` may be taken
         over at once."""
         cache = caches[DEFAULT_CACHE_ALIAS]
+        for each in self.inherited:
+            cache.set(_get_heir_key(each["id"]), self.id, KEPT)
         cache.set(_get_owner_key(self._number), self.id, KEPT)
-        cache.set(_get_key(self._number), self.sign(record, is_last=is_last), KEPT)
+        cache.set(_get_key(self._number), pack(self.sign(record, is_last=is_last)), KEPT)
 
     def sign(self, record: Mapping[str, Any], *, is_last: bool = False) -> dict[str, Any]:
         """``record`` with what says whose it is."""
@@ -75,12 +84,14 @@ class Slot:
         found = _read(cache)
         for number, record in found.items():
             # Of several that begin at once, one is the heir.
-            if not is_alive(record) and cache.add(f"{_KEY}:heir:{record['id']}", self.id, KEPT):
+            if not is_alive(record) and cache.add(_get_heir_key(record["id"]), self.id, KEPT):
                 cache.set(_get_owner_key(number), self.id, KEPT)
                 self.inherited.append(record)
                 return number
         for number in range(SLOTS):
-            if number not in found and cache.add(_get_owner_key(number), self.id, KEPT):
+            key = _get_owner_key(number)
+            # Of several that begin at once a cache of files may let each add the key.
+            if number not in found and cache.add(key, self.id, KEPT) and cache.get(key) == self.id:
                 return number
         raise NoSlotError(f"All {SLOTS} slots are taken by processes that count.")
 
@@ -98,7 +109,8 @@ def is_shared() -> bool:
 
 
 def is_alive(record: Mapping[str, Any]) -> bool:
-    return not record["ended"] and time.time() - record["seen"] < LIFE
+    # A clock may have been put back since.
+    return not record["ended"] and abs(time.time() - record["seen"]) < LIFE
 
 
 def _get_key(number: int | None) -> str:
@@ -109,7 +121,11 @@ def _get_owner_key(number: int | None) -> str:
     return f"{_KEY}:{number}:owner"
 
 
+def _get_heir_key(id: str) -> str:
+    return f"{_KEY}:heir:{id}"
+
+
 def _read(cache: Any) -> dict[int, dict[str, Any]]:
     """Number of a slot -> what is in it."""
     keys = {_get_key(number): number for number in range(SLOTS)}
-    return {keys[key]: record for key, record in cache.get_many(keys).items()}
+    return {keys[key]: unpack(packed) for key, packed in cache.get_many(keys).items()}

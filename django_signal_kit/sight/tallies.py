@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
-from itertools import count
 from threading import RLock
 from typing import Any
 
 from django_signal_kit.sight.stopwatches import Function, Stopwatch
+from django_signal_kit.sight.ticks import Ticks
 
 
 class Tally:
@@ -21,16 +21,14 @@ class Tally:
         self._note_failure = note_failure
         self.calls = Stopwatch(wake)
         self.flushes = Stopwatch(wake)
-        # What has been collected is counted by a call in C, which is atomic, and tells its number
-        # by counting one more.
-        self._collect = count().__next__
+        self._collected = Ticks()
         self.begin_anew()
 
     def begin_anew(self) -> None:
         self._lock = RLock()
         self.calls.begin_anew()
         self.flushes.begin_anew()
-        self._not_collected = self._collect() + 1
+        self._collected.begin_anew()
         self.errors = self.flush_errors = self.flushed = 0
 
     def rest(self) -> None:
@@ -58,26 +56,23 @@ class Tally:
 
     def read(self) -> dict[str, Any]:
         """The numbers, as they are added up."""
-        calls, flushes = self.calls.read(), self.flushes.read()
+        (calls, queries), (flushes, flush_queries) = self.calls.read(), self.flushes.read()
         with self._lock:
             return {
                 "calls": list(calls.buckets),
                 "seconds": calls.seconds,
                 "errors": self.errors,
+                "queries": queries,
                 "flushes": list(flushes.buckets),
                 "flush_seconds": flushes.seconds,
                 "flush_errors": self.flush_errors,
-                "collected": self._read_collected(),
+                "flush_queries": flush_queries,
+                "collected": self._collected.read(),
                 "flushed": self.flushed,
             }
 
-    def _read_collected(self) -> int:
-        found = self._collect() - self._not_collected
-        self._not_collected += 1
-        return found
-
     def _count_collected(self, method: Function) -> Function:
-        tick = self._collect
+        tick = self._collected.tick
 
         @wraps(method)
         def collect(item: Any, *, key: Any = None, flush_on: Any = None, using: Any = None) -> Any:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Model, QuerySet
 
 from django_signal_kit.exceptions import join
@@ -55,6 +56,7 @@ _BLANKS = frozenset(" \n\t\r/-")
 _KIT = "django_signal_kit."
 #: What runs a statement: Django, and what a trace has put in its place.
 _RUNNING = ("django.", "django_signal_kit.sight.observing")
+_EXECUTION = CursorWrapper._execute_with_wrappers.__code__  # type: ignore[attr-defined]
 #: Where a write is heard: the modules whose functions Django's own are wrapped in.
 _HEARING = "django_signal_kit.writes."
 #: Where receivers are called: what is written there is written by them, not by what they hear.
@@ -164,7 +166,7 @@ def look(
         verb, table = target
         connection = context.get("connection")
         model = _find_model(_get_tables(verb), table, connection)
-        if model is not None and not _is_heard(model, sys._getframe(1)):
+        if model is not None and not _is_heard(model, _find_execution()):
             using = getattr(connection, "alias", DEFAULT_DB_ALIAS)
             _tell(Unheard(find_caller(), verb, model, using))
     return result
@@ -210,6 +212,15 @@ def _get_home(connection: Any) -> str:
     vendor = getattr(connection, "vendor", "")
     home = _HOMES.get(vendor) or str(getattr(connection, "settings_dict", {}).get("NAME", ""))
     return home.lower()
+
+
+def _find_execution() -> FrameType | None:
+    """Where Django calls the wrappers of the statement: those that were called before ``look``
+    are no writers."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not _EXECUTION:
+        frame = frame.f_back
+    return frame or sys._getframe(2)
 
 
 def _is_heard(model: type[Model], frame: FrameType | None) -> bool:

@@ -56,6 +56,13 @@ def wrap_own(receiver: Receiver) -> None:
         vars(receiver).update(changed, _wrapped=[*changed])
 
 
+def _get_packed(method: Function) -> Callable[[dict[str, Any]], Any] | None:
+    """The same with its arguments as one dict, if it is of a wrapper that takes them so: to pack
+    them once more costs more than what it does. What wraps it in turn has but copied that."""
+    function, packed = getattr(method, "packed", (None, None))
+    return packed if function is method else None
+
+
 def make_function(receiver: Receiver, signal_name: str, method: Function) -> Function:
     """What to connect to the signal so that ``method`` of ``receiver`` receives it."""
     method = wrap(receiver, signal_name, method)
@@ -75,6 +82,7 @@ def make_function(receiver: Receiver, signal_name: str, method: Function) -> Fun
 def _isolate(receiver: Receiver, signal_name: str, method: Function) -> Function:
     if not receiver._savepoint:
         return _guard(receiver, signal_name, method)
+    packed = _get_packed(method)
 
     @wraps(method)
     def isolated(**kwargs: Any) -> Any:
@@ -84,16 +92,18 @@ def _isolate(receiver: Receiver, signal_name: str, method: Function) -> Function
             using = DEFAULT_DB_ALIAS
         connection = connections[using]
         with Isolation(receiver, signal_name, connection):
-            return method(**kwargs)
+            return method(**kwargs) if packed is None else packed(kwargs)
 
     return isolated
 
 
 def _guard(receiver: Receiver, signal_name: str, method: Function) -> Function:
+    packed = _get_packed(method)
+
     @wraps(method)
     def guarded(**kwargs: Any) -> Any:
         try:
-            return method(**kwargs)
+            return method(**kwargs) if packed is None else packed(kwargs)
         except Exception as error:
             report_failure(receiver, signal_name, error)
 
@@ -121,9 +131,11 @@ def _call_async(
 
 
 def _call(name: str, method: Function, hears_raw: bool) -> Function:
+    packed = _get_packed(method)
+
     def receive(**kwargs: Any) -> Any:
         if name not in get_muted():
-            return method(**kwargs)
+            return method(**kwargs) if packed is None else packed(kwargs)
 
     return receive
 
@@ -239,10 +251,12 @@ def _call_m2m_changed(name: str, method: Function, hears_raw: bool) -> Function:
 
 
 def _call_class_prepared(name: str, method: Function, hears_raw: bool) -> Function:
+    packed = _get_packed(method)
+
     def receive(**kwargs: Any) -> Any:
         # Migrations prepare a class for each historical state of each model.
         if kwargs["sender"]._meta.apps is apps and name not in get_muted():
-            return method(**kwargs)
+            return method(**kwargs) if packed is None else packed(kwargs)
 
     return receive
 

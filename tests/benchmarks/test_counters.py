@@ -1,17 +1,36 @@
-"""What it costs to count the calls of receivers."""
+"""What it costs to count the calls of receivers, and their queries."""
 
 from __future__ import annotations
 
 from functools import partial
+from time import process_time_ns
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
-from django_signal_kit.sight import counting
+from django_signal_kit.sight import counting, queries
 from django_signal_kit.wiring.dispatch import make_function
 from tests.apps.testapp.models import Tag
 from tests.benchmarks.interleave import compare, show
 from tests.benchmarks.test_dispatch import ARGUMENTS, Counting, Model
+
+#: Signals whose arguments are not named one by one.
+OTHERS: dict[str, dict[str, Any]] = {
+    "class_prepared": {"sender": apps.get_model("testapp.Tag")},
+    "post_bulk_create": {"objs": [], "using": "default", "batch": None},
+    "request_started": {"environ": {}},
+    "request_finished": {},
+    "user_logged_in": {"request": None, "user": None},
+}
+
+
+class Hearing(Counting):
+    def receive(self, sender: Any, **kwargs: Any) -> None: ...
+
+    class_prepared = request_started = request_finished = post_bulk_create = receive
 
 
 def call(function: Any, arguments: dict[str, Any]) -> None:
@@ -19,30 +38,60 @@ def call(function: Any, arguments: dict[str, Any]) -> None:
     function(**arguments)
 
 
-def test_counting_beside_not_counting() -> None:
-    for signal_name in (*ARGUMENTS, "user_logged_in"):
-        functions = {}
-        for counts in (False, True):
-            receiver = Counting()
-            if counts:
-                counting.start()
-            try:
-                method = getattr(receiver, signal_name, receiver.receive)
-                functions[counts] = make_function(receiver, signal_name, method)
-            finally:
-                counting.stop()
-        arguments = ARGUMENTS.get(signal_name, {}) | {"instance": Model()}
-        arguments |= {"signal": None, "sender": Model}
-        result = compare(
-            {
-                "not counted": partial(call, functions[False], arguments),
-                "counted": partial(call, functions[True], arguments),
-            },
-            rounds=61,
-            number=512,
-        )
-        show(f"{signal_name}: a call of a receiver", result)
+@pytest.mark.parametrize("signal_name", [*ARGUMENTS, *OTHERS])
+def test_counting_beside_not_counting(signal_name: str) -> None:
+    functions = {}
+    for counts in (False, True):
+        receiver = Hearing()
+        if counts:
+            counting.start()
+        try:
+            method = getattr(receiver, signal_name, receiver.receive)
+            functions[counts] = make_function(receiver, signal_name, method)
+        finally:
+            counting.stop()
+    arguments = {"signal": None, "sender": Model} | OTHERS.get(signal_name, {})
+    if signal_name in ARGUMENTS:
+        arguments |= ARGUMENTS[signal_name] | {"instance": Model()}
+    result = compare(
+        {
+            "not counted": partial(call, functions[False], arguments),
+            "counted": partial(call, functions[True], arguments),
+        },
+        rounds=41,
+        number=300,
+        clock=process_time_ns,
+    )
+    show(f"{signal_name}: a call of a receiver", result)
     counting.forget()
+
+
+class Cursor:
+    """Stands for that of a database."""
+
+    def execute(self, sql: str, params: Any = None) -> None: ...
+
+
+class Wrapping:
+    def __enter__(self) -> None:
+        connection.execute_wrappers.insert(0, queries.count_query)
+
+    def __exit__(self, *args: object) -> None:
+        connection.execute_wrappers.remove(queries.count_query)
+
+
+def test_a_query_that_is_counted() -> None:
+    ask = partial(CursorWrapper(Cursor(), connection).execute, "SELECT 1", ())  # type: ignore[arg-type]
+    before = list(connection.execute_wrappers)
+    connection.execute_wrappers.clear()
+    result = compare(
+        {"not counted": ask, "counted": (Wrapping(), ask)},
+        rounds=41,
+        number=300,
+        clock=process_time_ns,
+    )
+    connection.execute_wrappers[:] = before
+    show("a query", result)
 
 
 class Collecting(Counting):

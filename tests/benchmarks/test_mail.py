@@ -20,7 +20,7 @@ from django.test.utils import override_settings
 from django_signal_kit.mail.claims import StoredClaims
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.mail.resending import make_tickets
-from django_signal_kit.mail.sending import CHUNK, Sending
+from django_signal_kit.mail.sending import _MOST, CHUNK, Sending
 from django_signal_kit.receivers import WelcomeEmail
 from tests.benchmarks.interleave import compare, show
 from tests.mail.test_welcome_email import use_mailer
@@ -28,7 +28,10 @@ from tests.mail.test_welcome_email import use_mailer
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MAILS = CHUNK
-ROUNDS = 40
+#: Who is not to send twice waits for the disk before the first, and now and then: the kit for so
+#: many mails, where that is slow.
+NOTED = _MOST
+ROUNDS = 30
 
 _numbers = count(1)
 
@@ -125,10 +128,17 @@ def test_how_many_mails_a_sender_sends(office: None) -> None:
         with receiver.get_connection() as connection:
             connection.send_messages(messages)
 
-    def make_and_send() -> None:
+    def make_and_send(note: Callable[[], Any] = lambda: None) -> None:
+        note()
         with receiver.get_connection() as connection:
-            for user in users:
+            for number, user in enumerate(users, 1):
                 connection.send_messages([receiver.get_message(user)])
+                if number % NOTED == 0 or number == MAILS:
+                    note()
+
+    def make_send_and_note() -> float:
+        row, _ = WelcomeSent.objects.get_or_create(digest="by hand", message_id="by hand")
+        return get_seconds(lambda: make_and_send(lambda: row.save(update_fields=["error"])))
 
     def send_by_the_kit() -> float:
         WelcomeSent.objects.all().delete()
@@ -143,16 +153,24 @@ def test_how_many_mails_a_sender_sends(office: None) -> None:
     ways: dict[str, Callable[[], float]] = {
         "send_messages()": lambda: get_seconds(send_ready),
         "made and sent": lambda: get_seconds(make_and_send),
+        "made, sent and noted": make_send_and_note,
         "the kit": send_by_the_kit,
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    rounds: list[dict[str, float]] = []
     for number in range(-1, ROUNDS):
-        for name in list(ways)[:: 1 if number % 2 else -1]:
-            seconds = ways[name]()
-            times[name] += [seconds] if number >= 0 else []
-    rates = {name: MAILS / median(seconds) for name, seconds in times.items()}
-    for name, rate in rates.items():
-        share = rate / rates["send_messages()"]
-        print(f"{name}: {rate:,.0f} mails a second, {share:.0%}")
-    # What is left is the making of the mails, and noting each of them.
-    assert rates["the kit"] >= 0.9 * rates["made and sent"]
+        # What is compared comes right after one another, each first as often as the other.
+        names = list(ways)[:: 1 if number % 2 else -1]
+        rounds += [{name: ways[name]() for name in names}]
+    rounds = rounds[1:]
+    for name in ways:
+        rate = MAILS / median(each[name] for each in rounds)
+        print(f"{name}: {rate:,.0f} mails a second, {get_share(rounds, name):.0%}")
+    share = get_share(rounds, "the kit", "made, sent and noted")
+    print(f"the kit: {share:.0%} of what is made and sent one by one, and noted as often")
+    assert share >= 0.9
+
+
+def get_share(rounds: list[dict[str, float]], name: str, of: str = "send_messages()") -> float:
+    """How many mails are sent one way while one is the other: in most rounds at least so many.
+    Whatever else a machine does takes from both in the same round."""
+    return median(each[of] / each[name] for each in rounds)

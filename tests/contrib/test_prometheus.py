@@ -37,7 +37,8 @@ class Index(ModelReceiver):
         if instance.name == "bad":
             raise ValueError("no")
 
-    def flush(self, items: list[Any]) -> None: ...
+    def flush(self, items: list[Any]) -> None:
+        Tag.objects.filter(pk__in=items).exists()
 
 
 def show(request: Any, name: str) -> HttpResponse:
@@ -88,6 +89,8 @@ def test_receivers_are_told_as_counters_and_histograms(wire: Any) -> None:
     assert found["signal_kit_receiver_errors_total{receiver=Index}"] == 1
     assert found["signal_kit_flush_seconds_count{receiver=Index}"] == 3
     assert found["signal_kit_flush_errors_total{receiver=Index}"] == 0
+    assert found["signal_kit_receiver_queries_total{receiver=Index}"] == 0
+    assert found["signal_kit_flush_queries_total{receiver=Index}"] == 3
     assert found["signal_kit_items_collected_total{receiver=Index}"] == 3
     assert found["signal_kit_items_flushed_total{receiver=Index}"] == 3
     assert found["signal_kit_figure_total{figure=pages_indexed,receiver=Index}"] == 7

@@ -233,7 +233,7 @@ class Runner:
 
         from django_signal_kit.apps import wire
         from django_signal_kit.checks import check_signal_kit
-        from django_signal_kit.wiring.registry import declarations
+        from django_signal_kit.wiring.declaring import declarations
 
         before, count = declarations[:], len(self.overrides)
         try:
@@ -274,7 +274,7 @@ class Runner:
 
     def run_module(self, block: Block, path: str) -> None:
         from django_signal_kit.apps import wire
-        from django_signal_kit.wiring.registry import declarations
+        from django_signal_kit.wiring.declaring import declarations
 
         name = path.removesuffix(".py").replace("/", ".")
         if name.endswith(".models"):

@@ -65,5 +65,6 @@ class Worker:
             try:
                 self.process.wait(patience)
             except subprocess.TimeoutExpired:
-                # Not even its container would wait any longer.
+                # Not even its container would wait any longer. That of huey never ends if it is
+                # told to while it starts its processes: it waits for them, and they never hear.
                 self.kill()

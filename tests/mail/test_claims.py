@@ -224,8 +224,7 @@ def test_a_slow_sender_renews_its_lease_and_lets_go_what_others_have_taken(
     wire: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire(Welcome)
-    monkeypatch.setattr(claims, "LEASE", timedelta(0))
-    monkeypatch.setattr("django_signal_kit.mail.sending.LEASE", timedelta(0))
+    monkeypatch.setattr("django_signal_kit.mail.sending._LONGEST", 0)
 
     def steal(message: Any) -> None:
         # Another process takes the last one meanwhile.
@@ -315,6 +314,17 @@ def test_in_a_worker_only_those_that_may_still_be_sent_are_given_back(welcome: A
     # Nobody asks a second time whom it has refused for good.
     welcome.flush([tickets[2].item])
     assert len(server.accepted) == 3
+
+
+def test_a_mail_of_a_model_that_this_worker_does_not_know_stops_no_other(welcome: Any) -> None:
+    user = UserFactory()
+    items = [
+        [label, "default", f'["{user.pk}"]', "", ""] for label in ("shop.NotYet", "auth.User")
+    ]
+    with pytest.raises(FlushFailedError) as raised:
+        welcome.flush(items)
+    assert raised.value.items == items[:1]
+    assert len(server.accepted) == 1
 
 
 def test_a_missing_table_stops_no_sign_up(wire: Any, caplog: Any) -> None:

@@ -16,7 +16,9 @@ from django.utils import timezone
 
 from django_signal_kit import muted
 from django_signal_kit.mail import claims
+from django_signal_kit.mail.claims import StoredClaims
 from django_signal_kit.mail.models import WelcomeSent
+from django_signal_kit.mail.tickets import Ticket
 from django_signal_kit.receivers import AuditLog, WelcomeEmail
 from tests.factories import UserFactory
 from tests.mail.test_claims import without_app  # noqa: F401 a fixture
@@ -70,6 +72,31 @@ def test_what_a_killed_process_was_sending_waits_for_its_lease(wire: Any) -> Non
     assert run() == "WelcomeEmail: nothing to send"
     WelcomeSent.objects.update(held_until=timezone.now() - timedelta(minutes=1))
     assert run() == "WelcomeEmail: 1 sent"
+
+
+def test_a_mail_of_a_database_that_there_is_no_more_stops_no_other(wire: Any) -> None:
+    receiver = wire(WelcomeEmail)
+    with muted("WelcomeEmail"):
+        user = UserFactory()
+    key = f'["{user.pk}"]'
+    tickets = [Ticket(receiver.name, "auth.User", using, key) for using in ("gone", "default")]
+    StoredClaims("default").announce(tickets, "shop.example")
+    assert run() == "WelcomeEmail: 1 sent"
+    assert sent() == [user.email]
+
+
+@pytest.mark.parametrize("key", ['["b7a1"]', '["1", "2"]', "b7a1"])
+def test_a_mail_of_a_key_that_the_model_has_no_more_stops_no_other(wire: Any, key: str) -> None:
+    receiver = wire(WelcomeEmail)
+    with muted("WelcomeEmail"):
+        user = UserFactory()
+    keys = (key, f'["{user.pk}"]')
+    tickets = [Ticket(receiver.name, "auth.User", "default", each) for each in keys]
+    StoredClaims("default").announce(tickets, "shop.example")
+    with pytest.raises(CommandError, match="1 could not be made"):
+        run()
+    assert sent() == [user.email]
+    assert WelcomeSent.objects.get(key=key).state == "failed"
 
 
 def test_what_was_refused_is_sent_if_one_asks_for_it(wire: Any) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import itertools
 import smtplib
+import socketserver
 import threading
 import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
 from django.db import connection, transaction
+from django.utils import timezone
 
+from django_signal_kit import muted
 from django_signal_kit.exceptions import FlushFailedError
 from django_signal_kit.mail import rates
 from django_signal_kit.mail.claims import StoredClaims
@@ -98,6 +104,66 @@ def test_all_mails_of_a_flush_go_over_one_connection(wire: Any) -> None:
     assert backend.timeout == 60
 
 
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(None, 900), (10, 150), (2.5, 60), (300, 4500), ((5, 30), 900), (10**12, 24 * 3600)],
+)
+def test_a_mail_is_claimed_for_as_long_as_its_server_may_take(
+    wire: Any, timeout: Any, seconds: int
+) -> None:
+    wire(Over)
+    backend.timeout = timeout
+    held: list[datetime] = []
+    backend.fail = lambda message: held.append(WelcomeSent.objects.get().held_until)
+    before = timezone.now()
+    make_users(1)
+    assert before <= held[0] - timedelta(seconds=seconds) <= timezone.now()
+
+
+def test_a_connection_that_cannot_be_made_is_told_for_each_mail(
+    wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire(Over)
+
+    def fail(self: Any) -> Any:
+        raise ImproperlyConfigured("no such mailer")
+
+    monkeypatch.setattr(Over, "get_connection", fail)
+    make_users(2)
+    errors = list(WelcomeSent.objects.values_list("state", "error"))
+    assert errors == 2 * [("failed", "ImproperlyConfigured: no such mailer")]
+
+
+@pytest.mark.parametrize("slow", ["get_message", "_wait"])
+def test_what_another_has_taken_while_a_mail_was_made_or_waited_is_not_sent(
+    wire: Any, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    wire(Over)
+    owner: Any = Over if slow == "get_message" else Sending
+    act = getattr(owner, slow)
+
+    def act_slowly(*args: Any) -> Any:
+        # Nothing is left of the lease, and another has begun.
+        monkeypatch.setattr("django_signal_kit.mail.sending.time", Late())
+        WelcomeSent.objects.update(holder="another")
+        return act(*args)
+
+    monkeypatch.setattr(owner, slow, act_slowly)
+    make_users(1)
+    assert backend.log == []
+    assert WelcomeSent.objects.values_list("state", "holder").get() == ("sending", "another")
+
+
+class Late:
+    """A clock that is an hour ahead."""
+
+    sleep = time.sleep
+
+    @staticmethod
+    def monotonic() -> float:
+        return time.monotonic() + 3600
+
+
 def test_a_lost_connection_is_opened_again_for_the_next(wire: Any) -> None:
     wire(Over)
 
@@ -138,7 +204,7 @@ def test_a_server_that_is_down_is_asked_once_for_all(wire: Any, failures: Any) -
 
     backend.open = refuse  # type: ignore[method-assign]
     make_users(5)
-    assert backend.log == ["refused"]
+    assert backend.log == ["refused", "close"]
     [(_, _, error)] = failures
     assert isinstance(error, FlushFailedError)
     assert len(error.items) == 5
@@ -176,6 +242,91 @@ def test_who_has_got_his_gets_no_second_when_another_has_not(wire: Any) -> None:
     assert WelcomeSent.objects.get().state == "sent"
 
 
+class Boss(Over):
+    """Tells two others of each user."""
+
+    def get_recipients(self, user: Any) -> list[str]:
+        return ["boss@shop.example", "sales@shop.example", user.email]
+
+
+def test_who_waits_for_the_rate_gets_what_he_has_not_got_and_no_other(
+    wire: Any,
+    waits: Any,
+) -> None:
+    wire((Boss, {"rate": 60}))
+    users = make_users(3)
+    # A request waits for a second, and the third mail for the command.
+    assert "@".join(backend.log).count("@shop.example") == 2
+    call_command("sendwelcomeemail", verbosity=0)
+    assert sorted(line for line in backend.log if "@" in line) == sorted(
+        [*users, *["boss@shop.example", "sales@shop.example"] * 3]
+    )
+
+
+@pytest.mark.parametrize("served", [["x"], []])
+def test_what_a_server_that_is_down_leaves_of_several_stays_of_each(
+    wire: Any, served: list[str]
+) -> None:
+    receiver = wire(Over)
+    with muted("Over"):
+        users = UserFactory.create_batch(3)
+    tickets = list(make_tickets(receiver, users, "default"))
+    StoredClaims("default").announce(tickets, "shop.example")
+    rows = WelcomeSent.objects.all()
+    for ticket, each in zip(tickets, ([], served, ["y"]), strict=True):
+        rows.filter(digest=ticket.digest).update(served=each)
+
+    def fail() -> None:
+        raise ConnectionRefusedError("down")
+
+    backend.open = fail  # type: ignore[method-assign]
+    assert list(Sending(receiver).run(tickets)) == [3]
+    told = {row.digest: row.served for row in rows}
+    assert [told[ticket.digest] for ticket in tickets] == [[], served, ["y"]]
+
+
+@pytest.fixture
+def greeter(settings: Any) -> Iterator[Callable[..., None]]:
+    """``greeter(line, **options)``: the mail server says this line, whatever it is told."""
+    servers = []
+
+    def start(line: bytes, **options: Any) -> None:
+        class Greeter(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                self.wfile.write(line)
+                while self.rfile.readline():
+                    self.wfile.write(line)
+
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greeter)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        port = server.server_address[1]
+        use_mailer(settings, "smtp", host="127.0.0.1", port=port, **options)
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "error"),
+    [
+        (b"554 no mails here\r\n", {}, "SMTPConnectError"),
+        (b"220 hello\r\n", {"use_tls": True}, "SMTPNotSupportedError"),
+    ],
+)
+def test_a_server_that_lets_nobody_in_refuses_no_user_for_good(
+    wire: Any, greeter: Any, line: bytes, options: dict[str, Any], error: str
+) -> None:
+    wire(WelcomeEmail)
+    greeter(line, **options)
+    make_users(2)
+    told = [(row.state, row.error.partition(":")[0]) for row in WelcomeSent.objects.all()]
+    assert told == 2 * [("failed", error)]
+
+
 @pytest.mark.parametrize(
     ("error", "refusal", "server", "leaves"),
     [
@@ -189,7 +340,8 @@ def test_who_has_got_his_gets_no_second_when_another_has_not(wire: Any) -> None:
         (smtplib.SMTPSenderRefused(552, b"", "a"), True, True, True),
         (smtplib.SMTPAuthenticationError(535, b""), False, True, False),
         (smtplib.SMTPServerDisconnected(), False, True, False),
-        (smtplib.SMTPConnectError(554, b""), True, True, False),
+        (smtplib.SMTPConnectError(554, b""), False, True, False),
+        (smtplib.SMTPHeloError(550, b""), False, True, False),
         (smtplib.SMTPNotSupportedError(), True, True, False),
         (TimeoutError(), False, True, False),
         (ConnectionResetError(), False, True, False),
@@ -317,26 +469,57 @@ def test_who_would_wait_too_long_takes_no_place() -> None:
     assert rates.reserve("Other", 1, 0) == 0
 
 
-def test_where_noting_takes_long_several_are_noted_together(
-    wire: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_clock_that_was_ahead_for_a_moment_holds_no_mail_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(rates.time, "time", lambda: now + 24 * 3600)
+        assert rates.reserve("Welcome", 6, None) == 0
+    monkeypatch.setattr(rates.time, "time", lambda: now)
+    assert rates.reserve("Welcome", 6, 0) == 0
+    assert rates.reserve("Welcome", 6, 0) is None
+    assert rates.reserve("Welcome", 6, None) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("lease", "expected"), [(10**9, [20, 20, 5]), (0, 45 * [1])], ids=["long", "over"]
+)
+def test_where_noting_takes_long_several_are_noted_together_as_long_as_they_are_ours(
+    wire: Any, monkeypatch: pytest.MonkeyPatch, lease: int, expected: list[int]
 ) -> None:
     receiver = wire(Over)
     noted: list[int] = []
-    note = StoredClaims.note
+    ahead = [0]
 
-    def count(self: Any, held: Any, state: str, *args: Any, **kwargs: Any) -> None:
+    def slow(act: Any) -> Any:
+        """On a clock on which each of it takes an hour."""
+
+        def act_slowly(*args: Any, **kwargs: Any) -> Any:
+            ahead[0] += 3600
+            return act(*args, **kwargs)
+
+        return act_slowly
+
+    def note(
+        self: Any, held: Any, *args: Any, act: Any = StoredClaims.note, **kwargs: Any
+    ) -> None:
         noted.append(len(held))
-        note(self, held, state, *args, **kwargs)
+        act(self, held, *args, **kwargs)
 
-    monkeypatch.setattr(StoredClaims, "note", count)
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return time.monotonic() + ahead[0]
+
     users = UserFactory.create_batch(45)
     WelcomeSent.objects.update(state="waiting")
-    noted.clear()
-    slow = property(lambda self: 10_000.0, lambda self, seconds: None)
-    monkeypatch.setattr(Sending, "_cost", slow, raising=False)
-    sending = Sending(receiver)
-    sending._noted_at = time.monotonic()
+    monkeypatch.setattr("django_signal_kit.mail.sending.time", Clock)
+    monkeypatch.setattr("django_signal_kit.mail.sending._LONGEST", lease)
+    monkeypatch.setattr("django_signal_kit.mail.sending._LEAST", 10**9)
+    monkeypatch.setattr(StoredClaims, "note", slow(note))
+    monkeypatch.setattr(StoredClaims, "take", slow(StoredClaims.take))
     tickets = list(make_tickets(receiver, users, "default"))
-    assert list(sending.run(tickets)) == [45]
-    assert noted == [20, 20, 5]
+    assert list(Sending(receiver).run(tickets)) == [45]
+    assert noted == expected
     assert set(WelcomeSent.objects.values_list("state", flat=True)) == {"sent"}

@@ -387,6 +387,23 @@ def test_hooks_say_to_whom_in_which_language_and_what(templates: Any, wire: Any)
     assert mail.outbox[0].reply_to == ["help@shop.example"]
 
 
+class Polyglot(WelcomeEmail):
+    def get_language(self, user: Any) -> Any:
+        return user.last_name or None
+
+
+@pytest.mark.parametrize("spoken", [None, "de"])
+def test_who_prefers_no_language_gets_that_of_the_sign_up(
+    templates: Any, wire: Any, spoken: str | None, settings: Any
+) -> None:
+    templates["s.txt"] = "{% load i18n %}{% translate 'Sunday' %}"
+    settings.LANGUAGE_CODE = "es"
+    wire((Polyglot, {"subject_template": "s.txt"}))
+    with translation.override(spoken):
+        UserFactory(last_name="")
+    assert [message.subject for message in mail.outbox] == ["Sonntag" if spoken else "domingo"]
+
+
 def test_a_hook_that_raises_takes_the_mail_of_its_user_only(
     templates: Any, wire: Any, failures: Any
 ) -> None:

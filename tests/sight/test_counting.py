@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import wraps
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth import user_logged_out
 from django.db import connection, transaction
 from django.db.models.signals import post_save
 from django.utils import timezone
@@ -18,6 +21,7 @@ from django.utils import timezone
 from django_signal_kit import ModelReceiver, Receiver, muted, tally
 from django_signal_kit.sight import counting
 from django_signal_kit.sight.figures import BOUNDS, Figures, Histogram, Tasks
+from django_signal_kit.sight.slots import Slot
 from django_signal_kit.sight.stopwatches import CHUNK
 from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.units.unit import make_id
@@ -195,7 +199,74 @@ def test_a_receiver_may_get_more_than_the_signal_sends_itself(wire: Any) -> None
     assert heard == ["glad"]
 
 
+class Door(Receiver):
+    def user_logged_out(self, user: Any, **kwargs: Any) -> None:
+        kwargs["own"] = True
+        if user is None:
+            raise ValueError("nobody")
+
+
+@pytest.mark.parametrize("on_error", ["raise", "log"])
+def test_what_is_wrapped_round_it_is_called_whatever_the_signal(wire: Any, on_error: str) -> None:
+    """Arguments that are not named one by one go past no wrapper, nor past on_error."""
+    seen: list[Any] = []
+
+    def look(receiver: Receiver, name: str, method: Any) -> Any:
+        @wraps(method)
+        def looked(**kwargs: Any) -> Any:
+            seen.append(name)
+            return method(**kwargs)
+
+        return looked if name == "user_logged_out" else method
+
+    dispatch.wrappers.append(look)
+    try:
+        wire((Door, {"on_error": on_error}), COUNTERS=True)
+        user_logged_out.send(sender=Tag, user="ann")
+        if on_error == "raise":
+            with pytest.raises(ValueError, match="nobody"):
+                user_logged_out.send(sender=Tag, user=None)
+        else:
+            user_logged_out.send(sender=Tag, user=None)
+    finally:
+        dispatch.wrappers.remove(look)
+    assert seen == ["user_logged_out"] * 2
+    assert (read("Door").calls.count, read("Door").errors) == (2, 1)
+
+
+def test_what_is_not_wired_any_more_is_forgotten_after_a_day(wire: Any) -> None:
+    """One that has been given another name would be told of for ever."""
+    wire(Index, COUNTERS=True)
+    Tag.objects.create(name="tea")
+    told = counting._counting.read()
+    numbers, now = told["sums"]["receivers"]["Index"], time.time()
+    ran = {"Index": now - 90_000, "Renamed": now - 90_000, "Elsewhere": now - 3600}
+    error = {**ERROR, "at": now - 90_000}
+    ended = Slot()
+    ended.hold()
+    ended.write(
+        {
+            "sums": {"receivers": dict.fromkeys(ran, numbers)},
+            "ran": ran,
+            "errors": {
+                "a": {**error, "receiver": "Renamed"},
+                "b": {**error, "receiver": "Index"},
+            },
+            "since": now,
+        },
+        is_last=True,
+    )
+    counting._counting.publish(is_due=True, is_last=False)
+    counters = counting.get_counters()
+    assert {*counters.receivers} == {"Index", "Elsewhere"}
+    assert counters.receivers["Index"].calls.count == 2
+    assert [error.receiver for error in counters.errors] == ["Index"]
+    assert len(counters.processes) == 1
+
+
 # Errors
+
+ERROR = {"where": "flush", "exception": "E", "message": "", "traceback": "", "count": 1}
 
 
 def test_what_fails_is_remembered_without_values(wire: Any) -> None:
@@ -281,6 +352,21 @@ def test_only_the_latest_kinds_of_errors_are_remembered(wire: Any) -> None:
     names = [failure.exception.rpartition(".")[2] for failure in counters.errors]
     assert names == [f"Error{number}" for number in range(24, 4, -1)]
     assert len(counting._counting.failures.read()) == 20
+
+
+def test_what_is_set_off_by_garbage_waits_for_no_lock_of_its_own_thread() -> None:
+    """Whoever notes something may be interrupted by the end of an object that calls a receiver."""
+
+    def work() -> None:
+        with tally._lock, counting._counting.failures._lock:
+            counting._counting.failures.note("Index", "flush", ValueError("no"))
+            tally.add("Index", "pages_indexed")
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert tally.read("Index") == {"pages_indexed": 1}
 
 
 def test_an_exception_that_cannot_be_told_harms_nobody(wire: Any) -> None:

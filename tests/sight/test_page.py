@@ -63,6 +63,18 @@ class Addressed(Receiver):
     def request_started(self, **kwargs: Any) -> None: ...
 
 
+class Asks(ModelReceiver):
+    models = ["testapp.Tag"]
+
+    def post_save(self, instance: Any, **kwargs: Any) -> None:
+        for _ in range(len(instance.name)):
+            Tag.objects.count()
+        self.collect(instance.pk)
+
+    def flush(self, items: list[Any]) -> None:
+        Tag.objects.count()
+
+
 def plain(**kwargs: Any) -> None: ...
 
 
@@ -184,6 +196,20 @@ def test_calls_are_counted(wired: Any, root: Client) -> None:
     assert context["sums"]["idle"] == 1
     assert "Elsewhere never ran at once" in get_text(get(root))
     assert "The sum of 1 process" in get_text(get(root))
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_queries_are_counted_and_who_sends_most_comes_first(wire: Any, root: Client) -> None:
+    wire(First, Asks, COUNTERS=True)
+    TagFactory(name="tea")
+    TagFactory(name="milk")
+    response = get(root, show="kit", o="queries")
+    rows = {row.wired.key: row.queries for row in response.context["page"].object_list}
+    assert list(rows.items()) == [("Asks", 9), ("First", 0)]
+    assert response.context["sums"]["queries"] == 9
+    text = get_text(get(root, page_of("Asks")))
+    assert "Queries 9 Queries a call 3.5 Queries a flush 1 Collected 2" in text
+    assert "Queries a" not in get_text(get(root, page_of("First")))
 
 
 def test_it_says_that_nothing_is_counted(wire: Any, root: Client) -> None:

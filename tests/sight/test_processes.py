@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 
 import django_signal_kit
 from django_signal_kit.sight import slots
@@ -193,10 +196,13 @@ def test_what_a_killed_process_has_told_is_kept(make: Any) -> None:
     heir = make()
     heir.do("call(10)")
     heir.wait_for(calls=511, processes=2)
-    assert other.wait_for(processes=2)["calls"] == 511
+    other.wait_for(calls=511, processes=2)
 
 
-def test_what_was_taken_for_dead_and_comes_back_is_not_counted_twice(make: Any) -> None:
+@pytest.mark.parametrize("is_cleared", [False, True])
+def test_what_was_taken_for_dead_and_comes_back_is_not_counted_twice(
+    make: Any, is_cleared: bool
+) -> None:
     one, other = make(), make()
     other.do("call(1)")
     one.do("call(500)")
@@ -206,10 +212,14 @@ def test_what_was_taken_for_dead_and_comes_back_is_not_counted_twice(make: Any) 
     heir = make()
     heir.do("call(10)")
     other.wait_for(calls=511, processes=2)
+    if is_cleared:
+        other.do("from django.core.cache import cache; cache.clear()")
+        other.wait_for(calls=511, processes=2)
     one.process.send_signal(signal.SIGCONT)
     one.do("call(3)")
     other.wait_for(calls=514, processes=3)
-    assert one.tell()["calls"] == heir.tell()["calls"] == 514
+    one.wait_for(calls=514)
+    heir.wait_for(calls=514)
 
 
 def test_errors_are_seen_from_everywhere(make: Any) -> None:
@@ -289,3 +299,117 @@ def test_who_lost_the_slot_with_the_cache_writes_it_anew() -> None:
     assert slot.hold()
     slot.write({"sums": {}})
     assert [record["id"] for record in slots.read_others(Slot())] == [slot.id]
+
+
+def test_who_lost_the_slot_to_one_that_took_over_nothing_tells_all_of_it(make: Any) -> None:
+    one, other = make(), make()
+    other.do("call(1)")
+    one.do("call(500)")
+    other.wait_for(calls=501)
+    one.process.send_signal(signal.SIGSTOP)
+    # Now nobody knows what it has told, and its place is free.
+    other.do("from django.core.cache import cache; cache.clear(); slots.LIFE = 3600.0")
+    thief = make()
+    thief.do("slots.LIFE = 3600.0; counting._counting.publisher.publish(is_due=True); call(10)")
+    other.wait_for(calls=11, processes=2)
+    one.process.send_signal(signal.SIGCONT)
+    one.do("call(3)")
+    other.wait_for(calls=514, processes=3)
+    assert one.tell()["calls"] == thief.tell()["calls"] == 514
+
+
+def test_what_it_had_taken_over_is_told_with_it(make: Any) -> None:
+    ended = make()
+    ended.do("call(100)")
+    ended.end()
+    one, other = make(), make()
+    one.do("call(1)")
+    one.wait_for(calls=101, processes=1)
+    other.do("call(1)")
+    other.wait_for(calls=102)
+    one.process.send_signal(signal.SIGSTOP)
+    other.do("from django.core.cache import cache; cache.clear(); slots.LIFE = 3600.0")
+    thief = make()
+    thief.do("slots.LIFE = 3600.0; counting._counting.publisher.publish(is_due=True); call(10)")
+    one.process.send_signal(signal.SIGCONT)
+    other.wait_for(calls=112, processes=3)
+
+
+def test_a_clock_that_is_put_back_makes_nobody_live_for_ever(monkeypatch: Any) -> None:
+    now = time.time()
+    ended = Slot()
+    ended.hold()
+    ended.write({"sums": {"n": 1}})
+    (record,) = slots.read_others(Slot())
+    for seconds, alive in ((5, True), (-5, True), (61, False), (-3600, False)):
+        monkeypatch.setattr(slots.time, "time", lambda seconds=seconds: now + seconds)
+        assert slots.is_alive(record) is alive
+    heir = Slot()
+    heir.hold()
+    assert [each["id"] for each in heir.inherited] == [ended.id]
+
+
+HANGING = """
+from django.core.cache.backends.locmem import LocMemCache
+import time
+
+class Hanging(LocMemCache):
+    def get_many(self, keys, version=None):
+        print("asked", flush=True)
+        time.sleep(3600)
+"""
+
+
+def test_a_cache_that_does_not_answer_keeps_no_process_from_ending(
+    make: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    one = make('CACHES = {"default": {"BACKEND": "hanging.Hanging"}}\n')
+    one.do("call(1)")
+    assert one.process.stdout.readline() == "asked\n"
+    assert one.end() == ""
+
+
+def test_what_processes_tell_of_very_many_receivers_is_small() -> None:
+    """Memcached takes a megabyte, and says nothing of what is larger: it is not there."""
+    chance = Random(1)
+    names = [f"shop.receivers.OneOfVeryMany{number}" for number in range(2000)]
+    buckets = [[chance.randrange(10**6) for _ in range(20)] for _ in names]
+    receivers = {
+        name: {"calls": calls, "seconds": chance.random(), "flushes": calls, "own": {"n": 1}}
+        for name, calls in zip(names, buckets, strict=True)
+    }
+    errors = {
+        f"{number:016x}": {"message": "错误" * 250, "traceback": "保存\n" * 2000 + str(number)}
+        for number in range(40)
+    }
+    slot = Slot()
+    slot.hold()
+    told = {"sums": {"receivers": receivers}, "errors": errors}
+    slot.write(told)
+    stored = cache.get(slots._get_key(slot._number))
+    assert len(pickle.dumps(stored)) < 700_000
+    # Some caches take nothing but what JSON knows.
+    json.dumps(stored)
+    (found,) = slots.read_others(Slot())
+    assert {name: found[name] for name in told} == told
+
+
+class Careless(LocMemCache):
+    """As a cache of files is: another process may add the key between the question and the
+    answer."""
+
+    def add(self, key: str, value: Any, *args: Any, **kwargs: Any) -> bool:
+        is_added = super().add(key, value, *args, **kwargs)
+        if key.endswith(":0:owner"):
+            self.set(key, "another", *args, **kwargs)
+            return True
+        return is_added
+
+
+def test_two_that_begin_at_once_share_no_slot(settings: Any) -> None:
+    path = f"{__name__}.Careless"
+    settings.CACHES = {"default": {"BACKEND": path, "LOCATION": "careless"}}
+    slot = Slot()
+    assert slot.hold()
+    assert slot._number == 1

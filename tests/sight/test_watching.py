@@ -18,7 +18,8 @@ from django.test import override_settings
 
 from django_signal_kit import ModelReceiver, batch, trace
 from django_signal_kit.receivers import AuditLog, LastModified
-from django_signal_kit.sight import watching
+from django_signal_kit.requests import querycount
+from django_signal_kit.sight import queries, watching
 from django_signal_kit.test import assert_all_writes_heard
 from tests.apps.testapp.models import Gallery, Product, Tag
 
@@ -359,6 +360,18 @@ def test_each_new_connection_is_watched(watched: Any) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
+    assert len(watched()) == 1
+
+
+@pytest.mark.parametrize("other", [queries.count_query, querycount.count_query])
+def test_what_else_looks_at_statements_hides_nothing(watched: Any, other: Any) -> None:
+    """Those of the kit are no writers, whichever of them is in front."""
+    connection.execute_wrappers.insert(0, other)
+    try:
+        update_raw("oil")
+        Tag.objects.create(name="tea")
+    finally:
+        connection.execute_wrappers.remove(other)
     assert len(watched()) == 1
 
 

@@ -24,6 +24,7 @@ ORDERS = {
     "": _("receiver"),
     "calls": _("calls"),
     "errors": _("errors"),
+    "queries": _("queries"),
     "time": _("time"),
 }
 

@@ -106,6 +106,7 @@ def _add_up(rows: Iterable[Row]) -> dict[str, Any]:
         "idle": sum(row.is_idle for row in counted),
         "calls": sum(row.counted.calls.count for row in counted),
         "errors": sum(row.errors for row in counted),
+        "queries": sum(row.queries for row in counted),
         "flushed": sum(row.counted.flushed for row in counted),
         "waiting": sum(row.tasks.waiting for row in counted if row.tasks),
         "failed": sum(row.tasks.failed for row in counted if row.tasks),

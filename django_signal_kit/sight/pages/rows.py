@@ -61,6 +61,18 @@ class Row:
         return self.counted.errors + self.counted.flush_errors
 
     @property
+    def queries(self) -> int:
+        return self.counted.queries + self.counted.flush_queries
+
+    @property
+    def queries_per_call(self) -> float:
+        return self.counted.queries / (self.counted.calls.count or 1)
+
+    @property
+    def queries_per_flush(self) -> float:
+        return self.counted.flush_queries / (self.counted.flushes.count or 1)
+
+    @property
     def seconds(self) -> float:
         return self.counted.calls.seconds + self.counted.flushes.seconds
 
@@ -160,6 +172,7 @@ def select(rows: Iterable[Row], filters: Filters) -> list[Row]:
     keys: dict[str, Any] = {
         "calls": lambda row: -row.counted.calls.count,
         "errors": lambda row: -row.errors,
+        "queries": lambda row: -row.queries,
         "time": lambda row: -row.seconds,
     }
     return sorted(chosen, key=keys[filters.o]) if filters.o else chosen
