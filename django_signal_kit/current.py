@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction
 
-_context: ContextVar[Mapping[str, Any] | None] = ContextVar("signal_kit_context", default=None)
+_context: ContextVar[Said | None] = ContextVar("signal_kit_context", default=None)
 #: Names of the receivers that are muted in the whole process, where no block says otherwise.
 muted_everywhere: set[str] = set()
 _muted: ContextVar[Set[str]] = ContextVar("signal_kit_muted", default=muted_everywhere)
@@ -208,6 +208,17 @@ _WRAPPERS: dict[type, Callable[..., Any]] = {
 }
 
 
+class Said(dict[str, Any]):
+    """What open blocks say together."""
+
+    __slots__ = ("made",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        #: See :func:`get_made`.
+        self.made: dict[Any, Any] = {}
+
+
 class context(Scope):  # noqa: N801
     """Say who is doing what follows, and why: ``with context(actor=user, reason="import"):``.
 
@@ -225,8 +236,8 @@ class context(Scope):  # noqa: N801
         return self.values
 
     @staticmethod
-    def merge(outer: Mapping[str, Any] | None, change: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {**(outer or {}), **change}
+    def merge(outer: Said | None, change: Mapping[str, Any]) -> Said:
+        return Said({**(outer or {}), **change})
 
     def copy(self) -> context:
         return context(**self.values)
@@ -258,10 +269,23 @@ def get_scope() -> Mapping[str, Any] | None:
     return _context.get()
 
 
+def get_made() -> dict[Any, Any] | None:
+    """What has been made of what the open blocks say, for who would make it again: it is gone when
+    they are. None outside of them."""
+    scope = _context.get()
+    return None if scope is None else scope.made
+
+
 def peek_actor() -> Any:
     """The actor as the enclosing blocks say it: perhaps a callable that nobody has asked yet."""
     values = _context.get()
     return None if values is None else values.get("actor")
+
+
+def get_details() -> dict[str, Any]:
+    """What :func:`get_context` says beside the actor, whom nobody asks for that: as a dict of its
+    own."""
+    return {key: value for key, value in (_context.get() or {}).items() if key != "actor"}
 
 
 def get_context() -> dict[str, Any]:

@@ -142,7 +142,7 @@ LOGGERS = {
 
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 75)),
-    *(f"W{number:03}" for number in range(1, 32)),
+    *(f"W{number:03}" for number in range(1, 33)),
     "I001",
 }
 

@@ -15,7 +15,7 @@ from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_li
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.recording import Recorder, is_told_already
 from django_signal_kit.conf import conf
-from django_signal_kit.current import get_context
+from django_signal_kit.current import get_context, get_details
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
@@ -113,7 +113,7 @@ class AuditLog(ModelReceiver):
 
     def get_context(self) -> Mapping[str, Any]:
         """What to store of the context, beside the actor."""
-        return {key: value for key, value in get_context().items() if key != "actor"}
+        return get_details()
 
     def get_object_text(self, instance: Model) -> str:
         """How the row is called in the log; ``str(instance)`` by default."""

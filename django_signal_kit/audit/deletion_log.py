@@ -12,7 +12,7 @@ from django.db.models import Field, Model
 
 from django_signal_kit.audit.entries import get_known, get_user_key
 from django_signal_kit.audit.recording import Recorder, is_told_already
-from django_signal_kit.current import get_context, get_scope
+from django_signal_kit.current import get_context, get_details, get_scope
 from django_signal_kit.exceptions import FlushFailedError, Misconfigured, did_you_mean
 from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
@@ -68,7 +68,7 @@ class DeletionLog(ModelReceiver):
 
     def get_context(self) -> Mapping[str, Any]:
         """What to tell of the context, beside the actor."""
-        return {key: value for key, value in get_context().items() if key != "actor"}
+        return get_details()
 
     def get_object_text(self, instance: Model) -> str:
         """How the row is called in the log; ``str(instance)`` by default."""

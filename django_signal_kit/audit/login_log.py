@@ -21,7 +21,7 @@ from django_signal_kit.audit.entries import (
     has_log,
 )
 from django_signal_kit.audit.recording import Recorder
-from django_signal_kit.current import context, get_context, get_scope
+from django_signal_kit.current import context, get_context, get_details, get_scope
 from django_signal_kit.middleware import get_missing, get_request_context
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.rows.secrets import is_secret
@@ -85,7 +85,7 @@ class LoginLog(Receiver):
 
     def get_context(self) -> Mapping[str, Any]:
         """What to store of the context and of the request, beside the actor."""
-        return {key: value for key, value in get_context().items() if key != "actor"}
+        return get_details()
 
     def get_object_text(self, instance: Any) -> str:
         """How the user is called in the log; ``str(user)`` by default."""
@@ -191,7 +191,7 @@ class LoginLog(Receiver):
     def _log(self, action: str, name: str) -> None:
         level = logging.WARNING if action == "login_failed" else logging.INFO
         # As a literal: nobody adds a line by a name with a line break.
-        ip = get_context().get("ip")
+        ip = get_details().get("ip")
         logger.log(
             level,
             "%s %a from %s",

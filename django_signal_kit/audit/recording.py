@@ -21,7 +21,7 @@ from django_signal_kit.audit.entries import (
 from django_signal_kit.audit.keys import get_key_hider
 from django_signal_kit.audit.plans import Plan, make_plan
 from django_signal_kit.conf import conf
-from django_signal_kit.current import get_scope
+from django_signal_kit.current import get_made, get_scope
 from django_signal_kit.rows.cleansing import cleanse, find_secrets
 from django_signal_kit.rows.values import (
     bounded,
@@ -35,6 +35,10 @@ from django_signal_kit.rows.written import get_id
 from django_signal_kit.units.failures import report_once
 from django_signal_kit.units.sparing import spare
 from django_signal_kit.units.unit import get_unit
+
+_NOTHING: Mapping[str, Any] = {}
+# Of values that stay what they are.
+_FIXED = frozenset((str, int, bool, type(None)))
 
 
 class Recording(Protocol):
@@ -154,11 +158,9 @@ class Recorder:
             noted = unit.notes.get(key)
             if noted is not None and noted[0] is scope:
                 return noted[1]  # type: ignore[no-any-return]
-        is_told = scope is not None or not self.is_plain
-        told = {**(self.receiver.get_context() if is_told else {}), **more}
         circumstances = get_circumstances(
-            self.receiver.get_actor() if is_told else None,
-            encode(bounded(told, self.secrets)) if told else "{}",
+            self.get_actor(),
+            self.tell_context(more),
             None if unit is None else unit.shared_id,
             using,
             at,
@@ -167,6 +169,28 @@ class Recorder:
         if unit is not None:
             unit.notes[key] = scope, found
         return found
+
+    def get_actor(self) -> Any:
+        """Who does this; nobody is asked outside of all blocks."""
+        return self.receiver.get_actor() if get_scope() or not self.is_plain else None
+
+    def tell_context(self, more: Mapping[str, Any] = _NOTHING) -> str:
+        """What to store of the context, and ``more``, as JSON: made once for a block or a request,
+        if nothing in it can change."""
+        if more or not self.is_plain:
+            return self._encode_context(more)
+        made = get_made()
+        if made is None:
+            return "{}"
+        text: str | None = made.get(self)
+        if text is None:
+            text = self._encode_context(more)
+            if _is_fixed(get_scope() or {}):
+                made[self] = text
+        return text
+
+    def _encode_context(self, more: Mapping[str, Any]) -> str:
+        return encode(bounded({**self.receiver.get_context(), **more}, self.secrets))
 
     def note_text(self, instance: Model, using: str) -> None:
         """Keep what the row is called until it is deleted: what that is made of may go first."""
@@ -228,6 +252,10 @@ class Recorder:
 
     def _get_text(self, instance: Model) -> str:
         return to_text(str(self.receiver.get_object_text(instance)))
+
+
+def _is_fixed(scope: Mapping[str, Any]) -> bool:
+    return all(value.__class__ in _FIXED or key == "actor" for key, value in scope.items())
 
 
 def _get_lazy_text(instance: Model) -> str:

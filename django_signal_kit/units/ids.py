@@ -5,6 +5,13 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from random import Random
+
+# Nobody has to guess them: they have to differ. Not the random numbers of the project, which its
+# tests may start anew; nor those of the process that has forked this one.
+_random = Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
 
 
 def make_id() -> uuid.UUID:
@@ -14,5 +21,5 @@ def make_id() -> uuid.UUID:
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fraction = (rest << 12) // 1_000_000
-    random = int.from_bytes(os.urandom(8), "big") >> 2
-    return uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 0b10 << 62 | random)
+    bits = _random.getrandbits(62)
+    return uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 0b10 << 62 | bits)

@@ -15,6 +15,8 @@ from django_signal_kit import context
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog, DeletionLog
 from tests.apps.testapp.models import Tag
+from tests.audit.capture.both import alone
+from tests.audit.capture.installing import installed
 from tests.factories import ProductFactory, TagFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,6 +40,10 @@ class Mute:
 
     def __str__(self) -> str:
         raise RuntimeError
+
+
+class HushedLog(AuditLog):
+    """Another log, which says less."""
 
 
 def make(actor: Any) -> Any:
@@ -66,6 +72,66 @@ def test_what_is_no_user_is_kept_as_text_and_blames_nobody(
     wire((AuditLog, TAGS))
     entry = make(actor)
     assert (entry.actor_id, entry.actor_text) == (None, text)
+
+
+@pytest.mark.parametrize("capture", ["python", "triggers"])
+def test_one_who_has_to_be_found_is_asked_for_once_a_write(wire: Any, capture: str) -> None:
+    asked = []
+
+    def find_actor() -> str:
+        asked.append(1)
+        return "late"
+
+    with alone():
+        wire((AuditLog, {**TAGS, "capture": capture}))
+        with installed():
+            tag = TagFactory()
+            AuditEntry.objects.all().delete()
+            with context(actor=find_actor, reason="a"):
+                tag.name = "b"
+                tag.save()
+    entry = AuditEntry.objects.get()
+    assert (entry.actor_text, entry.context) == ("late", {"reason": "a"})
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("capture", ["python", "triggers"])
+def test_each_block_is_told_of_as_it_is_when_it_writes(wire: Any, capture: str) -> None:
+    """Though what cannot change is put into words once."""
+    with alone():
+        wire(
+            (AuditLog, {**TAGS, "capture": capture}),
+            (HushedLog, {**TAGS, "redact": ["reason"]}),
+        )
+        with installed():
+            with context(reason="a"):
+                TagFactory()
+                TagFactory()
+                with context(steps=(steps := [1])):
+                    TagFactory()
+                    steps.append(2)
+                    TagFactory()
+            TagFactory()
+    told = [entry.context for entry in AuditEntry.objects.order_by("pk")]
+    plain = [each for each in told if each.get("reason") != "[redacted]"]
+    hushed = [each for each in told if each.get("reason") == "[redacted]"]
+    rows = [{"reason": "a"}] * 2 + [
+        {"reason": "a", "steps": [1]},
+        {"reason": "a", "steps": [1, 2]},
+    ]
+    assert [each for each in plain if each] == rows
+    assert hushed == [{**each, "reason": "[redacted]"} for each in rows]
+    assert told.count({}) == 2
+
+
+def test_one_who_has_to_be_found_is_asked_for_once_a_line(wire: Any, caplog: Any) -> None:
+    asked: list[int] = []
+    wire((DeletionLog, TAGS))
+    tag = TagFactory()
+    with caplog.at_level(logging.INFO), context(actor=lambda: asked.append(1) or "late"):
+        tag.delete()
+    assert caplog.records[0].actor == "late"
+    assert len(asked) == 1
 
 
 def test_a_row_of_another_model_is_kept_as_text_whatever_its_key(wire: Any) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -768,6 +772,25 @@ def test_no_two_units_have_the_same_id() -> None:
     ids = [make_id() for _ in range(100)]
     assert len(set(ids)) == 100
     assert {(number.version, number.variant) for number in ids} == {(7, uuid.RFC_4122)}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_process_that_is_forked_makes_ids_of_its_own() -> None:
+    """What they are made of by chance differs, whatever the clock says."""
+    code = (
+        "import os; from django_signal_kit.units.ids import make_id; make_id(); "
+        "os.fork() and os.wait(); print(make_id().int & (1 << 62) - 1, flush=True)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second = run.stdout.split()
+    assert first != second
+
+
+def test_nobody_can_have_ids_repeated() -> None:
+    random.seed(1)
+    first = make_id()
+    random.seed(1)
+    assert make_id().int & (1 << 62) - 1 != first.int & (1 << 62) - 1
 
 
 def test_the_id_of_a_unit_tells_when_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

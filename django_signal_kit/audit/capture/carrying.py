@@ -9,9 +9,9 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from django_signal_kit.audit.audit_log import get_recorder
 from django_signal_kit.audit.capture import packets, standing
 from django_signal_kit.audit.capture.vendors import NAMES, get_carrying
-from django_signal_kit.conf import conf
 from django_signal_kit.receiver import Receiver
 
 _UID = "signal_kit:capture"
@@ -20,8 +20,8 @@ _UID = "signal_kit:capture"
 def settle(receivers: Iterable[Receiver]) -> None:
     """Those of ``receivers`` that capture by triggers are told from now on by all connections that
     are opened, and by those of this thread that are open; nobody else is."""
-    capturing: dict[Any, tuple[str, ...]] = {
-        each: (*conf.REDACT, *each.redact)  # type: ignore[attr-defined]
+    capturing = {
+        each.name: get_recorder(each)  # type: ignore[arg-type]
         for each in receivers
         if getattr(each, "capture", "") == "triggers"
     }

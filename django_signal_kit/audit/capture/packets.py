@@ -8,74 +8,88 @@ receiver, was set off by another program: no actor, and ``{"by": "database"}`` a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.audit.capture import standing
-from django_signal_kit.audit.entries import get_user_key
+from django_signal_kit.audit.entries import encode, get_user_key
+from django_signal_kit.audit.recording import Recorder
 from django_signal_kit.current import get_muted, get_scope
-from django_signal_kit.rows.values import bounded, say, to_json
+from django_signal_kit.rows.values import say, to_json
 from django_signal_kit.units.journal import get_journal
 from django_signal_kit.units.unit import get_unit
 
-encode = json.JSONEncoder(separators=(",", ":")).encode
+
+class Told(NamedTuple):
+    """What a packet says to the triggers of one receiver; ``context`` is JSON."""
+
+    actor_id: Any
+    actor_text: str
+    context: str
+
+    def encode(self) -> str:
+        actor_id = "null" if self.actor_id is None else encode(self.actor_id)
+        text = encode(self.actor_text)
+        return f'{{"actor_id":{actor_id},"actor_text":{text},"context":{self.context}}}'
 
 
-class Capturing(Protocol):
-    """What a packet asks its receivers."""
+class Packet(NamedTuple):
+    """``told``: by the names of the receivers, None to one that is muted."""
 
-    @property
-    def name(self) -> str: ...
+    unit: str
+    told: Mapping[str, Told | None]
 
-    def get_actor(self) -> Any: ...
-
-    def get_context(self) -> Mapping[str, Any]: ...
+    def encode(self) -> str:
+        """As JSON; by hand, as most of it is a text already."""
+        told = ",".join(
+            f"{encode(name)}:{'false' if said is None else said.encode()}"
+            for name, said in self.told.items()
+        )
+        return f'{{"unit":"{self.unit}",{told}}}'
 
 
 class Packets:
     """Makes the packets of a process: one text for as long as the same blocks are open."""
 
-    def __init__(self, receivers: Mapping[Any, tuple[str, ...]]) -> None:
-        """``receivers``: those that capture by triggers, and parts of names of their secrets."""
-        self.receivers = dict(receivers)
-        self.names = frozenset(receiver.name for receiver in self.receivers)
+    def __init__(self, recorders: Mapping[str, Recorder]) -> None:
+        """``recorders``: those of the receivers that capture by triggers, by their names."""
+        self.recorders = dict(recorders)
+        self.names = frozenset(recorders)
 
     def get_state(self) -> tuple[Mapping[str, Any] | None, frozenset[str]]:
         """What a packet depends on, beside the unit of work: the same as long as nothing changes.
         Cheap, for it is asked before each write."""
         return get_scope(), self.names & get_muted()
 
-    def make(self, connection: BaseDatabaseWrapper, unit: Any = None) -> str:
-        """The packet for writes from now on; asks for the actor, which may run queries. ``unit``:
-        :func:`get_shared_id`, where it is known. Raises TriggersMissingError if nobody would read
-        it."""
+    def make(self, connection: BaseDatabaseWrapper, unit: UUID) -> Packet:
+        """The packet for writes from now on, of the unit of :func:`get_shared_id`; asks for the
+        actor, which may run queries. Raises TriggersMissingError if nobody would read it."""
         standing.check(connection)
         muted = get_muted()
-        told: dict[str, Any] = {"unit": str(unit or get_shared_id(connection))}
-        for receiver, secrets in self.receivers.items():
-            told[receiver.name] = receiver.name not in muted and _tell(receiver, secrets)
-        return encode(told)
+        told = {
+            name: None if name in muted else _tell(recorder)
+            for name, recorder in self.recorders.items()
+        }
+        return Packet(unit.hex, told)
 
 
-def _tell(receiver: Capturing, secrets: tuple[str, ...]) -> dict[str, Any]:
-    actor = receiver.get_actor()
-    return {
-        "actor_id": to_json(get_user_key(actor)),
-        "actor_text": "" if actor is None else say(actor)[:255],
-        "context": bounded(receiver.get_context(), secrets),
-    }
+def _tell(recorder: Recorder) -> Told:
+    actor = recorder.get_actor()
+    if actor is None:
+        return Told(None, "", recorder.tell_context())
+    return Told(to_json(get_user_key(actor)), say(actor)[:255], recorder.tell_context())
 
 
-def get_shared_id(connection: BaseDatabaseWrapper) -> Any:
+def get_shared_id(connection: BaseDatabaseWrapper) -> UUID:
     """The id of the unit of work that a write on ``connection`` belongs to: one for all that a
     transaction holds, whoever writes the entries."""
     unit = get_unit()
     if unit is not None and unit.using == connection.alias:
         return unit.shared_id
-    return get_journal(connection).get_transaction_id()
+    return get_journal(connection).get_transaction_id()  # type: ignore[no-any-return]
 
 
 #: Makes the packets of this process; None if no receiver captures by triggers.

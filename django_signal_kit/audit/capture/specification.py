@@ -112,16 +112,11 @@ class Specification:
     def list_names(self) -> Iterator[str]:
         """All tables and columns, of the log too."""
         yield self.table
-        yield from (cell.column for cell in (self.key, *self.cells))
+        yield from (cell.column for cell in (self.key, *self.cells, *self.hidden))
         yield from (part.column for part in self.text if isinstance(part, Cell))
         for link in self.links:
             yield from (link.table, link.owner_column, link.target_column)
         yield from (self.log.table, *self.log.columns.values())
-
-    @property
-    def tables(self) -> Sequence[str]:
-        """The names of all tables that are written or heard, as their models give them."""
-        return [self.table, *(link.table for link in self.links), self.log.table]
 
     @property
     def changing(self) -> Sequence[Cell]:

@@ -348,8 +348,6 @@ def test_an_actor_who_is_asked_for_with_a_query() -> None:
 
 
 def test_asking_for_an_actor_may_write() -> None:
-    # Once for who it is, and once for the context, in which he is.
-
     def find() -> str:
         CategoryFactory(name="asked")
         return "ada"
@@ -358,7 +356,7 @@ def test_asking_for_an_actor_may_write() -> None:
         TagFactory()
         with context(actor=find):
             TagFactory()
-    assert tell_actors() == ["bob", "database", "database", "ada"]
+    assert tell_actors() == ["bob", "database", "ada"]
 
 
 def test_whatever_is_in_a_context_gets_there() -> None:

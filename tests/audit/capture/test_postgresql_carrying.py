@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import batch, context, muted, only
+from django_signal_kit.audit.capture.postgresql.verbs import is_read
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog, DeletionLog
 from tests.apps.testapp.models import Category, Tag
@@ -198,8 +199,10 @@ def test_results_are_those_of_the_write(link: str) -> None:
         with transaction.atomic():
             assert Tag.objects.update(name="same") == 2
             assert run("INSERT INTO testapp_tag (name) VALUES ('n') RETURNING 1") == [(1,)]
+        assert run("DELETE FROM testapp_tag WHERE name = %(name)s", {"name": "n"}) == 1
+        assert run("INSERT INTO testapp_tag (name) VALUES ('100%%')", []) == 1
     told = tell()
-    assert len(told) == 16
+    assert len(told) == 18
     assert {each[2]["reason"] for each in told} == {"so"}
 
 
@@ -213,11 +216,76 @@ def test_whatever_writes_carries_it(link: str) -> None:
         run("\n -- why\n/* and ; */ insert into testapp_tag (name) values ('f')")
         run("WITH new AS (INSERT INTO testapp_tag (name) VALUES ('g') RETURNING id) TABLE new")
         run("DO $$ BEGIN INSERT INTO testapp_tag (name) VALUES ('h'); END $$")
+        run("SELECT 1; INSERT INTO testapp_tag (name) VALUES ('l')")
+        run("BEGIN; INSERT INTO testapp_tag (name) VALUES ('m'); COMMIT")
+        run("EXPLAIN ANALYZE INSERT INTO testapp_tag (name) VALUES ('n')")
         _copy("i\nj\n")
         with transaction.atomic():
             _copy("k\n")
-    assert tell() == [("create", "", {"reason": "so"})] * 11
-    assert "".join(sorted(Tag.objects.values_list("name", flat=True))) == "ab%cde%fghijk"
+    assert tell() == [("create", "", {"reason": "so"})] * 14
+    assert "".join(sorted(Tag.objects.values_list("name", flat=True))) == "ab%cde%fghijklmn"
+
+
+def test_a_procedure_may_commit_and_is_told_who_it_is_if_it_does_not(link: str) -> None:
+    insert = "INSERT INTO testapp_tag (name) VALUES (name)"
+    for name, body in (("whole", insert), ("halves", f"{insert}; COMMIT; {insert}")):
+        run(f"DROP PROCEDURE IF EXISTS {name}")
+        run(f"CREATE PROCEDURE {name}(name text) LANGUAGE plpgsql AS $$ BEGIN {body}; END $$")
+    try:
+        with context(reason="so"):
+            run("CALL whole(%s)", ["a"])
+            run("CALL halves(%s)", ["b"])
+            run("DO $$ BEGIN CALL halves('c'); END $$")
+            with transaction.atomic(), pytest.raises(DatabaseError), transaction.atomic():
+                run("CALL halves('d')")
+            TagFactory(name="e")
+    finally:
+        run("DROP PROCEDURE whole; DROP PROCEDURE halves")
+    assert "".join(Tag.objects.order_by("id").values_list("name", flat=True)) == "abbcce"
+    first, *others, last = [why for _, _, why in tell()]
+    assert first == last == {"reason": "so"}
+    # Where the server binds, what comes before the first COMMIT is told as well.
+    assert len(others) == 4
+    assert others[1] == others[3] == DATABASE
+
+
+@pytest.mark.skipif(not has_psycopg, reason="psycopg 2 makes the query by itself")
+def test_a_function_that_is_called_by_name_says_who_it_is(link: str) -> None:
+    run(
+        "CREATE FUNCTION make(name text) RETURNS text LANGUAGE sql AS "
+        "$$ INSERT INTO testapp_tag (name) VALUES (name) RETURNING name $$"
+    )
+    try:
+        with transaction.atomic():
+            TagFactory()
+            with context(reason="so"), connection.cursor() as cursor:
+                cursor.callproc("make", ["a"])
+    finally:
+        run("DROP FUNCTION make")
+    assert [why for _, _, why in tell()] == [{}, {"reason": "so"}]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("SELECT 1", True),
+        ("SELECT 1 FROM t FOR UPDATE", True),
+        ("/* why */ SELECT 1 FROM t FOR UPDATE", True),
+        ("(SELECT 1 FROM t FOR UPDATE) UNION SELECT 2", True),
+        ("SET ROLE app", True),
+        ("SET x = 1; SHOW x", True),
+        ("CREATE INDEX CONCURRENTLY a ON t (updated)", True),
+        ("VACUUM t", True),
+        ("COPY t TO STDOUT", True),
+        ("SELECT 1; UPDATE t SET a = 1", False),
+        ("BEGIN; DELETE FROM t; COMMIT", False),
+        ("explain analyze delete from t", False),
+        ("MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE", False),
+        (b"SELECT 1", False),
+    ],
+)
+def test_what_reads_is_told_from_what_may_write(query: Any, expected: bool) -> None:
+    assert is_read(query) == expected
 
 
 def _compose(sql: str, value: str) -> Any:
@@ -300,6 +368,17 @@ def test_a_write_is_one_query_and_one_round_trip() -> None:
     [query] = queries
     if has_psycopg:
         assert query["sql"].startswith("UPDATE")
+    shown = (
+        ("UPDATE testapp_tag SET name = %s", ["it's 100%"]),
+        ("UPDATE testapp_tag SET name = %(name)s", {"name": "it's 100%"}),
+        ("UPDATE testapp_tag SET name = 'it''s 100%'", None),
+    )
+    with context(reason="'; \\"):
+        for statement, values in shown:
+            with CaptureQueriesContext(connection) as queries:
+                run(statement, values)
+            if has_psycopg:
+                assert queries[0]["sql"] == "UPDATE testapp_tag SET name = 'it''s 100%'"
     with through_proxy(connection) as proxy:
         # Nobody asks the catalogue any more.
         tag.save()

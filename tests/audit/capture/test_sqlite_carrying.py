@@ -60,8 +60,8 @@ def test_an_actor_is_asked_for_before_the_write_and_once_a_transaction() -> None
             with context(reason="b"):
                 Tag.objects.update(name="c")
     assert hear() == [("ada", {"reason": "a"})] * 4 + [("ada", {"reason": "b"})] * 2
-    # By get_actor() and by get_context(), for each of three packets.
-    assert len(asked) == 6
+    # For each of three packets.
+    assert len(asked) == 3
 
 
 def test_an_actor_who_cannot_be_found_makes_the_write_fail() -> None:

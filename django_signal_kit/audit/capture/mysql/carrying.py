@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.audit.capture.mysql import variables
 from django_signal_kit.audit.capture.mysql.hindrances import get_remedy
-from django_signal_kit.audit.capture.packets import Packets, get_shared_id
+from django_signal_kit.audit.capture.packets import Packet, Packets, get_shared_id
 
 # Statements that write no row of a model. A SELECT may do so, by a function that it calls: then
 # there is nobody who does it, but never somebody else.
@@ -82,26 +82,30 @@ class Carrier:
         if prepared is None:
             return cursor.execute(sql, args)
         prefix, told = prepared
-        with self._telling(told):
-            has_many = getattr(self._session, "client_flag", 0) & _MULTI_STATEMENTS
-            if not has_many or _LOADING.match(_get_start(sql)):
-                cursor.execute(prefix)
-                return cursor.execute(sql, args)
+        self._begin_telling(told)
+        has_many = getattr(self._session, "client_flag", 0) & _MULTI_STATEMENTS
+        if has_many and not _LOADING.match(_get_start(sql)):
             prefix = f"{prefix}; "
             both = prefix.encode() + sql if isinstance(sql, bytes) else prefix + sql
             cursor.execute(both, args)
             cursor.nextset()
             # What is logged as the statement.
             cursor._executed = cursor._executed[len(prefix) :]
-            return cursor.rowcount
+            found = cursor.rowcount
+        else:
+            cursor.execute(prefix)
+            found = cursor.execute(sql, args)
+        self._told = told
+        return found
 
     def run_before(self, cursor: Any, sql: str | bytes) -> None:
         """Say what has to be said before ``sql``, which cannot be run with it."""
         prepared = self._prepare(sql)
         if prepared is not None:
             prefix, told = prepared
-            with self._telling(told):
-                cursor.execute(prefix)
+            self._begin_telling(told)
+            cursor.execute(prefix)
+            self._told = told
 
     def forget(self) -> None:
         """Have the session forget what it has been told."""
@@ -110,12 +114,9 @@ class Carrier:
                 cursor.execute(variables.forget(self._told.names))
         self._told = _NOTHING
 
-    @contextmanager
-    def _telling(self, told: _Told) -> Iterator[None]:
-        # Whether an error came before or after it nobody knows.
+    def _begin_telling(self, told: _Told) -> None:
+        # Whether an error comes before or after it nobody knows.
         self._told = _Told(self._told.names | told.names)
-        yield
-        self._told = told
 
     def _prepare(self, sql: str | bytes) -> tuple[str, _Told] | None:
         """The statement that has to be run before ``sql``, and what the session has been told
@@ -129,21 +130,22 @@ class Carrier:
             if is_of or not self._told.names:
                 return None
             return variables.forget(self._told.names), _NOTHING
-        if is_of and self._told.unit == str(get_shared_id(self.connection)):
+        unit = get_shared_id(self.connection)
+        if is_of and self._told.unit == unit.hex:
             return None
-        packet = self._ask()
+        packet = self._ask(unit)
         prefix = variables.tell(packet)
-        names = frozenset(packet) - {"unit"}
+        names = frozenset(packet.told)
         forgotten = self._told.names - names
         if forgotten:
             prefix = f"{variables.forget(forgotten)}, {prefix.removeprefix('SET ')}"
-        return prefix, _Told(names, packet["unit"], scope, muted)
+        return prefix, _Told(names, packet.unit, scope, muted)
 
-    def _ask(self) -> dict[str, Any]:
+    def _ask(self, unit: UUID) -> Packet:
         # Whoever is asked may run queries.
         self._is_asking = True
         try:
-            return json.loads(self.packets.make(self.connection))  # type: ignore[no-any-return]
+            return self.packets.make(self.connection, unit)
         finally:
             self._is_asking = False
 
@@ -158,16 +160,22 @@ class _Cursor:
 
     def execute(self, query: str | bytes, args: Any = None) -> Any:
         self._has_failed = True
-        with _explaining():
+        try:
             found = self._carrier.run(self._cursor, query, args)
+        except Exception as error:
+            _explain(error)
+            raise
         self._has_failed = False
         return found
 
     def close(self) -> None:
         # A server that was lost in the midst of a packet still owes an answer. Django closes a
         # cursor before it raises the error that it has had.
-        with suppress(Exception) if self._has_failed else nullcontext():
+        try:
             self._cursor.close()
+        except Exception:
+            if not self._has_failed:
+                raise
 
     def executemany(self, query: str | bytes, args: Any) -> Any:
         with _explaining():
@@ -198,9 +206,13 @@ def _explaining() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if remedy := get_remedy(error):
-            error.add_note(remedy)
+        _explain(error)
         raise
+
+
+def _explain(error: Exception) -> None:
+    if remedy := get_remedy(error):
+        error.add_note(remedy)
 
 
 def _is_reading(sql: str | bytes) -> bool:

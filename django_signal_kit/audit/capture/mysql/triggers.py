@@ -35,8 +35,6 @@ _BY_DATABASE = '{"by":"database"}'
 
 
 def find_obstacle(specification: Specification) -> str:
-    if any("`" in table for table in specification.tables):
-        return "needs a table whose name has quotes of its own, and may be in another database"
     if not specification.use_tz:
         return "keeps times without USE_TZ, of which the database does not know the zone"
     zone = connections.settings[specification.using].get("TIME_ZONE")

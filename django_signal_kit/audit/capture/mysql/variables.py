@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from functools import cache
+from typing import NamedTuple
+
+from django_signal_kit.audit.capture.packets import Packet
 
 
 class Variables(NamedTuple):
@@ -18,12 +20,13 @@ class Variables(NamedTuple):
     context: str
 
 
+@cache
 def get_variables(receiver: str) -> Variables:
     digest = hashlib.sha256(receiver.encode()).hexdigest()[:8]
     return Variables(*(f"@signal_kit_{digest}_{name}" for name in Variables._fields))
 
 
-def tell(packet: Mapping[str, Any]) -> str:
+def tell(packet: Packet) -> str:
     """The statement that tells triggers what is in ``packet``: plain ASCII without a "%", a quote
     that could be escaped, or anything that depends on how the session is set."""
     return _assign(dict(_list_values(packet)))
@@ -34,19 +37,16 @@ def forget(receivers: Iterable[str]) -> str:
     return _assign({get_variables(receiver).unit: None for receiver in receivers})
 
 
-def _list_values(packet: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    for receiver, told in packet.items():
-        if receiver == "unit":
-            continue
+def _list_values(packet: Packet) -> Iterator[tuple[str, str | None]]:
+    for receiver, told in packet.told.items():
         variables = get_variables(receiver)
-        if told is False:
+        if told is None:
             yield variables.unit, ""
             continue
-        actor_id = told["actor_id"]
-        yield variables.unit, packet["unit"].replace("-", "")
-        yield variables.actor_id, None if actor_id is None else str(actor_id)
-        yield variables.actor_text, told["actor_text"]
-        yield variables.context, json.dumps(told["context"], separators=(",", ":"))
+        yield variables.unit, packet.unit
+        yield variables.actor_id, None if told.actor_id is None else str(told.actor_id)
+        yield variables.actor_text, told.actor_text
+        yield variables.context, told.context
 
 
 def _assign(values: Mapping[str, str | None]) -> str:

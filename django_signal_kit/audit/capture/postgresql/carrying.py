@@ -26,6 +26,10 @@ except ImportError:
     Pipeline = None  # type: ignore[assignment,misc]
 
 _IDLE = 0  # Of libpq: no transaction is open.
+_TERMINATION = "2D000"  # Of PostgreSQL: invalid transaction termination.
+# Not SET LOCAL, of which pg_stat_statements would keep each packet.
+_TELLING = "SELECT pg_catalog.set_config('signal_kit.context', %s, true)"
+_BEFORE, _AFTER = map(len, f"{_TELLING}; ".split("%s"))
 
 
 def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
@@ -44,6 +48,13 @@ def stop(connection: BaseDatabaseWrapper) -> None:
 def _get_own_factory(raw: Any) -> Any:
     factory = raw.cursor_factory
     return factory.own if isinstance(factory, Carrier) else factory
+
+
+def _may_go_alone(error: Exception, status: int) -> bool:
+    """Did a procedure want to commit, which it may if nothing else comes with it? It has done
+    nothing yet, and nobody can tell its triggers who it is."""
+    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return status == _IDLE and code == _TERMINATION
 
 
 class Carrier:
@@ -68,8 +79,8 @@ class Carrier:
         self._sent: tuple[Any, ...] = (None, None, None)
 
     def get_packet(self, status: int) -> tuple[str, tuple[Any, ...]] | None:
-        """``SELECT`` of what to tell before a write, and what to note once that is done; None if
-        it has been told. ``status``: of the transaction, as libpq says it."""
+        """What to tell before a write, and what to note once that is done; None if it has been
+        told. ``status``: of the transaction, as libpq says it."""
         connection = self._get_connection()
         if connection is None or self._is_asking:
             # Who is asked for the actor may write, and is nobody yet.
@@ -81,14 +92,18 @@ class Carrier:
             return None
         self._is_asking = True
         try:
-            packet = self.packets.make(connection, unit)
+            packet = self.packets.make(connection, unit).encode()
         finally:
             self._is_asking = False
-        setting = f"SELECT pg_catalog.set_config('signal_kit.context', {quote(packet)}, true)"
-        return setting, (unit, scope, muted)
+        return packet, (unit, scope, muted)
 
     def note(self, told: tuple[Any, ...]) -> None:
         self._sent = told
+
+
+def _tell(packet: str) -> str:
+    """The statement that tells ``packet``."""
+    return _TELLING.replace("%s", quote(packet))
 
 
 @cache
@@ -110,31 +125,46 @@ class CursorOfPsycopg:
             if query.__class__ is str and ends_transaction(query):
                 self.carrier.forget()
             return run(query, params, **options)
-        pgconn = self.connection.pgconn
-        found = self.carrier.get_packet(pgconn.transaction_status)
+        status = self.connection.pgconn.transaction_status
+        found = self.carrier.get_packet(status)
         if found is None:
             return run(query, params, **options)
-        setting, told = found
+        try:
+            self._run_told(found[0], query, params, options)
+        except Exception as error:
+            if not _may_go_alone(error, status):
+                raise
+            return run(query, params, **options)
+        self.carrier.note(found[1])
+        return self
+
+    def _run_told(self, packet: str, query: Any, params: Any, options: dict[str, Any]) -> None:
+        run = super().execute  # type: ignore[misc]
+        pgconn = self.connection.pgconn
         is_plain = query.__class__ is str and not options and not pgconn.pipeline_status
         if is_plain and (params is None or hasattr(self, "mogrify")):
-            # The driver sends texts. It keeps how it takes one apart that has parameters: that has
-            # to be the query, which is the same again and again.
-            text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
-            run(f"{setting}; {text}")
+            # The driver sends texts.
+            if params.__class__ in (tuple, list):
+                # It keeps how it takes one apart: that has to be the same again and again.
+                run(f"{_TELLING}; {query}", (packet, *params))
+                length = _BEFORE + len(self._query.params[0]) + _AFTER
+            else:
+                text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
+                telling = f"{_tell(packet)}; "
+                run(telling + text)
+                length = len(telling)
             # Django reads from there what was run.
-            self._query.query = text.encode()
+            self._query.query = self._query.query[length:]
             # From the result of the setting to that of the write.
             self.nextset()  # type: ignore[attr-defined]
         elif is_plain and Pipeline.is_supported():
             # The server takes the values, and but one statement at once.
             with self.connection.pipeline():
-                self.connection.cursor().execute(setting)
+                self.connection.cursor().execute(_tell(packet))
                 run(query, params)
         else:
-            with self._tell_first(setting):
+            with self._tell_first(packet):
                 run(query, params, **options)
-        self.carrier.note(told)
-        return self
 
     def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
         run = super().executemany  # type: ignore[misc]
@@ -158,12 +188,12 @@ class CursorOfPsycopg:
             self.carrier.note(found[1])
 
     @contextmanager
-    def _tell_first(self, setting: str) -> Iterator[None]:
+    def _tell_first(self, packet: str) -> Iterator[None]:
         """By a statement of its own, in the transaction of what follows."""
         raw = self.connection
         is_alone = raw.autocommit and raw.pgconn.transaction_status == _IDLE
         with raw.transaction() if is_alone else nullcontext():
-            raw.cursor().execute(setting)
+            raw.cursor().execute(_tell(packet))
             yield
 
 
@@ -179,11 +209,17 @@ class CursorOfPsycopg2:
             if query.__class__ is str and ends_transaction(query):
                 self.carrier.forget()
             return run(query, vars)
+        status = self.connection.get_transaction_status()
         found = self._get_packet()
         if found is None:
             return run(query, vars)
         text = query if vars is None else self.mogrify(query, vars)  # type: ignore[attr-defined]
-        result = run(f"{found[0]}; {self._to_text(text)}")
+        try:
+            result = run(f"{_tell(found[0])}; {self._to_text(text)}")
+        except Exception as error:
+            if not _may_go_alone(error, status):
+                raise
+            return run(query, vars)
         self.carrier.note(found[1])
         return result
 
@@ -193,8 +229,8 @@ class CursorOfPsycopg2:
         if found is None:
             return run(query, vars_list)
         # Each of them may be a transaction.
-        setting = found[0].replace("%", "%%")
-        return run(f"{setting}; {self._to_text(query)}", vars_list)
+        telling = _tell(found[0]).replace("%", "%%")
+        return run(f"{telling}; {self._to_text(query)}", vars_list)
 
     def copy_expert(self, sql: Any, *args: Any, **kwargs: Any) -> Any:
         start = super().copy_expert  # type: ignore[misc]
@@ -218,14 +254,14 @@ class CursorOfPsycopg2:
         return query if isinstance(query, str) else query.as_string(self)
 
     @contextmanager
-    def _tell_first(self, setting: str) -> Iterator[None]:
+    def _tell_first(self, packet: str) -> Iterator[None]:
         run = super().execute  # type: ignore[misc]
         raw = self.connection
         is_alone = raw.autocommit and raw.get_transaction_status() == _IDLE
         if is_alone:
             run("BEGIN")
         try:
-            run(setting)
+            run(_tell(packet))
             yield
         except BaseException:
             if is_alone:

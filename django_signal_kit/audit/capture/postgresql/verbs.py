@@ -13,6 +13,9 @@ _WRITING = frozenset(("INSERT", "UPDATE", "DELETE"))
 _BEFORE = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|[(;])*", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z]*")
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+#: What begins with these may have a statement that writes in it, or another one after it.
+_AROUND = frozenset(("WITH", "EXPLAIN"))
+_BEFORE_OTHERS = frozenset(("SELECT", "SET", "BEGIN", "START"))
 _VERBS = frozenset(("INSERT", "UPDATE", "DELETE", "MERGE", "CALL", "DO", "EXECUTE"))
 
 
@@ -23,12 +26,14 @@ def is_read(query: Any) -> bool:
     beginning = query[:6]
     if beginning in _WRITING:
         return False
-    return beginning in _READING or not _may_write(query)
+    if beginning in _READING and ";" not in query:
+        return True
+    return not _may_write(query)
 
 
 def _may_write(query: str) -> bool:
     verb = _get_verb(query)
-    if verb == "WITH":
+    if verb in _AROUND or (verb in _BEFORE_OTHERS and ";" in query):
         return _WRITES.search(query) is not None
     if verb == "COPY":
         return re.search(r"\bFROM\s+(STDIN|PROGRAM|')", query, re.IGNORECASE) is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
+from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -61,20 +62,20 @@ class Carrier:
     def _get_packet(self, connection: BaseDatabaseWrapper) -> str:
         if not is_in_transaction(connection):
             # A unit of its own.
-            return self._make(connection)
+            return self._make(connection, get_shared_id(connection))
         state: Any = self.packets.get_state()
         unit = get_shared_id(connection)
         (scope, muted), made_for, packet = self._made
         if unit != made_for or state[0] is not scope or state[1] != muted:
-            packet = self._make(connection)
+            packet = self._make(connection, unit)
             self._made = state, unit, packet
         return packet
 
-    def _make(self, connection: BaseDatabaseWrapper) -> str:
+    def _make(self, connection: BaseDatabaseWrapper, unit: UUID) -> str:
         token = _maker.set(self)
         try:
             # Whoever is asked for the actor may have to read him, or even to make him.
-            return self.packets.make(connection)
+            return self.packets.make(connection, unit).encode()
         finally:
             _maker.reset(token)
 

@@ -32,8 +32,6 @@ _MAX_DIGITS = 15
 
 def find_obstacle(specification: Specification) -> str:
     """Why SQLite cannot record the model, as the end of a sentence; "" if it can."""
-    if any('"' in table for table in specification.tables):
-        return "needs a table whose name has quotes of its own, and may be in another database"
     text_cells = [part for part in specification.text if isinstance(part, Cell)]
     for cell in (specification.key, *specification.cells, *text_cells):
         if cell.kind is Kind.DECIMAL and (cell.max_digits or _MAX_DIGITS + 1) > _MAX_DIGITS:
