@@ -15,7 +15,8 @@ from django_signal_kit.audit.capture.naming import (
     get_fallback,
     suggest,
 )
-from django_signal_kit.audit.capture.specifying import find_obstacle, get_databases, get_secrets
+from django_signal_kit.audit.capture.obstacles import get_databases
+from django_signal_kit.audit.capture.specifying import find_obstacle, get_secrets
 from django_signal_kit.audit.entries import Entry, ask_router, get_entry_model
 from django_signal_kit.exceptions import Misconfigured, did_you_mean, join
 from django_signal_kit.wiring import catalog

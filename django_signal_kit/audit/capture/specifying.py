@@ -9,10 +9,16 @@ from typing import Any, Protocol
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import connections, models, router
+from django.db import connections, models
 from django.db.models import Field, JSONField, Model
 
 from django_signal_kit.audit.capture.naming import derive_text
+from django_signal_kit.audit.capture.obstacles import (
+    ObstacleError,
+    check_model,
+    check_names,
+    get_databases,
+)
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, LogTable, Specification
 from django_signal_kit.audit.capture.vendors import HEARING_CASCADES, NAMES, get_triggers
 from django_signal_kit.audit.entries import Entry, find_kind, get_entry_model, get_kind
@@ -62,19 +68,9 @@ class Recording(Protocol):
     def get_m2m_fields(self, model: type[Model]) -> list[Any]: ...
 
 
-class ObstacleError(Exception):
-    """Why triggers cannot record a model as Python does; ``str()`` is the end of a sentence that
-    begins with its label."""
-
-
 def get_secrets(receiver: Recording) -> tuple[str, ...]:
     """Parts of names of secrets, beside those that the kit knows."""
     return (*conf.REDACT, *receiver.redact)
-
-
-def get_databases(model: type[Model]) -> list[str]:
-    """The aliases of the databases in which the table of ``model`` is made."""
-    return [alias for alias in connections if router.allow_migrate_model(alias, model)]
 
 
 def find_obstacle(receiver: Recording, model: type[Model]) -> str:
@@ -88,7 +84,7 @@ def find_obstacle(receiver: Recording, model: type[Model]) -> str:
                     f"is in {alias!r}, a database of {vendor}, of which no triggers are known"
                 )
             specification = sketch(receiver, model, alias)
-            _check_names(specification)
+            check_names(specification)
             if obstacle := get_triggers(vendor).find_obstacle(specification):
                 return obstacle
     except ObstacleError as obstacle:
@@ -108,7 +104,7 @@ def specify(
     """What the triggers of ``model`` in the database ``using`` have to write. Raises ObstacleError
     or TemplateError. Asks that database for the content type, and makes it if there is none; or
     else takes 0 for its key, which no content type has."""
-    _check_model(model)
+    check_model(model)
     kind = get_kind(model, using) if makes_kind else find_kind(model, using)
     return _specify(receiver, model, using, 0 if kind is None else kind.pk)
 
@@ -122,7 +118,7 @@ def sketch(receiver: Recording, model: type[Model], using: str) -> Specification
 def _specify(
     receiver: Recording, model: type[Model], using: str, content_type_id: Any
 ) -> Specification:
-    _check_model(model)
+    check_model(model)
     cells = _list_cells(receiver, model)
     text = _make_text(receiver, model)
     return Specification(
@@ -146,35 +142,6 @@ def _specify(
         secrets=get_secrets(receiver),
         stamps=receiver.stamps,
     )
-
-
-def _check_names(specification: Specification) -> None:
-    quote = connections[specification.using].ops.quote_name
-    mark = quote("a")[0]
-    for name in specification.list_names():
-        # PostgreSQL takes a name that says its schema: 'stock"."holder'.
-        is_long = connections[specification.using].vendor == "postgresql" and '"."' in name
-        if mark in name and not is_long:
-            raise ObstacleError(
-                f"has a table or a column with {mark} in its name, so that triggers cannot tell "
-                f"where it is: {name}"
-            )
-
-
-def _check_model(model: type[Model]) -> None:
-    meta = model._meta
-    if meta.proxy:
-        raise ObstacleError("is a proxy, whose rows are those of another model")
-    if meta.parents:
-        raise ObstacleError("is a multi-table child, whose rows are in two tables")
-    for relation in meta.related_objects:
-        if relation.parent_link:
-            raise ObstacleError(
-                f"has the multi-table child {relation.related_model._meta.label}, whose rows are "
-                f"in two tables"
-            )
-    if not meta.managed:
-        raise ObstacleError("is not managed by migrate, so that its table may be anything")
 
 
 def _make_key(model: type[Model]) -> Cell:

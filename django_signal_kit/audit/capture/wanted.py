@@ -10,10 +10,11 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from django_signal_kit.audit.capture.obstacles import get_databases
 from django_signal_kit.audit.capture.pieces import Installed, Piece
 from django_signal_kit.audit.capture.postgresql.catalog import is_there
 from django_signal_kit.audit.capture.specification import Cell, Specification
-from django_signal_kit.audit.capture.specifying import get_databases, sketch, specify
+from django_signal_kit.audit.capture.specifying import sketch, specify
 from django_signal_kit.audit.capture.vendors import NAMES, get_catalog, get_triggers
 from django_signal_kit.audit.entries import has_tables
 from django_signal_kit.wiring.registry import registry

@@ -71,7 +71,9 @@ def test_nothing_is_written_once_the_account_is_gone(install: Install) -> None:
     drop(pieces)
     put(
         [
-            piece._replace(create=piece.create.replace("CREATE", "CREATE DEFINER = gone@nowhere"))
+            piece._replace(
+                create=piece.create.replace(" TRIGGER", " DEFINER = gone@nowhere TRIGGER", 1)
+            )
             for piece in pieces
         ]
     )

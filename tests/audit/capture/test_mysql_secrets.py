@@ -10,10 +10,10 @@ from django.db import connection, models
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from django_signal_kit.audit.capture.mysql.secrets import hide_secrets
+from django_signal_kit.audit.capture.mysql.secrets import declare_documents, hide_secrets
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.rows.secrets import KEYS, is_secret
-from tests.audit.capture.mysql import Install, only_on_mysql
+from tests.audit.capture.mysql import Install, list_pieces, only_on_mysql
 from tests.audit.capture.mysql import install as install
 
 pytestmark = [pytest.mark.django_db(transaction=True), only_on_mysql]
@@ -31,8 +31,8 @@ def ask(document: str, *extra: str) -> str:
     """What the server makes of a document."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"BEGIN NOT ATOMIC DECLARE document LONGTEXT CHARACTER SET utf8mb4 "
-            f"DEFAULT _utf8mb4 x'{document.encode().hex()}'; "
+            f"BEGIN NOT ATOMIC {declare_documents(['document'], extra)} "
+            f"SET document = _utf8mb4 x'{document.encode().hex()}'; "
             f"{hide_secrets('document', repr(HIDDEN), extra)} SELECT document; END"
         )
         return str(cursor.fetchone()[0])
@@ -149,3 +149,19 @@ def test_columns_and_documents_keep_their_secrets(make_model: Any, install: Inst
 
 def _tell(old: Any, new: Any) -> dict[str, Any]:
     return {"api_token": [old, new], "data": [old, new]}
+
+
+def test_a_trigger_has_the_patterns_once(make_model: Any, install: Install) -> None:
+    fields = {name: models.JSONField(null=True) for name in ("first", "second", "third")}
+    model = make_model("Holder", models.Model, **fields)
+    receiver = install(model)
+    counts = [piece.create.count(b"(?i:cookie".hex()) for piece in list_pieces(receiver, model)]
+    assert counts == [1, 1, 1]
+    model.objects.create(first={"token": 1}, second={"a": 1}, third=[{"b": {"pwd": 1}}])
+    model.objects.update(first=None, second={"sid": 1}, third={"c": 1})
+    told = [entry.changes for entry in AuditEntry.objects.order_by("pk")]
+    del told[0]["id"]
+    assert told == [
+        {"first": [None, HIDDEN], "second": [None, {"a": 1}], "third": [None, HIDDEN]},
+        {"first": [HIDDEN, None], "second": [{"a": 1}, HIDDEN], "third": [HIDDEN, {"c": 1}]},
+    ]

@@ -78,6 +78,7 @@ CASES: dict[str, tuple[Any, list[Any]]] = {
             datetime.timedelta(0),
             datetime.timedelta(-1, 5),
             datetime.timedelta(microseconds=-1),
+            datetime.timedelta(microseconds=-(2**63)),
             datetime.timedelta(20_000, 86399, 999_999),
             None,
         ],

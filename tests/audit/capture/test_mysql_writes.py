@@ -354,11 +354,14 @@ def test_a_value_too_long_for_an_entry_fails_its_write(install: Install) -> None
             cursor.execute("SELECT @@max_allowed_packet")
             (most,) = cursor.fetchone()
             for how in ("INSERT", "INSERT IGNORE"):
-                with pytest.raises(DatabaseError):
+                with pytest.raises(DatabaseError) as caught:
                     cursor.execute(
                         f"{how} INTO testapp_category (name) VALUES (REPEAT('\\n', %s))",
                         [most // 2 + 1],
                     )
+                if how == "INSERT":
+                    (note,) = caught.value.__cause__.__notes__  # type: ignore[union-attr]
+                    assert "must fit into max_allowed_packet" in note
         finally:
             cursor.execute("DELETE FROM testapp_category")
             cursor.execute("ALTER TABLE testapp_category MODIFY name VARCHAR(100) NOT NULL")

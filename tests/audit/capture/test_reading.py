@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -59,9 +61,16 @@ def test_the_actor_the_reason_and_the_unit_are_there() -> None:
     assert list(AuditEntry.objects.of_unit(entries[0])) == [entries[0]]
 
 
+def get_moment() -> datetime:
+    """Now, before any entry that comes: SQLite tells the time to the millisecond."""
+    moment = timezone.now()
+    time.sleep(0.002)
+    return moment
+
+
 def test_rows_are_as_they_were_and_are_taken_back() -> None:
     product = ProductFactory(price=Decimal("4.50"))
-    before = timezone.now()
+    before = get_moment()
     sql("UPDATE testapp_product SET price = 9")
     assert AuditEntry.objects.as_of(product, before).price == Decimal("4.50")
     last(action="update").revert()
@@ -84,7 +93,7 @@ def test_entries_of_both_captures_are_one_history(wire: Any) -> None:
     category.save()
     wire((AuditLog, {**OPTIONS, "capture": "triggers"}))
     install("default")
-    moment = timezone.now()
+    moment = get_moment()
     category.name = "Cocoa"
     category.save()
     history = AuditEntry.objects.for_object(category).order_by("pk")

@@ -115,6 +115,24 @@ def test_capitals_in_names_are_small_letters_to_the_database(
     assert list_names() == LIFE
 
 
+def test_a_table_of_two_models_is_left_to_python(
+    make_model: Any, wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("Label", models.Model, name=models.CharField(max_length=50))
+    with monkeypatch.context() as patch:
+        patch.setattr(model._meta, "db_table", Tag._meta.db_table)
+        wire((AuditLog, {"models": [Tag, model], "capture": "triggers"}))
+        install("default")
+        live(Tag)
+        live(model)
+        assert list_names() == LIFE * 2
+        said = [each.msg for each in check_signal_kit() if each.id == "signal_kit.W028"]
+        assert [each.rpartition(": ")[2] for each in said] == [
+            "testapp.Tag has the same table as testapp.Label.",
+            "testapp.Label has the same table as testapp.Tag.",
+        ]
+
+
 def test_a_table_that_takes_the_name_of_another_has_no_triggers_yet(capture: Any) -> None:
     """Tools that change a large table make a new one, and let it take its name."""
     capture(Tag)

@@ -121,7 +121,8 @@ def _write_microseconds(value: str) -> str:
 
 def _write_duration(value: str) -> str:
     """As :func:`django.utils.duration.duration_iso_string` has it."""
-    total = f"ABS({value})"
+    # The least of all has no opposite among the numbers of a column.
+    total = f"ABS(CAST({value} AS DECIMAL(20)))"
     seconds = f"{total} DIV 1000000"
     parts = (
         f"IF({value} < 0, '-', '')",

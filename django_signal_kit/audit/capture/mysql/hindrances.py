@@ -14,6 +14,10 @@ from django_signal_kit.exceptions import join
 #: Code of an error -> what to do about it. The first means other things, too.
 REMEDIES = {
     1142: "Triggers are made by an account that has the right TRIGGER on each table.",
+    1301: (
+        "An entry of the audit log has what was and what is in its columns, and must fit into "
+        "max_allowed_packet: raise that, or leave the longest out by 'exclude_fields'."
+    ),
     1419: (
         "The server keeps a binary log, and trusts only accounts with SUPER to make triggers. Set "
         "log_bin_trust_function_creators=1 on it, or run auditcapture --install as one of these."

@@ -14,7 +14,7 @@ from django_signal_kit.rows.secrets import KEYS, STEMS
 # In documents that are longer nobody looks for the keys: a secret may be anywhere in them.
 _LONGEST = 65_535
 # What one of these is in has a key that is a secret, or none has.
-_SIGNS = (*STEMS, "\\u00")
+_SIGNS = (*map("'{}'".format, STEMS), "_utf8mb4 x'5c753030'")
 # A text that is no key. From quote to quote there is either a text or none of one, so that no key
 # is ever taken for it; in the place of what is, there is a quote, which parts two words.
 _STRING = r'[:\[,]\s*+"(?:[^"\\]++|\\.)*+"(?!\s*+:)'
@@ -23,6 +23,8 @@ _BETWEEN = r'(?:[^a-zA-Z"\\]|\\u[0-9a-fA-F]{4}|\\.)*+'
 _BETWEEN_PARTS = r'(?:[^a-zA-Z0-9"\\]|\\u[0-9a-fA-F]{4}|\\.)*+'
 # Where a word in small letters begins; the last letter of an escape is none.
 _START = r"(?:(?<![a-z])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
+# Variables of a trigger that have the patterns.
+_TEXTS_NAME, _KEYS_NAME = "plain_texts", "secret_keys"
 _NAMES = (
     r"(?i:cookie|credential|jwt|passcode|passphrase|passw|pwd|secret|signature|token)",
     # "author" has nothing to do with it, "authorization" has.
@@ -37,21 +39,33 @@ _NAMES = (
 )
 
 
+def declare_documents(names: Iterable[str], extra: tuple[str, ...]) -> str:
+    """Declarations of variables for documents, and of what :func:`hide_secrets` looks for in them:
+    a trigger has it once, however many documents there are."""
+    patterns = {_TEXTS_NAME: _STRING, _KEYS_NAME: "|".join((*_NAMES, *_list_names(extra)))}
+    declared = "".join(
+        f"DECLARE {name} TEXT CHARACTER SET utf8mb4 DEFAULT {_quote(pattern)};\n"
+        for name, pattern in patterns.items()
+    )
+    # Byte by byte, a server looks through them sooner.
+    kind = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    return f"DECLARE {', '.join(names)} {kind};\n{declared}"
+
+
 def hide_secrets(variable: str, redacted: str, extra: tuple[str, ...]) -> str:
     """A statement that puts ``redacted`` into ``variable`` if the document in it may have secrets.
     ``extra``: parts of names, as :func:`~django_signal_kit.rows.secrets.is_secret` takes them."""
     signs = f"LOCATE(':', {variable})"
     if not extra:
         small = f"LOWER({variable})"
-        found = " OR ".join(f"LOCATE({_quote(sign)}, {small})" for sign in _SIGNS)
+        found = " OR ".join(f"LOCATE({sign}, {small})" for sign in _SIGNS)
         signs = f"{signs} AND ({found})"
-    keys = f"REGEXP_REPLACE({variable} COLLATE utf8mb4_bin, {_quote(_STRING)}, '\"')"
-    names = _quote("|".join((*_NAMES, *_list_names(extra))))
+    keys = f"REGEXP_REPLACE({variable}, {_TEXTS_NAME}, '\"')"
     # Whatever a server makes of what it cannot do, it gives nothing away. In a statement of its
     # own: a server gets ready for each part of one, and for these it takes long.
     return (
         f"IF {signs} THEN\n"
-        f"IF LENGTH({variable}) > {_LONGEST} OR COALESCE(({keys}) REGEXP {names}, 1) THEN\n"
+        f"IF LENGTH({variable}) > {_LONGEST} OR COALESCE({keys} REGEXP {_KEYS_NAME}, 1) THEN\n"
         f"SET {variable} = {redacted};\nEND IF;\nEND IF;\n"
     )
 

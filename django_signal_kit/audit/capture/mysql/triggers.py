@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -21,7 +21,7 @@ from django_signal_kit.audit.capture.mysql.expressions import (
     write_bytes,
     write_json,
 )
-from django_signal_kit.audit.capture.mysql.secrets import hide_secrets
+from django_signal_kit.audit.capture.mysql.secrets import declare_documents, hide_secrets
 from django_signal_kit.audit.capture.mysql.variables import get_variables
 from django_signal_kit.audit.capture.pieces import MARK, Piece, make_name
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, Specification
@@ -83,19 +83,21 @@ class _Writer:
             return _concat(quote_text(f",{name}:[null,"), value, _END)
 
         entry = self._write_entry("create", "NEW")
-        return self._write_body(f"{self._tell_all('NEW', write)}{entry}")
+        return self._write_body(f"{self._tell_all('NEW', write)}{entry}", self.specification.cells)
 
     def make_update(self) -> str:
         changes = "".join(map(self._tell_change, self.specification.changing))
         entry = self._write_entry("update", "NEW")
-        return self._write_body(f"{changes}IF NOT (told <=> '') THEN\n{entry}END IF;\n")
+        return self._write_body(
+            f"{changes}IF NOT (told <=> '') THEN\n{entry}END IF;\n", self.specification.changing
+        )
 
     def make_delete(self) -> str:
         def write(name: str, value: str) -> str:
             return _concat(quote_text(f",{name}:["), value, "',null]'")
 
         entry = self._write_entry("delete", "OLD")
-        return self._write_body(f"{self._tell_all('OLD', write)}{entry}")
+        return self._write_body(f"{self._tell_all('OLD', write)}{entry}", self.specification.cells)
 
     def make_link_pieces(self, link: Link) -> Iterator[Piece]:
         added = self._write_link(link, "m2m_add", "added", "NEW")
@@ -148,12 +150,17 @@ class _Writer:
 
     # Entries
 
-    def _write_body(self, statements: str) -> str:
+    def _write_body(self, statements: str, cells: Iterable[Cell] = ()) -> str:
+        """``cells``: those of which the statements tell."""
+        documents = ""
+        if any(map(_has_document, cells)):
+            documents = declare_documents(
+                ("old_document", "new_document"), self.specification.secrets
+            )
         # Not if the receiver is muted.
         return (
             f"DECLARE told LONGTEXT CHARACTER SET utf8mb4 DEFAULT '';\n"
-            f"DECLARE old_document, new_document LONGTEXT CHARACTER SET utf8mb4;\n"
-            f"IF COALESCE(LENGTH({self.variables.unit}), 1) THEN\n{statements}END IF;\n"
+            f"{documents}IF COALESCE(LENGTH({self.variables.unit}), 1) THEN\n{statements}END IF;\n"
         )
 
     def _write_entry(self, action: str, row: str) -> str:
