@@ -49,6 +49,8 @@ def _find_reason(receiver: Receiver, model: type[Model], signal_name: str) -> st
     heard = {c.signal_name for c in mine}
     if isinstance(receiver, ModelReceiver) and not registry.covers(receiver, model):
         return _tell_uncovered(receiver, model)
+    if isinstance(receiver, ModelReceiver) and not receiver.hears(model):
+        return "It covers the model, and triggers of the database do its work there."
     if signal_name not in heard:
         if signal_name in catalog.BULK_SIGNALS and not getattr(receiver, "bulk", True):
             return "Its option bulk is False: it hears no bulk write."

@@ -8,6 +8,7 @@ which tags, and whether they were there.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from django.conf import settings
+from django.core.cache.backends.filebased import FileBasedCache
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.loader import render_to_string
 
@@ -22,6 +24,14 @@ from django_signal_kit.cache import cache_view, tagged
 
 T = TypeVar("T")
 TIMEOUT = 3600
+
+
+class FileCache(FileBasedCache):
+    """Django's lists all its files each time it stores one, to see whether there are too many."""
+
+    def _cull(self) -> None:
+        if random.random() < 0.01:
+            super()._cull()
 
 
 @dataclass

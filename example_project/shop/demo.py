@@ -36,6 +36,7 @@ OWN = (
     "deletions.log",
     "requests.log",
     "address.txt",
+    "capture.txt",
 )
 
 
@@ -74,11 +75,15 @@ def start_afresh(var: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def run_demo(console: Console) -> Figures:
-    """Do everything, and return what was counted. Raises NotOursError for a folder that may
-    hold what is somebody else's, before anything is deleted."""
+def run_demo(console: Console, pages: int | None = None) -> Figures:
+    """Do everything, looking at so many ``pages`` or at all, and return what was counted.
+
+    Raises NotOursError for a folder that may hold what is somebody else's, before anything is
+    deleted.
+    """
     start_afresh(settings.VAR)
     settings.ADDRESS.write_text(settings.SHOP_URL)
+    settings.CAPTURE_NOTE.write_text(settings.CAPTURE)
     call_command("migrate", verbosity=0)
     figures, made = Figures(), Counter[str]()
     columns = (TextColumn("{task.description:<32}"), BarColumn(28), MofNCompleteColumn())
@@ -89,11 +94,11 @@ def run_demo(console: Console) -> Figures:
             open_shop(made, progress)
         story.move_customers(made)
         story.sign_up(made)
-        story.sign_up_in_vain()
+        story.sign_up_in_vain(made)
         with context(actor=keeper, reason="orders"):
             story.take_orders(made)
 
-        paths = get_paths()
+        paths = get_paths()[:pages]
         for _ in progress.track(visit(paths), len(paths), description="Pages, looked at once"):
             pass
         cached = get_cached()
@@ -103,7 +108,7 @@ def run_demo(console: Console) -> Figures:
         figures.cached = len(cached)
         figures.cached_dropped = len(cached - get_cached())
 
-        paths = get_paths()
+        paths = get_paths()[:pages]
         stale = progress.track(find_stale(paths), len(paths), description="Pages, looked at again")
         figures.pages_stale = sum(stale)
         figures.pages = len(paths)
@@ -114,6 +119,7 @@ def run_demo(console: Console) -> Figures:
             progress.update(queue, completed=figures.tasks - waiting)
         figures.tasks_left = count_waiting()
         progress.update(queue, completed=figures.tasks - figures.tasks_left)
+    figures.entries_undone = made.pop("entry undone", 0)
     figures.rows_refused = made.pop("row refused", 0)
     figures.tags_refused = made.pop("tags refused", 0)
     figures.made = dict(sorted(made.items()))
@@ -125,7 +131,7 @@ def open_shop(made: Counter[str], progress: Progress) -> None:
     goods = progress.add_task("Goods with pictures and tags", total=len(read_goods()))
     for product in load_goods():
         made["create"] += 1
-        made["m2m_add"] += product.tags.exists()
+        made["link"] += product.tags.count()
         progress.advance(goods)
     made["create"] += Category.objects.count() + Tag.objects.count()
     cities = progress.add_task("Cities to send parcels to", total=None)
@@ -148,10 +154,10 @@ def make_table(figures: Figures) -> Table:
         f"{f.rows_late} stamps older than the row's last change",
     )
     table.add_row(
-        "AuditLog",
+        f"AuditLog, by\n{settings.CAPTURE}",
         entries,
-        f"{sum(f.entries.values()):,} entries for {sum(f.made.values()):,} changes, in "
-        f"{f.units:,} units of work; {f.entries_undone} more rolled back with their change",
+        f"{sum(f.told.values()):,} of {sum(f.made.values()):,} changes told, in {f.units:,} "
+        f"units of work; {f.entries_undone} entries more rolled back with their change",
     )
     table.add_row(
         "LoginLog", f"{f.logins} login", f"{f.logins_of_newcomer} by who signed up, after that"

@@ -25,6 +25,8 @@ STRICT = (sys.executable, "-W", "error")
 ADMIN = "/admin/"
 LOG = f"{ADMIN}signal_kit_audit/auditentry/"
 SIGNALS = f"{ADMIN}signal_kit_sight/receiver/"
+#: Who writes the shop's log: "python" or "triggers".
+CAPTURE = os.environ.get("SIGNAL_KIT_TEST_CAPTURE", "python")
 
 _SWITCHES = [
     "--no-sandbox",
@@ -75,6 +77,8 @@ def serve(folder: Path) -> Iterator[Shop]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     var, log = folder / "var", folder / "output.txt"
+    var.mkdir()
+    (var / "capture.txt").write_text(CAPTURE)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*STRICT, "-m", "tests.e2e.shop", str(port)],

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.e2e.browser import ADMIN, LOG, Shop, Watch, log_in
+from tests.e2e.browser import ADMIN, CAPTURE, LOG, Shop, Watch, log_in
 from tests.e2e.shop import REASON
 
 PER_PAGE = 100
@@ -209,7 +209,8 @@ def test_a_change_is_taken_back_by_a_button_after_a_question(page: Page, shop: S
 def test_a_product_tells_the_reason_of_its_change(page: Page, shop: Shop) -> None:
     page.goto(f"{ADMIN}shop/product/{shop.product}/history/")
     group = page.locator(".signal-kit-group").filter(has_text=REASON)
-    expect(group.locator(".signal-kit-line")).to_have_count(3)
+    # Triggers of SQLite write an entry for each tag.
+    expect(group.locator(".signal-kit-line")).to_have_count(3 if CAPTURE == "python" else 5)
     expect(group.locator("ins")).not_to_have_count(0)
     expect(group.locator("del")).not_to_have_count(0)
 

@@ -83,7 +83,7 @@ def test_the_map_leads_to_models_and_receivers(page: Page) -> None:
 
 def test_what_a_write_calls_is_counted(page: Page) -> None:
     def count() -> int:
-        page.goto(f"{SIGNALS}AuditLog/change/")
+        page.goto(f"{SIGNALS}CleanNames/change/")
         card = page.locator(".signal-kit-cards > div").filter(has_text="Calls").first
         return int(card.locator("dd").inner_text())
 

@@ -1,7 +1,8 @@
-"""The demo, run once in a process of its own, and the shop that it leaves running."""
+"""The demo, run once for all workers, and a shop as it leaves it, served to each."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import django_signal_kit
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
 PACKAGE = Path(django_signal_kit.__file__).parents[1]
+WATCHED = Path(__file__).with_name("watched.py")
 STRICT = (sys.executable, "-X", "dev", "-W", "error")
 
 
@@ -49,58 +51,111 @@ def run_manage(var: Path, *arguments: str, cwd: Path) -> subprocess.CompletedPro
 
 
 @dataclass
-class Shop:
-    """``var`` is the folder of the running shop, ``kept`` a copy from the end of the demo."""
+class Demo:
+    """``kept`` is the folder at the end of the demo, ``output`` what it printed."""
 
-    var: Path
     kept: Path
     output: str
-    url: str
-    password: str
 
     @property
     def figures(self) -> dict[str, Any]:
         return json.loads((self.kept / "figures.json").read_text())
 
+    @property
+    def password(self) -> str:
+        found = re.search(r"^Log in: keeper (\S+)$", self.output, re.MULTILINE)
+        assert found is not None, self.output
+        return found[1]
+
+    def get_folder(self, live: bool) -> Path:
+        return self.kept
+
     def ask(self, sql: str, *values: Any, live: bool = False) -> list[Any]:
         """The rows that SQLite has, without Django in between."""
-        folder = self.var if live else self.kept
-        with closing(sqlite3.connect(folder / "db.sqlite3")) as connection:
+        with closing(sqlite3.connect(self.get_folder(live) / "db.sqlite3")) as connection:
             connection.row_factory = sqlite3.Row
             return connection.execute(sql, values).fetchall()
 
 
+@dataclass
+class Shop(Demo):
+    """``var`` is the folder of the running shop, and ``url`` where it is. The demo may have been
+    run elsewhere: in ``folder``, where it ``told`` of another address."""
+
+    var: Path
+    url: str
+
+    @property
+    def told(self) -> str:
+        return (self.kept / "address.txt").read_text()
+
+    @property
+    def folder(self) -> str:
+        return (self.kept / "folder.txt").read_text()
+
+    def get_folder(self, live: bool) -> Path:
+        return self.var if live else self.kept
+
+
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    folder = tmp_path_factory.mktemp("shop")
-    var, kept, log = folder / "var", folder / "kept", folder / "output.txt"
+    """Whoever comes first runs the demo, which goes on to serve the shop. Another worker serves
+    what it left behind, as the demo says how."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, kept = tmp_path_factory.mktemp("shop"), shared / "shop-kept"
+    var, log = folder / "var", folder / "output.txt"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    watched = Path(__file__).with_name("watched.py")
+    process = None
+    try:
+        with claim(shared / "shop.lock"):
+            if not (kept / "folder.txt").exists():
+                process = start(var, log, "demo", "--serve", "--port", str(port))
+                wait_for(process, log, port)
+                copy(var, kept)
+                shutil.copy(log, kept)
+                (kept / "folder.txt").write_text(str(var))
+        if process is None:
+            copy(kept, var)
+            (var / "address.txt").write_text(f"http://127.0.0.1:{port}")
+            process = start(var, log, "runserver", "--noreload", str(port))
+            wait_for(process, log, port)
+        text = (kept / log.name).read_text(encoding="utf-8")
+        yield Shop(kept, text, var, f"http://127.0.0.1:{port}")
+    finally:
+        if process is not None:
+            process.terminate()
+            process.wait(30)
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def start(var: Path, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*STRICT, str(watched), "demo", "--serve", "--port", str(port)],
-            cwd=folder,
+        return subprocess.Popen(
+            [*STRICT, str(WATCHED), *arguments],
+            cwd=var.parent,
             env=get_environment(var),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    try:
-        wait_for(process, log, port)
-        text = log.read_text(encoding="utf-8")
-        shutil.copytree(var, kept, ignore=shutil.ignore_patterns("db.sqlite3*"))
-        with (
-            closing(sqlite3.connect(var / "db.sqlite3")) as live,
-            closing(sqlite3.connect(kept / "db.sqlite3")) as copy,
-        ):
-            live.backup(copy)
-        password = re.search(r"^Log in: keeper (\S+)$", text, re.MULTILINE)
-        assert password is not None, text
-        yield Shop(var, kept, text, f"http://127.0.0.1:{port}", password[1])
-    finally:
-        process.terminate()
-        process.wait(30)
+
+
+def copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("db.sqlite3*"))
+    with (
+        closing(sqlite3.connect(source / "db.sqlite3")) as live,
+        closing(sqlite3.connect(target / "db.sqlite3")) as other,
+    ):
+        live.backup(other)
 
 
 def wait_for(process: subprocess.Popen[bytes], log: Path, port: int) -> None:

@@ -318,6 +318,19 @@ def test_an_address_has_what_was_changed_and_nothing_else() -> None:
     assert Filters().get_url() == "?"
 
 
+def test_whose_work_triggers_do_is_there_with_his_models(wire: Any, root: Client) -> None:
+    log = (AuditLog, {"models": ["testapp.Tag"], "capture": "triggers"})
+    wire(log, First, COUNTERS=True, ADMIN_MUTING=True)
+    assert get_names(root, app="testapp", show="kit") == ["First", "AuditLog"]
+    assert get_names(root, app="testapp", show="idle") == ["First"]
+    text = get_text(get(root, app="testapp"))
+    assert "triggers testapp.Tag Triggers of the database do it: they are not counted." in text
+    page = get(root, page_of("AuditLog"))
+    assert "capture 'triggers' triggers testapp.Tag" in get_text(page)
+    assert "It cannot be muted." in get_text(page)
+    assert "Ran last" not in get_text(page)
+
+
 # The picture
 
 

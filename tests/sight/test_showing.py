@@ -80,6 +80,13 @@ class TestWhy:
         wire((AuditLog, {"models": ["testapp.Tag"]}))
         assert why("testapp.Tag", "post_save", AUDIT_LOG).startswith("AuditLog hears")
 
+    def test_it_leaves_that_to_triggers(self, wire: Any) -> None:
+        wire((AuditLog, {"models": ["testapp.Tag"], "capture": "triggers"}))
+        assert why("testapp.Tag", "post_save", "AuditLog") == (
+            "AuditLog does not hear post_save of testapp.Tag.\n"
+            "It covers the model, and triggers of the database do its work there.\n"
+        )
+
     @pytest.mark.parametrize(
         ("options", "model", "signal", "reason"),
         [

@@ -21,6 +21,7 @@ _PLAIN = (
     *("fields", "exclude_fields", "field", "by_field", "created_field", "created_by_field"),
     *("keys", "tags", "fragments", "related", "touch", "relation", "attributes", "groups"),
     *("level", "logger", "per", "signal", "usernames", "caches", "cache", "contract", "capture"),
+    "object_text",
 )
 _ROLE = re.compile(r":\w+:`~?([^`]+)`")
 

@@ -41,7 +41,7 @@ class Row:
     wired: Wired
     #: The address of its page.
     url: str
-    #: None of a plain function, which nobody counts.
+    #: None of what nobody counts: a plain function, or triggers.
     figures: Figures | None
     tasks: Tasks | None
     mute: Mute | None
@@ -150,7 +150,8 @@ def make_rows(
     rows = []
     for wired in found:
         name = wired.name
-        figures = None if name is None else counters.receivers.get(name, _NONE)
+        is_counted = name is not None and wired.is_called
+        figures = counters.receivers.get(wired.key, _NONE) if is_counted else None
         seconds = 0.0 if figures is None else figures.calls.seconds + figures.flushes.seconds
         rows.append(
             Row(

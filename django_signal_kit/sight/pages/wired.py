@@ -7,11 +7,16 @@ from dataclasses import dataclass, field, replace
 
 from django.apps import apps
 
+from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.wiring import catalog
-from django_signal_kit.wiring.listing import Acts, Listing, get_listings
+from django_signal_kit.wiring.listing import Acts, get_acts, get_listings, get_path
+from django_signal_kit.wiring.registry import registry
 
 #: What stands for the app of a sender that is no model.
 NO_APP = "-"
+
+#: What stands for a signal where triggers of the database do what a receiver is for.
+TRIGGERS = "triggers"
 
 #: Functions of these packages are how they work themselves.
 _INNER = ("django.", "django_signal_kit.")
@@ -45,6 +50,11 @@ class Wired:
         return self.name is None and self.path.removeprefix("partial(").startswith(_INNER)
 
     @property
+    def is_called(self) -> bool:
+        """Does anybody in this process call it?"""
+        return self.hears.keys() != {TRIGGERS}
+
+    @property
     def senders(self) -> list[str]:
         return list(dict.fromkeys(each for senders in self.hears.values() for each in senders))
 
@@ -63,16 +73,28 @@ def get_kind(signal: str) -> str:
     return next((kind for kind, signals in KINDS.items() if signal in signals), OTHER)
 
 
-def list_wired(listings: Iterable[Listing] | None = None) -> list[Wired]:
-    """All that is connected, the kit's receivers first, in their order."""
+def list_wired() -> list[Wired]:
+    """All that is connected, the kit's receivers first, in their order; after these such as leave
+    all their models to triggers."""
     found: dict[str, Wired] = {}
-    for each in get_listings() if listings is None else listings:
+    for each in get_listings():
         key = each.name or each.receiver
         if key not in found:
             found[key] = Wired(key, each.receiver, each.name, each.acts, each.is_async)
         senders = found[key].hears.setdefault(each.signal, [])
         senders.append(each.sender)
+    for receiver in registry.receivers:
+        if isinstance(receiver, ModelReceiver) and (left := _list_left(receiver)):
+            name, path = receiver.name, get_path(type(receiver))
+            wired = found.setdefault(name, Wired(name, path, name, get_acts(receiver), False))
+            wired.hears[TRIGGERS] = left
     return sorted(found.values(), key=lambda wired: wired.name is None)
+
+
+def _list_left(receiver: ModelReceiver) -> list[str]:
+    """The models of which it hears nothing, since triggers do its work."""
+    models = registry.get_models(receiver)
+    return [model._meta.label for model in models if not receiver.hears(model)]
 
 
 def get_apps(senders: Iterable[str]) -> dict[str, list[str]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -13,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
-from shop.demo import KEEPER, NotOursError, make_table, run_demo, save_figures
+from shop.demo import KEEPER, NotOursError, make_table, run_demo, save_figures, start_afresh
 
 HOST = "127.0.0.1"
 
@@ -26,10 +27,23 @@ class Command(BaseCommand):
             "--serve", action="store_true", help="Leave the shop running afterwards."
         )
         parser.add_argument("--port", type=int, default=8000, help="Where to serve it.")
+        parser.add_argument(
+            "--pages", type=int, metavar="NUMBER", help="Look at so many pages alone."
+        )
+        parser.add_argument(
+            "--capture",
+            choices=["python", "triggers"],
+            default="python",
+            help="Who writes the audit log: its receiver, or triggers of the database.",
+        )
 
-    def handle(self, *, serve: bool, port: int, **options: Any) -> None:
+    def handle(
+        self, *, serve: bool, port: int, pages: int | None, capture: str, **options: Any
+    ) -> None:
         if serve:
             check_port(port)
+        if capture != settings.CAPTURE:
+            restart(capture)
         settings.SHOP_URL = f"http://{HOST}:{port}"
         console = Console()
         console.print(
@@ -39,7 +53,7 @@ class Command(BaseCommand):
             soft_wrap=True,
         )
         try:
-            figures = run_demo(console)
+            figures = run_demo(console, pages)
         except NotOursError as error:
             raise CommandError(str(error)) from error
         save_figures(figures, settings.VAR / "figures.json")
@@ -83,6 +97,16 @@ def check_port(port: int) -> None:
             f"Nothing can be served on port {port} of {HOST}: {error.strerror}. Take another "
             f"one, such as --port {8000 + (port == 8000)}."
         ) from error
+
+
+def restart(capture: str) -> NoReturn:
+    """Begin again with settings that have read which capture it is to be."""
+    try:
+        start_afresh(settings.VAR)
+    except NotOursError as error:
+        raise CommandError(str(error)) from error
+    settings.CAPTURE_NOTE.write_text(capture)
+    os.execv(sys.executable, sys.orig_argv)
 
 
 def set_password() -> str:
