@@ -52,7 +52,8 @@ def check_senders() -> None:
     from django.apps import apps
     from django.db.models import signals
 
-    from django_signal_kit.wiring.listing import ANY, get_listings, get_path
+    from django_signal_kit.wiring.listing import get_listings, get_path
+    from django_signal_kit.wiring.sender_names import ANY
 
     names = ("pre_init", "post_init", "pre_save", "post_save", "pre_delete", "post_delete")
     for name in names:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from django_signal_kit.sight.pages.wired import KINDS, OTHER, Wired, get_kind
-from django_signal_kit.wiring.listing import ANY
+from django_signal_kit.wiring.sender_names import ANY
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from django_signal_kit.sight.mutes import Mute
 from django_signal_kit.sight.pages.charts import Chart, draw_times, show_time
 from django_signal_kit.sight.pages.filters import Filters
 from django_signal_kit.sight.pages.wired import OTHER, Wired, get_kind
-from django_signal_kit.wiring.listing import ANY
+from django_signal_kit.wiring.sender_names import ANY
 
 ACTS = {
     "at_once": _("at once"),
