@@ -62,8 +62,8 @@ def tell_story(model: type[Model], width: int) -> Iterator[str]:
 
 
 def _list_signals(model: type[Model], names: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
-    senders = {id(None), *map(id, get_own_senders(model))}
     for name in names:
+        senders = {id(None), *map(id, get_own_senders(model, name))}
         signal = get_loaded_signal(name)
         items = [] if signal is None else [i for i in signal.receivers if i[0][1] in senders]
         functions = [function for item in items if (function := get_function(item)) is not None]

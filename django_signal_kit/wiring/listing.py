@@ -121,8 +121,11 @@ def get_loaded_signal(name: str) -> Signal | None:
     return catalog.get_signal(name)
 
 
-def get_own_senders(model: type[Model]) -> list[Any]:
-    """What signals about ``model`` have as their sender: itself, and its through models."""
+def get_own_senders(model: type[Model], signal_name: str = "m2m_changed") -> list[Any]:
+    """What a signal about rows of ``model`` has as its sender: the model; of its links the through
+    models."""
+    if signal_name != "m2m_changed":
+        return [model]
     relations: list[Any] = [field.remote_field for field in get_many_to_many(model)]
     relations += get_reverse_many_to_many(model)
     return [model, *(relation.through for relation in relations)]

@@ -155,7 +155,7 @@ def test_nobody_stumbles(look: Callable[..., Page], width: int, path: str) -> No
 def test_the_figures_renew_themselves_for_who_asks_for_it(page: Page) -> None:
     page.goto(f"{SIGNALS}?app=shop")
     with page.expect_response(re.compile(r"receiver/\?app=shop")):
-        page.get_by_label("renew the figures by itself").check()
+        page.get_by_label("keep the figures up to date").check()
     expect(page.locator("#signal-kit-figures")).to_be_visible()
 
 

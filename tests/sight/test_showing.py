@@ -336,6 +336,18 @@ def test_the_tree_tells_what_happens_in_order(wire: Any, connect: Any) -> None: 
     assert max(map(len, lines)) <= 100
 
 
+def test_what_hears_rows_of_links_is_not_called_for_a_row(wire: Any, connect: Any) -> None:  # noqa: F811
+    """A through model has signals of its own, which no write of a product sends."""
+    wire()
+    through = Product.tags.through
+    connect(post_save, plain, through)
+    assert "plain" not in show("testapp.Product", "--format", "tree")
+    assert "plain does not hear" in why("testapp.Product", "post_save", "plain")
+    connect(m2m_changed, plain, through)
+    assert f"m2m_changed\n      └─ {__name__}.plain" in show("testapp.Product", "--format", "tree")
+    assert "plain hears m2m_changed" in why("testapp.Product", "m2m_changed", "plain")
+
+
 def test_a_docstring_is_told_without_what_sphinx_needs(wire: Any) -> None:
     wire((CacheInvalidation, {"models": ["testapp.Tag"], "keys": ["tag:{pk}"]}))
     told = " ".join(show("testapp.Tag", "--format", "tree").split())
