@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tests.e2e.browser import ADMIN, LOG, SIGNALS, Shop
 
-
 #: As long as the names of functions get.
 LONG = "django_signal_kit.wiring.registry.Registry._on_class_prepared"
 
