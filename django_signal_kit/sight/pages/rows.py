@@ -125,7 +125,7 @@ class Row:
         ]
 
     @property
-    def hears(self) -> list[tuple[SafeString, str, int]]:
+    def hears(self) -> list[tuple[SafeString, SafeString, int]]:
         """What it hears, in short: kinds of signals, the first of their senders, and how many
         there are beside these."""
         of_kind: dict[str, dict[str, None]] = {}
@@ -139,7 +139,7 @@ class Row:
         return [
             (
                 breakable(", ".join(told)),
-                ", ".join(_ALL if name == ANY else name for name in names[:_MOST_SENDERS]),
+                breakable(", ".join(_ALL if n == ANY else n for n in names[:_MOST_SENDERS])),
                 max(0, len(names) - _MOST_SENDERS),
             )
             for names, told in of_senders.items()
