@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,8 @@ from django_signal_kit.wiring.listing import Listing
 
 #: What makes two lines of the list the same receiver of the same signal.
 _IDENTITY = ("signal", "sender", "receiver", "name")
+#: What another process calls otherwise: where an object lies.
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+|\bid [0-9]+")
 #: Of the moment, and not of the wiring.
 _PASSING = ("is_muted",)
 
@@ -36,7 +39,7 @@ def compare(baseline: Iterable[dict[str, Any]], listings: Iterable[Listing]) -> 
             lines += [
                 f"~ {_tell(row)}: {name} is {row[name]!r}, was {before[key].get(name)!r}"
                 for name in row
-                if name not in _PASSING and row[name] != before[key].get(name)
+                if name not in (*_IDENTITY, *_PASSING) and row[name] != before[key].get(name)
             ]
     kept = [key for key in before if key in now]
     if kept != [key for key in now if key in before]:
@@ -45,7 +48,7 @@ def compare(baseline: Iterable[dict[str, Any]], listings: Iterable[Listing]) -> 
 
 
 def _identify(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[key] for key in _IDENTITY)
+    return tuple(_ADDRESS.sub("", str(row[key])) for key in _IDENTITY)
 
 
 def _tell(row: dict[str, Any]) -> str:

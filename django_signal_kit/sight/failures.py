@@ -20,6 +20,8 @@ from django_signal_kit.rows.values import to_text
 #: Kinds of errors that a process remembers.
 MOST = 20
 _LONGEST_MESSAGE = 500
+#: What is more is not searched for secrets, and not told.
+_LONGEST_TEXT = 20_000
 _LONGEST_TRACEBACK = 8000
 #: A shorter one is not looked for in a text: it would be found everywhere.
 _SHORTEST = 4
@@ -72,9 +74,19 @@ def describe(error: BaseException) -> dict[str, str]:
     ]
     return {
         "exception": get_path(type(error)),
-        "message": to_text(hide(str(error), secrets))[:_LONGEST_MESSAGE],
+        "message": tell_message(error, secrets),
         "traceback": to_text("".join(lines))[-_LONGEST_TRACEBACK:],
     }
+
+
+def tell_message(error: BaseException, secrets: list[Any] | None = None) -> str:
+    """What an exception says, without secrets, and not too much of it. Never raises: some raise
+    when they are asked."""
+    try:
+        known = list(_find_secrets()) if secrets is None else secrets
+        return to_text(hide(str(error)[:_LONGEST_TEXT], known))[:_LONGEST_MESSAGE]
+    except Exception:
+        return "(what it says cannot be told)"
 
 
 def get_path(cls: type) -> str:
@@ -88,7 +100,7 @@ def get_path(cls: type) -> str:
 def hide(text: str, secrets: list[Any]) -> str:
     """``text`` without what it says by the name of a secret, and without the secrets of the
     settings."""
-    return cleanse(hide_named(text[-20_000:], tuple(conf.REDACT)), secrets)
+    return cleanse(hide_named(text[-_LONGEST_TEXT:], tuple(conf.REDACT)), secrets)
 
 
 def _find_secrets() -> Iterator[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -12,16 +13,9 @@ from django.apps import apps
 from django_signal_kit import receivers
 from django_signal_kit.exceptions import join
 from django_signal_kit.wiring import catalog
-from django_signal_kit.wiring.listing import (
-    ANY,
-    get_function,
-    get_loaded_signal,
-    get_path,
-    get_receiver,
-    get_sender,
-    get_senders,
-)
+from django_signal_kit.wiring.listing import get_function, get_path, get_receiver, get_signals
 from django_signal_kit.wiring.registry import registry
+from django_signal_kit.wiring.sender_names import ANY, get_senders
 
 _DELETING = ("pre_delete", "post_delete", "m2m_changed")
 _OF_ROWS = frozenset((*catalog.MODEL_SIGNALS, "m2m_changed"))
@@ -29,11 +23,10 @@ _OF_ROWS = frozenset((*catalog.MODEL_SIGNALS, "m2m_changed"))
 
 def find_flaws() -> Iterator[str]:
     """One sentence each, signal by signal in the order in which Django calls."""
-    senders = get_senders()
-    for name in catalog.get_paths():
-        signal = get_loaded_signal(name)
-        items = [] if signal is None else list(signal.receivers)
-        called = [(get_sender(item, senders), item, get_function(item)) for item in items]
+    connected = [(name, list(signal.receivers)) for name, signal in get_signals()]
+    senders = get_senders(item for _, items in connected for item in items)
+    for name, items in connected:
+        called = [(senders[item[0][1]], item, get_function(item)) for item in items]
         yield from _find_doubles(name, called)
         for sender, item, function in called:
             if function is None:
@@ -96,7 +89,7 @@ def _find_doubles(name: str, called: list[tuple[str, Any, Any]]) -> Iterator[str
 def _identify(function: Any) -> Any:
     """The same for a function that has been made twice, as by a module under two names."""
     code = getattr(function, "__code__", None)
-    if code is None:
+    if not isinstance(code, CodeType):
         return id(function)
     return code.co_filename, code.co_firstlineno, id(getattr(function, "__self__", None))
 

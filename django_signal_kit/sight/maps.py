@@ -16,6 +16,9 @@ _GAP = 290
 #: Columns of a letter, roughly.
 _LETTER = 7.4
 
+#: What Mermaid takes as it is, beside letters and digits.
+_PLAIN = frozenset(" ._,-()")
+
 _STYLE = """
 svg { font: 12px system-ui, sans-serif; background: #fff }
 text { fill: #1b1f24 } path { stroke: #8a94a0; fill: none; stroke-width: 1.2 }
@@ -41,9 +44,9 @@ def draw_mermaid(arrows: Arrows) -> str:
     """A flowchart: paste it into Markdown, between three backticks and ``mermaid``."""
     names = _name(arrows)
     lines = ["flowchart LR"]
-    lines += [f"  {id_}[{_quote(text)}]" for (_, text), id_ in names.items()]
+    lines += [f'  {id_}["{_encode(text)}"]' for (_, text), id_ in names.items()]
     lines += [
-        f"  {names['sender', sender]} -->|{_quote(', '.join(signals))}| {names['receiver', to]}"
+        f'  {names["sender", sender]} -->|"{_encode(", ".join(signals))}"| {names["receiver", to]}'
         for (sender, to), signals in arrows.items()
     ]
     return "\n".join(lines)
@@ -109,5 +112,11 @@ def _name(arrows: Arrows) -> dict[tuple[str, str], str]:
     return names
 
 
+def _encode(text: str) -> str:
+    """For Mermaid, which would take ``<lambda>`` for HTML, and leave it out."""
+    return "".join(char if char.isalnum() or char in _PLAIN else f"#{ord(char)};" for char in text)
+
+
 def _quote(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', "'") + '"'
+    """For DOT."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -12,6 +12,7 @@ from django.dispatch import Signal
 
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.listing import get_path
+from django_signal_kit.wiring.others import find_paths
 
 _names: WeakKeyDictionary[Signal, str] = WeakKeyDictionary()
 
@@ -28,12 +29,9 @@ def get_name(signal: Signal) -> str:
         if getattr(sys.modules.get(module), attribute, None) is signal:
             _names[signal] = name
             return name
-    for module, found in list(sys.modules.items()):
-        for attribute, value in list(getattr(found, "__dict__", {}).items()):
-            if value is signal:
-                _names[signal] = f"{module}.{attribute}"
-                return _names[signal]
-    return "a signal"
+    # One that no module has is not looked for again: that goes through all of them.
+    (_names[signal],) = find_paths([signal]).values()
+    return _names[signal]
 
 
 def get_label(sender: Any) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import wraps
 from time import perf_counter
@@ -169,30 +169,39 @@ def _note_object(span: Span, named: dict[str, Any]) -> None:
     """Which row it was about, if there was but one. Its key may be set by a receiver."""
     instance = named.get("instance")
     pk = instance.pk if isinstance(instance, Model) and span.count == 1 else None
-    span.object = "" if pk is None else str(pk)
+    span.object = ""
+    # A value of somebody's own class may have no text; the write is none the worse for it.
+    with suppress(Exception):
+        span.object = "" if pk is None else str(pk)
 
 
 def _trace(function: Function) -> Function:
-    @wraps(function)
     def traced(**kwargs: Any) -> Any:
         with running(_get_receiver_span(function, kwargs)):
             return function(**kwargs)
 
-    traced._signal_kit_traced = function  # type: ignore[attr-defined]
-    return traced
+    return _imitate(traced, function)
 
 
 def _trace_async(function: Function) -> Function:
-    @wraps(function)
     async def traced(**kwargs: Any) -> Any:
         with running(_get_receiver_span(function, kwargs)):
             return await function(**kwargs)
 
-    traced._signal_kit_traced = function  # type: ignore[attr-defined]
-    return traced
+    return _imitate(traced, function)
 
 
-def _make_heard(name: str, *, signal: Signal, sender: Any, **arguments: Any) -> Heard:
+def _imitate(traced: Any, function: Function) -> Function:
+    """Under the names of the function, which Django logs if it fails. ``wraps()`` would take all
+    that an object has, and some have what no function may have."""
+    for name in ("__module__", "__name__", "__qualname__"):
+        if isinstance(text := getattr(function, name, None), str):
+            setattr(traced, name, text)
+    traced._signal_kit_traced = function
+    return traced  # type: ignore[no-any-return]
+
+
+def _make_heard(name: str, /, *, signal: Signal, sender: Any, **arguments: Any) -> Heard:
     return Heard(name, get_name(signal), sender, arguments)
 
 

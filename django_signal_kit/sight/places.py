@@ -45,11 +45,14 @@ def _shorten(filename: str, module: str) -> str:
 
 
 def find_source(thing: Any) -> str:
-    """Where a function or a class begins, in the same form; empty of what has no file."""
-    thing = inspect.unwrap(thing)
+    """Where a function or a class begins, in the same form; of an object that is called, its
+    class. Empty of what has no file."""
     try:
+        thing = inspect.unwrap(thing)
+        if not (inspect.isroutine(thing) or inspect.isclass(thing)):
+            thing = type(thing)
         filename = inspect.getsourcefile(thing) or ""
         line = inspect.getsourcelines(thing)[1]
-    except (OSError, TypeError):
+    except (OSError, TypeError, ValueError):
         return ""
     return f"{_shorten(filename, thing.__module__)}:{line}"

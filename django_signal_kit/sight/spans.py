@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from django_signal_kit.sight.failures import tell_message
+
 Kind: TypeAlias = Literal["trace", "signal", "receiver", "flush"]
 
 #: The most errors that a span remembers.
@@ -100,7 +102,7 @@ class Span:
     def note_error(self, error: BaseException) -> None:
         self.failed += 1
         if len(self.errors) < ERRORS:
-            self.errors.append(f"{type(error).__name__}: {error}")
+            self.errors.append(f"{type(error).__name__}: {tell_message(error)}")
 
     def as_dict(self) -> dict[str, Any]:
         """Strings, numbers and lists, for JSON; ``ms`` are milliseconds, ``queries`` its own."""

@@ -7,6 +7,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -55,21 +56,30 @@ def tell_story(model: type[Model], width: int) -> Iterator[str]:
         yield from _draw(_branch(signals), "   " if is_last else "│  ")
     functions = [f for _, signals in chapters for _, found in signals for f in found]
     owners = [f if (found := get_receiver(f)) is None else found for f in functions]
-    for thing in dict.fromkeys(owners):
+    for thing in _without_doubles(owners):
         yield ""
         yield from _introduce(thing, width)
 
 
 def _list_signals(model: type[Model], names: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
-    senders = {id(None), *map(id, get_own_senders(model))}
     for name in names:
+        senders = {id(None), *map(id, get_own_senders(model, name))}
         signal = get_loaded_signal(name)
         items = [] if signal is None else [i for i in signal.receivers if i[0][1] in senders]
         functions = [function for item in items if (function := get_function(item)) is not None]
         # A through model that the row has two relations to is one sender each.
-        functions = list(dict.fromkeys(functions))
         if functions:
-            yield name, sorted(functions, key=iscoroutinefunction)
+            yield name, sorted(_without_doubles(functions), key=iscoroutinefunction)
+
+
+def _without_doubles(things: list[Any]) -> list[Any]:
+    """Told apart by where they lie: some objects have no hash, and a method is made anew each time
+    that it is asked for."""
+
+    def find(thing: Any) -> tuple[int, int]:
+        return id(getattr(thing, "__self__", thing)), id(getattr(thing, "__func__", thing))
+
+    return list({find(thing): thing for thing in things}.values())
 
 
 def _branch(signals: list[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]]:
@@ -112,6 +122,7 @@ def _introduce(thing: Any, width: int) -> Iterator[str]:
     else:
         options = {}
         yield get_path(thing)
+        thing = thing.func if isinstance(thing, partial) else thing
         doc = get_summary(thing)
         if place := find_source(thing):
             yield f"    {place}"

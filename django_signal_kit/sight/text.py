@@ -57,7 +57,8 @@ def tell(span: Span) -> str:
         notes.append(f"{verb}{span.collected} item{'s' * (span.collected != 1)}")
     if span.failed:
         notes.append("failed" if span.failed == 1 else f"failed x{span.failed}")
-    text = " ".join(parts)
+    # A key of a row may be a text of several lines.
+    text = " ".join(" ".join(parts).split())
     return f"{text}: {', '.join(notes)}" if notes else text
 
 

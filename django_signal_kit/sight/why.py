@@ -15,9 +15,9 @@ from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.configured import get_declared
 from django_signal_kit.wiring.listing import (
     get_function,
-    get_loaded_signal,
     get_own_senders,
     get_path,
+    get_signals,
 )
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.wiring.senders import Coverage, can_be_covered
@@ -42,7 +42,7 @@ def explain(model: type[Model], signal_name: str, name: str) -> list[str]:
 
 def _find_reason(receiver: Receiver, model: type[Model], signal_name: str) -> str | None:
     """Why it is not connected; None if it is."""
-    senders = {id(None), *map(id, get_own_senders(model))}
+    senders = {id(None), *map(id, get_own_senders(model, signal_name))}
     mine = [c for c in registry.connections if c.receiver is receiver]
     if any(c.signal_name == signal_name and id(c.sender) in senders for c in mine):
         return None
@@ -106,10 +106,9 @@ def _tell_limits(receiver: Receiver, model: type[Model], signal_name: str) -> It
 
 
 def _explain_function(model: type[Model], signal_name: str, name: str) -> Iterator[str]:
-    signal = get_loaded_signal(signal_name)
-    senders = {id(sender): sender for sender in (None, *get_own_senders(model))}
+    senders = {id(sender): sender for sender in (None, *get_own_senders(model, signal_name))}
     is_dead = False
-    for item in [] if signal is None else signal.receivers:
+    for item in [item for _, signal in get_signals([signal_name]) for item in signal.receivers]:
         function = get_function(item)
         if function is None:
             is_dead = True

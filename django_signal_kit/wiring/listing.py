@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -24,10 +23,10 @@ from django_signal_kit.rows.many_to_many import get_many_to_many, get_reverse_ma
 from django_signal_kit.tasks.options import read_options
 from django_signal_kit.tasks.places import Place, find_place
 from django_signal_kit.wiring import catalog
+from django_signal_kit.wiring.others import find_others
+from django_signal_kit.wiring.sender_names import get_senders
 
 Acts: TypeAlias = Literal["at_once", "before_commit", "after_commit", "task"]
-
-ANY = "any"
 
 _SIGNALS_OF_ROWS = catalog.MODEL_SIGNALS | {"m2m_changed"}
 
@@ -57,14 +56,13 @@ def get_listings(
     """What is connected, signal by signal in the order in which Django calls it.
 
     With ``model`` only what its rows call: those that are connected to it or to its many-to-many
-    relations, and to all models. Raises KeyError for an unknown signal.
+    relations, and to all models.
     """
-    senders = get_senders()
+    connected = [(name, list(signal.receivers)) for name, signal in get_signals(signal_names)]
+    senders = get_senders(item for _, items in connected for item in items)
     models = {id(known): known for known in apps.get_models(include_auto_created=True)}
     heard = None if model is None else {id(sender) for sender in get_own_senders(model)}
-    for name in catalog.get_paths() if signal_names is None else signal_names:
-        signal = get_loaded_signal(name)
-        items = [] if signal is None else list(signal.receivers)
+    for name, items in connected:
         if heard is not None:
             also = {id(None)} if name in _SIGNALS_OF_ROWS else set()
             items = [item for item in items if item[0][1] in heard | also]
@@ -72,7 +70,7 @@ def get_listings(
         # Django calls the synchronous ones first. The sort is stable.
         for item, function in sorted(called, key=lambda pair: iscoroutinefunction(pair[1])):
             model = models.get(item[0][1])
-            yield make_listing(name, get_sender(item, senders), function, model)
+            yield make_listing(name, senders[item[0][1]], function, model)
 
 
 def collapse(listings: Iterable[Listing]) -> Iterator[tuple[Listing, list[str]]]:
@@ -97,6 +95,21 @@ def collapse(listings: Iterable[Listing]) -> Iterator[tuple[Listing, list[str]]]
         yield same[0], list(dict.fromkeys(listing.sender for listing in same))
 
 
+def get_signals(names: Iterable[str] | None = None) -> Iterator[tuple[str, Signal]]:
+    """The signals of these ``names``, or all: those that have a name here, then those of others,
+    by their dotted paths. What is not there is left out."""
+    paths = catalog.get_paths()
+    wanted = list(paths if names is None else names)
+    for name in wanted:
+        if name in paths and (signal := get_loaded_signal(name)) is not None:
+            yield name, signal
+    if names is None or not paths.keys() >= set(wanted):
+        known = [found for name in paths if (found := get_loaded_signal(name)) is not None]
+        for path, other in find_others(known):
+            if names is None or path in wanted:
+                yield path, other
+
+
 def get_loaded_signal(name: str) -> Signal | None:
     """The signal of that name, or None if its module is not there to be listened to.
 
@@ -108,18 +121,11 @@ def get_loaded_signal(name: str) -> Signal | None:
     return catalog.get_signal(name)
 
 
-def get_senders() -> dict[int, str]:
-    """Django keeps senders by their id: id -> what to call it."""
-    senders = {id(None): ANY}
-    for model in apps.get_models(include_auto_created=True, include_swapped=True):
-        senders[id(model)] = model._meta.label
-    for config in apps.get_app_configs():
-        senders[id(config)] = repr(config)
-    return senders
-
-
-def get_own_senders(model: type[Model]) -> list[Any]:
-    """What signals about ``model`` have as their sender: itself, and its through models."""
+def get_own_senders(model: type[Model], signal_name: str = "m2m_changed") -> list[Any]:
+    """What a signal about rows of ``model`` has as its sender: the model; of its links the through
+    models."""
+    if signal_name != "m2m_changed":
+        return [model]
     relations: list[Any] = [field.remote_field for field in get_many_to_many(model)]
     relations += get_reverse_many_to_many(model)
     return [model, *(relation.through for relation in relations)]
@@ -137,36 +143,6 @@ def get_receiver(function: Any) -> Receiver | None:
     # A mock has every attribute.
     found = getattr(function, "signal_kit_receiver", None)
     return found if isinstance(found, Receiver) else None
-
-
-def get_sender(item: Any, senders: dict[int, str]) -> str:
-    key = item[0][1]
-    if key not in senders:
-        # Since 6.0 an item refers to its sender, if the sender can be referred to.
-        reference = next((part for part in item[2:] if isinstance(part, weakref.ref)), None)
-        found = find_object(key) if reference is None else reference()
-        if found is None:
-            gone = "an object that is gone"
-            senders[key] = f"an object of id {key}" if reference is None else gone
-        else:
-            senders[key] = tell_object(found)
-    return senders[key]
-
-
-def tell_object(thing: Any) -> str:
-    """Its repr; of one that has none to show, its class."""
-    try:
-        return repr(thing)
-    except Exception:
-        return f"an object of {get_path(type(thing))}"
-
-
-def find_object(id_: Any) -> Any:
-    """The class, or the instance of a class of somebody's, that has this id."""
-    for thing in gc.get_objects():
-        if id(thing) == id_ and (isinstance(thing, type) or type(thing).__module__ != "builtins"):
-            return thing
-    return None
 
 
 def make_listing(

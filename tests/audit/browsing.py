@@ -46,7 +46,7 @@ def get_text(response: Any) -> str:
 
 
 class Text(HTMLParser):
-    INLINE = frozenset(("a", "bdi", "code", "del", "ins", "span", "strong", "time"))
+    INLINE = frozenset(("a", "bdi", "code", "del", "ins", "span", "strong", "time", "wbr"))
 
     def __init__(self) -> None:
         super().__init__()

@@ -101,6 +101,8 @@ def test_a_request_shows_its_receivers(project: Project, url: str) -> None:
     place = "" if url.startswith("/aadd") else " (shop/urls.py:"
     assert f"post_save shop.Product 1{place}" in text
     assert "shop.signals.escape" in text
+    # In one element: the toolbar gives each a line of its own.
+    assert '<code title="shop.signals.Index">│  └─ Index: collected 1 item</code>' in text
     assert "Index: collected 1 item" in text
     assert "flush Index: after commit, 1 item" in text
 

@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,})(?P<info>.*)$")
 _NOT_RUN = re.compile(r"<!--\s*not run:\s*(?P<reason>.*?)\s*-->")
 _MODULE = re.compile(r"#\s*(?P<path>[\w/]+\.py)\b")
+#: Of a trace: milliseconds, and queries, of which there are fewer where more is cached.
+_FIGURES = re.compile(r" +(?:\d+\.\d\d(?: +\d+)?|ms  queries)$", re.MULTILINE)
 _CHECK = re.compile(r"\((?P<id>signal_kit\.[EWI]\d{3})\)\s*\Z")
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -175,6 +177,8 @@ def check_output(block: Block, printed: str, expected: Block | None) -> None:
     printed = "\n".join(line.rstrip() for line in printed.rstrip().splitlines()).lstrip("\n")
     wanted = "\n".join(line.rstrip() for line in wanted.rstrip().splitlines()).lstrip("\n")
     printed, wanted = f"{printed}\n", f"{wanted}\n"
+    if _FIGURES.search(wanted):
+        printed, wanted = _FIGURES.sub("", printed), _FIGURES.sub("", wanted)
     if not doctest.OutputChecker().check_output(wanted, printed, doctest.ELLIPSIS):
         where = block.where if expected is None else expected.where
         raise AssertionError(

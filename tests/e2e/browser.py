@@ -72,7 +72,7 @@ class Shop:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Shop]:
+def serve(folder: Path, module: str = "tests.e2e.shop") -> Iterator[Shop]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -81,7 +81,7 @@ def serve(folder: Path) -> Iterator[Shop]:
     (var / "capture.txt").write_text(CAPTURE)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*STRICT, "-m", "tests.e2e.shop", str(port)],
+            [*STRICT, "-m", module, str(port)],
             cwd=ROOT,
             env=_get_environment(var),
             stdout=output,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tests.e2e.browser import ADMIN, LOG, SIGNALS, Shop
 
+#: As long as the names of functions get.
+LONG = "django_signal_kit.wiring.registry.Registry._on_class_prepared"
+
 
 def get_pages(shop: Shop) -> dict[str, str]:
     """Name -> address."""
@@ -18,5 +21,7 @@ def get_pages(shop: Shop) -> dict[str, str]:
         "product": f"{ADMIN}shop/product/{shop.product}/history/",
         "signals": f"{SIGNALS}?app=shop",
         "signals-failing": f"{SIGNALS}?show=failing",
+        "signals-inner": f"{SIGNALS}?show=inner",
+        "signals-function": f"{SIGNALS}{LONG}/change/",
         "signals-receiver": f"{SIGNALS}ProductPages/change/",
     }

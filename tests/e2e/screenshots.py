@@ -26,6 +26,7 @@ SHOTS = {
     "audit-history": ("history", 1280, 900, "light"),
     "audit-history-narrow-dark": ("history", 390, 800, "dark"),
     "signals": ("signals", 1280, 1150, "light"),
+    "signals-dark": ("signals", 1280, 1150, "dark"),
     "signals-receiver": ("signals-receiver", 1280, 1250, "light"),
     "signals-narrow-dark": ("signals", 390, 800, "dark"),
 }
@@ -35,10 +36,30 @@ VIEWS = [(width, shade) for width in (1280, 390) for shade in ("light", "dark")]
 
 def take(page: Page, path: str, file: Path, *, full_page: bool) -> None:
     page.goto(path)
-    shot = page.screenshot(full_page=full_page)
+    save(page.screenshot(full_page=full_page), file)
+
+
+def save(shot: bytes, file: Path) -> None:
     # Few colours: a page of the admin has no more.
     with Image.open(io.BytesIO(shot)) as image:
         image.convert("RGB").quantize(64).save(file, optimize=True)
+
+
+def take_panel(scratch: Path) -> None:
+    """The panel of django-debug-toolbar, of a request that saves a product."""
+    with serve(scratch, "tests.e2e.toolbar") as shop, open_chromium() as browser:
+        for shade in ("light", "dark"):
+            page = browser.new_page(
+                base_url=shop.url,
+                viewport={"width": 1180, "height": 640},
+                color_scheme=shade,
+            )
+            page.goto("/price/")
+            page.locator("#djdt-SignalKitPanel a").click()
+            # Below what a new connection sets off.
+            line = page.locator("#SignalKitPanel td", has_text="post_init").first
+            line.evaluate("line => line.scrollIntoView()")
+            save(page.screenshot(), IMAGES / f"toolbar{'-dark' * (shade == 'dark')}.png")
 
 
 def main() -> None:
@@ -69,6 +90,9 @@ def main() -> None:
             ) as context:
                 target = (folder or IMAGES) / f"{file}.png"
                 take(context.new_page(), pages[name], target, full_page=folder is not None)
+    if folder is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            take_panel(Path(scratch))
 
 
 if __name__ == "__main__":

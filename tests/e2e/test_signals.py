@@ -152,10 +152,20 @@ def test_nobody_stumbles(look: Callable[..., Page], width: int, path: str) -> No
     assert page.evaluate(FLAWS) == []
 
 
+def test_the_map_can_be_read_from_right_to_left(page: Page) -> None:
+    """Senders end where the lines begin, also where ``end`` is on the left."""
+    page.goto(f"{SIGNALS}?app=shop")
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    senders, receivers = page.evaluate("""() => ["text[text-anchor]", "text:not([text-anchor])"]
+        .map(kind => [...document.querySelectorAll(`.signal-kit-map ${kind}`)]
+        .map(text => text.getBoundingClientRect()).map(box => [box.left, box.right]))""")
+    assert max(right for _, right in senders) < min(left for left, _ in receivers)
+
+
 def test_the_figures_renew_themselves_for_who_asks_for_it(page: Page) -> None:
     page.goto(f"{SIGNALS}?app=shop")
     with page.expect_response(re.compile(r"receiver/\?app=shop")):
-        page.get_by_label("renew the figures by itself").check()
+        page.get_by_label("keep the figures up to date").check()
     expect(page.locator("#signal-kit-figures")).to_be_visible()
 
 

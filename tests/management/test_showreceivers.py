@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 from collections.abc import Iterator
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.apps import apps
@@ -18,11 +21,13 @@ from django.dispatch import Signal
 
 from django_signal_kit import ModelReceiver, Receiver, muted, only
 from django_signal_kit.wiring import catalog
-from django_signal_kit.wiring.listing import ANY, Listing, collapse, get_listings
+from django_signal_kit.wiring.listing import Listing, collapse, get_listings, get_signals
+from django_signal_kit.wiring.sender_names import ANY
 from tests.apps.testapp.models import Person, Product, Tag, Token
 from tests.projects import KIT, SHOP, Project
 
 order_paid = Signal()
+quiet = Signal()
 
 AUDIT_LOG = "django_signal_kit.receivers.AuditLog"
 
@@ -352,8 +357,76 @@ def test_the_list_is_the_same_each_time(wire: Any) -> None:
     wire((AUDIT_LOG, {"models": ["__all__"]}), Saves)
     assert show("--format", "json") == show("--format", "json")
     assert list({row["signal"]: None for row in show_json()}) == [
-        name for name in catalog.get_paths() if list(get_listings([name]))
+        name for name in dict(get_signals()) if list(get_listings([name]))
     ]
+
+
+def test_signals_that_nobody_has_named_to_the_kit_are_shown_too(wire: Any, connect: Any) -> None:
+    wire()
+    connect(order_paid, plain, Tag)
+    connect(order_paid, plain_async)
+    path = f"{__name__}.order_paid"
+    expected = [
+        (path, "testapp.Tag", f"{__name__}.plain"),
+        (path, "any", f"{__name__}.plain_async"),
+    ]
+    found = [row for row in show_json() if row["signal"] == path]
+    assert [(row["signal"], row["sender"], row["receiver"]) for row in found] == expected
+    for name in (path, "order_paid"):
+        assert show_json("--signal", name) == found
+        assert "connected to it" in show("--why", "testapp.Tag", name, "plain")
+    assert "is connected 2 times" not in show("--signal", path)
+    assert show_json("--signal", f"{__name__}.quiet") == []
+
+
+def test_a_signal_is_named_by_the_module_that_made_it(wire: Any, connect: Any) -> None:
+    """Who imports it is imported first, and has it as well."""
+    importer, maker = ModuleType("a"), ModuleType("zz.zz.signals")
+    maker.made = importer.made = Signal()  # type: ignore[attr-defined]
+    modules = {"a": importer, "zz.zz.signals": maker}
+    with mock.patch.dict(sys.modules, modules):
+        connect(maker.made, plain)
+        assert [row["signal"] for row in show_json("--signal", "made")] == ["zz.zz.signals.made"]
+    importer, maker = ModuleType("a"), ModuleType("zz.zz")
+    maker.also = importer.also = Signal()  # type: ignore[attr-defined]
+    maker.Signal = Signal  # type: ignore[attr-defined]
+    modules = {"a": importer, "zz.zz": maker, "another": ModuleType("another")}
+    with mock.patch.dict(sys.modules, modules):
+        connect(maker.also, plain)
+        assert [row["signal"] for row in show_json("--signal", "also")] == ["zz.zz.also"]
+
+
+def test_a_signal_without_a_name_is_shown(wire: Any, connect: Any) -> None:
+    wire()
+    nameless = [Signal()]
+    connect(nameless[0], plain)
+    with mock.patch.dict(sys.modules, {"imported_since": ModuleType("imported_since")}):
+        (row,) = show_json("--signal", "a signal")
+    assert row["receiver"] == f"{__name__}.plain"
+
+
+def test_a_name_that_two_signals_have_is_no_name(wire: Any, connect: Any) -> None:
+    wire()
+    one, two = ModuleType("one"), ModuleType("two")
+    one.doubled, two.doubled = Signal(), Signal()  # type: ignore[attr-defined]
+    with mock.patch.dict(sys.modules, {"one": one, "two": two}):
+        with pytest.raises(CommandError, match=r"'doubled' is one.doubled and two.doubled. Give"):
+            show("--signal", "doubled")
+        connect(two.doubled, plain)
+        assert show_json("--signal", "doubled") == show_json("--signal", "two.doubled") != []
+
+
+def test_the_sender_of_many_receivers_is_looked_for_once(wire: Any, connect: Any) -> None:
+    """To find out what a text is goes through all objects that there are."""
+    wire()
+    for number in range(3):
+        connect(order_paid, Holder(), f"sender {number}")
+    with mock.patch("gc.get_objects", wraps=gc.get_objects) as look:
+        assert len(show_json("--signal", "order_paid")) == 3
+        assert look.call_count <= 2
+        show("--signal", "order_paid")
+        # Nor are signals looked for again, if no module has been imported since.
+        assert look.call_count <= 3
 
 
 def test_loading_and_saving_is_unchanged_by_looking(wire: Any, connect: Any) -> None:

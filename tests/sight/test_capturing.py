@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
+from django.dispatch import Signal
 from django.test import TestCase
 
 import django_signal_kit
-from django_signal_kit import ModelReceiver, batch
+from django_signal_kit import ModelReceiver, Receiver, batch
 from django_signal_kit.test import SignalKit, SignalKitMixin
 from tests.apps.testapp.models import Product, Tag
 from tests.projects import KIT, SHOP, Project
@@ -24,6 +25,7 @@ from tests.tasks.queues import BROKER, IMMEDIATE, Broker, work
 from tests.wiring.test_muting import run
 
 kit = SignalKit()
+renamed = Signal()
 
 
 class Index(ModelReceiver):
@@ -33,6 +35,10 @@ class Index(ModelReceiver):
         self.collect(instance.name, key=instance.pk)
 
     def flush(self, items: list[Any]) -> None: ...
+
+
+class Renames(Receiver):
+    def renamed(self, **kwargs: Any) -> None: ...
 
 
 class Child(Index):
@@ -63,6 +69,13 @@ class TestCapture:
         captured.assert_received(Index, times=2)
         captured.assert_not_received(Index, signal="pre_save")
         captured.assert_num_flushes(Index, 2)
+
+    def test_arguments_may_be_called_as_ours_are(self, wire: Any) -> None:
+        wire(Renames, EXTRA_SIGNALS={"renamed": f"{__name__}.renamed"})
+        with kit.capture() as captured:
+            renamed.send(None, name="tea", receiver="oil", signal_name="x", arguments=())
+        (heard,) = captured.get_heard(Renames)
+        assert heard.arguments["name"] == "tea"
 
     def test_a_failing_assertion_says_what_ran(self, wire: Any) -> None:
         wire(Index)

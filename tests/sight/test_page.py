@@ -17,7 +17,8 @@ from django_signal_kit import ModelReceiver, Receiver
 from django_signal_kit.receivers import AuditLog, CacheInvalidation, LastModified
 from django_signal_kit.sight import counting
 from django_signal_kit.sight.pages.filters import Filters
-from django_signal_kit.sight.pages.picture import MOST, draw
+from django_signal_kit.sight.pages.picture import MOST, Node, draw
+from django_signal_kit.sight.pages.rows import breakable
 from django_signal_kit.sight.pages.wired import list_wired
 from tests.apps.testapp.models import Category, Product, Tag
 from tests.audit.browsing import Inline, Text, log_in
@@ -245,6 +246,27 @@ def test_what_may_be_an_address_or_a_key_is_not_shown(wire: Any, root: Client) -
     assert "s3cr3t" not in response.content.decode()
     assert "example.com" not in response.content.decode()
     assert "retries 3" in get_text(response)
+
+
+def test_a_long_path_goes_on_in_another_line_after_its_parts(wired: Any, root: Client) -> None:
+    html = get(root, show="inner", q="on_class_prepared").content.decode()
+    assert "registry.<wbr>Registry._<wbr>on_<wbr>class_<wbr>prepared<wbr></bdi></a>" in html
+    assert breakable("<b>.c") == "&lt;b&gt;.<wbr>c<wbr>"
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("app.receivers.short", "app.receivers.short"),
+        (
+            "long_package.apps.customer.alerts.receivers.tell",
+            "…apps.customer.alerts.receivers.tell",
+        ),
+        (f"a.{'b' * 60}", f"…{'b' * 43}"),
+    ],
+)
+def test_what_is_long_is_drawn_by_its_last_parts(path: str, label: str) -> None:
+    assert Node([path], 0, 0).label == label
 
 
 def test_names_are_escaped(wire: Any, root: Client) -> None:

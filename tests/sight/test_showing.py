@@ -6,6 +6,8 @@ import gc
 import inspect
 import json
 import shutil
+from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from xml.etree import ElementTree
 import pytest
 from django.core.management import CommandError, call_command
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
+from django.test import override_settings
 
 from django_signal_kit import ModelReceiver, Receiver, muted
 from django_signal_kit.receivers import AuditLog, CacheInvalidation, LastModified
 from django_signal_kit.sight.story import get_summary
+from django_signal_kit.wiring.listing import get_path
 from tests.apps.testapp.models import Product, Tag
-from tests.management.test_showreceivers import connect  # noqa: F401
+from tests.management.test_showreceivers import Holder, connect, order_paid  # noqa: F401
 
 AUDIT_LOG = "django_signal_kit.receivers.AuditLog"
 
@@ -191,7 +195,7 @@ class TestLint:
 
     def fail(self) -> str:
         out = StringIO()
-        with pytest.raises(CommandError, match="is wired in a way that bites later"):
+        with pytest.raises(CommandError, match=r"(1 thing is|[2-9] things are) wired in a way"):
             call_command("showreceivers", "--lint", stdout=out)
         return out.getvalue()
 
@@ -272,6 +276,25 @@ class TestBaseline:
         post_save.disconnect(plain, sender=Tag)
         assert f"- post_save of testapp.Tag: {__name__}.plain" in self.fail(path)
 
+    def test_where_an_object_lies_is_no_change(
+        self,
+        wire: Any,
+        tmp_path: Path,
+        connect: Any,  # noqa: F811
+    ) -> None:
+        file = tmp_path / "receivers.json"
+        wire()
+        kept = []
+        for number in range(2):
+            kept += [object.__new__(type("Till", (), {})), f"a text {number}"]
+            for sender in kept[-2:]:
+                connect(order_paid, plain, sender)
+            if number == 0:
+                file.write_text(show("--format", "json"), encoding="utf-8")
+                for sender in kept:
+                    order_paid.disconnect(plain, sender=sender)
+        assert show("--check", str(file)) == "Nothing has changed.\n"
+
     def test_another_order_is_a_change(self, wire: Any, tmp_path: Path) -> None:
         path = tmp_path / "b.json"
         wire(Index, {"RECEIVER": f"{__name__}.Index", "NAME": "Again"})
@@ -318,6 +341,18 @@ def test_the_tree_tells_what_happens_in_order(wire: Any, connect: Any) -> None: 
     place = f"    tests/sight/test_showing.py:{inspect.getsourcelines(plain)[1]}"
     assert lines[start + 1 : start + 3] == [place, "    Counts them."]
     assert max(map(len, lines)) <= 100
+
+
+def test_what_hears_rows_of_links_is_not_called_for_a_row(wire: Any, connect: Any) -> None:  # noqa: F811
+    """A through model has signals of its own, which no write of a product sends."""
+    wire()
+    through = Product.tags.through
+    connect(post_save, plain, through)
+    assert "plain" not in show("testapp.Product", "--format", "tree")
+    assert "plain does not hear" in why("testapp.Product", "post_save", "plain")
+    connect(m2m_changed, plain, through)
+    assert f"m2m_changed\n      └─ {__name__}.plain" in show("testapp.Product", "--format", "tree")
+    assert "plain hears m2m_changed" in why("testapp.Product", "m2m_changed", "plain")
 
 
 def test_a_docstring_is_told_without_what_sphinx_needs(wire: Any) -> None:
@@ -375,6 +410,71 @@ def test_pictures_name_everybody_and_are_escaped(wire: Any, connect: Any) -> Non
     ]
 
 
+def test_a_picture_for_mermaid_has_no_html(wire: Any, connect: Any) -> None:  # noqa: F811
+    """It would take the name of a lambda for an element, and leave it out."""
+    wire()
+    connect(post_save, lambda **kwargs: None, Tag)
+    text = show("testapp.Tag", "--signal", "post_save", "--format", "mermaid")
+    assert '.#60;lambda#62;"]' in text
+    assert ".#60;locals#62;." in text
+    assert set(text) & set("<&'") == set()
+
+
+@dataclass
+class Unhashable:
+    """Two that are equal have no hash."""
+
+    number: int = 1
+
+    def __call__(self, **kwargs: Any) -> None: ...
+
+
+class Anything:
+    """Has every attribute, as proxies of objects elsewhere have."""
+
+    def __getattr__(self, name: str) -> str:
+        if name in ("__self__", "__func__"):
+            raise AttributeError(name)
+        return f"<{name}>"
+
+    def __call__(self, **kwargs: Any) -> None: ...
+
+
+@override_settings(DEBUG=False)
+@pytest.mark.parametrize("make", [Unhashable, Anything, lambda: partial(plain, number=1)])
+def test_whatever_django_calls_is_shown_in_all_ways(
+    wire: Any,
+    connect: Any,  # noqa: F811
+    make: Any,
+) -> None:
+    wire(Index)
+    receiver = make()
+    connect(post_save, receiver, Tag)
+    connect(pre_save, receiver, Tag)
+    for kind in ("table", "json", "mermaid", "dot", "svg"):
+        assert "Index" in show("testapp.Tag", "--format", kind)
+    tree = show("testapp.Tag", "--format", "tree")
+    assert tree.count(f"\n{get_path(receiver)}\n    ") == 1
+    assert "Create a new function with partial" not in tree
+    assert show("--lint") == "Nothing is wired in a way that bites later.\n"
+
+
+def test_an_object_that_is_called_is_in_the_file_of_its_class(wire: Any, connect: Any) -> None:  # noqa: F811
+    wire()
+    connect(post_save, Holder(), Tag)
+    line = inspect.getsourcelines(Holder)[1]
+    assert f"test_showreceivers.py:{line}\n" in show("testapp.Tag", "--format", "tree")
+
+
+def test_a_function_that_wraps_itself_has_no_file(wire: Any, connect: Any) -> None:  # noqa: F811
+    def odd(**kwargs: Any) -> None: ...
+
+    odd.__wrapped__ = odd  # type: ignore[attr-defined]
+    wire()
+    connect(post_save, odd, Tag)
+    assert "<locals>.odd" in show("testapp.Tag", "--format", "tree")
+
+
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not here")
 def test_graphviz_reads_it(wire: Any, tmp_path: Path) -> None:
     import subprocess
@@ -413,6 +513,21 @@ def test_a_sender_that_cannot_be_shown_is_named_by_its_class(wire: Any, connect:
     connect(post_save, plain, sender)
     wire()
     assert f"an object of {__name__}.Unshown" in show("--signal", "post_save")
+
+
+class Long:
+    def __repr__(self) -> str:
+        return "two\nlines " + "x" * 1000
+
+
+def test_a_sender_has_one_line(wire: Any, connect: Any) -> None:  # noqa: F811
+    sender = Long()
+    connect(post_save, plain, sender)
+    wire()
+    (line,) = [line for line in show("--signal", "post_save").splitlines() if "two" in line]
+    assert "two lines xxx" in line
+    assert "x… " in line
+    assert len(line) < 200
 
 
 def test_a_model_is_named_once(wire: Any) -> None:

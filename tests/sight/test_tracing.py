@@ -9,14 +9,16 @@ import logging
 import threading
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 from xml.etree import ElementTree
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection, connections, transaction
 from django.db.backends.utils import CursorWrapper
+from django.db.models.signals import post_save
 from django.dispatch import Signal
+from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +27,7 @@ from django_signal_kit.sight import observing
 from django_signal_kit.sight.spans import Key, Span
 from django_signal_kit.sight.text import render
 from django_signal_kit.units import journal, unit
+from django_signal_kit.wiring.others import find_paths
 from tests.apps.testapp.models import Product, Tag
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -225,6 +228,108 @@ def test_an_error_gets_out_and_stands_in_the_tree(wire: Any) -> None:
     assert span.errors == ["ValueError: no such name"]
     assert "! ValueError: no such name" in str(found)
     assert "failed" in str(found)
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_an_error_that_cannot_be_told_gets_out_as_it_is(wire: Any) -> None:
+    wire()
+    error = UnspeakableError()
+
+    def breaks(**kwargs: Any) -> None:
+        raise error
+
+    order_paid.connect(breaks)
+    found = trace()
+    try:
+        with pytest.raises(UnspeakableError) as caught, found:
+            order_paid.send(None)
+    finally:
+        order_paid.disconnect(breaks)
+    assert caught.value is error
+    assert found.root.errors == ["UnspeakableError: (what it says cannot be told)"]
+
+
+def test_an_error_is_told_without_secrets_and_not_endlessly(wire: Any) -> None:
+    wire()
+    found = trace()
+    with pytest.raises(ValueError, match="token"), found:
+        raise ValueError("token=a9c1e4 " + "x" * 100_000)
+    assert "a9c1e4" not in found.as_json() + found.as_svg() + str(found)
+    assert "ValueError: token=" in str(found)
+    assert len(found.as_json()) < 2000
+
+
+def test_a_key_of_several_lines_has_one(wire: Any) -> None:
+    wire(Index)
+    with trace() as found:
+        outer = found.root.get_child(Key("receiver", "Chain"))
+        span = outer.get_child(Key("signal", "post_save", "testapp.Tag"))
+        span.object, span.count = "first\nsecond", 1
+    assert "\n   └─ post_save testapp.Tag first second " in str(found)
+
+
+class Textless:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_a_key_without_a_text_harms_no_write(wire: Any) -> None:
+    wire(Index)
+    tag = Tag.objects.create(name="tea")
+    tag.pk = Textless()
+    with trace() as found, muted("Index"):
+        post_save.send(Tag, instance=tag, created=False, using="default", update_fields=None)
+    assert next(found.find("post_save")).object == ""
+
+
+@override_settings(DEBUG=False)
+def test_receivers_may_have_attributes_that_no_function_has() -> None:
+    class Anything:
+        def __getattr__(self, name: str) -> str:
+            if name in ("__self__", "__func__"):
+                raise AttributeError(name)
+            return f"<{name}>"
+
+        def __call__(self, **kwargs: Any) -> str:
+            return "told"
+
+    heard = Anything()
+    order_paid.connect(heard)
+    try:
+        with trace() as found:
+            assert order_paid.send("till") == [(heard, "told")]
+    finally:
+        order_paid.disconnect(heard)
+    assert "<__qualname__>" in str(found)
+
+
+def test_a_failure_is_logged_under_the_name_of_the_function(caplog: Any) -> None:
+    def breaks(**kwargs: Any) -> None:
+        raise KeyError("x")
+
+    signal = Signal()
+    signal.connect(breaks)
+    with trace():
+        signal.send_robust(None)
+    assert f"Error calling {breaks.__qualname__} in Signal.send_robust()" in caplog.text
+
+
+def test_a_signal_without_a_name_is_looked_for_once() -> None:
+    """To look for it goes through all modules."""
+    signal = [Signal()]
+    signal[0].connect(Mock())
+    with (
+        patch("django_signal_kit.sight.names.find_paths", wraps=find_paths) as look,
+        trace() as found,
+    ):
+        for _ in range(5):
+            signal[0].send(None)
+    assert look.call_count == 1
+    assert "a signal x5" in str(found)
 
 
 def test_a_muted_receiver_is_shown_as_muted(wire: Any) -> None:

@@ -18,7 +18,7 @@ from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Model
 
-from django_signal_kit.exceptions import did_you_mean
+from django_signal_kit.exceptions import did_you_mean, join
 from django_signal_kit.management.arguments import label, typed
 from django_signal_kit.sight.baseline import compare, read_baseline
 from django_signal_kit.sight.lint import find_flaws
@@ -27,7 +27,7 @@ from django_signal_kit.sight.story import tell_story
 from django_signal_kit.sight.table import render, render_by_rich
 from django_signal_kit.sight.why import explain
 from django_signal_kit.wiring import catalog
-from django_signal_kit.wiring.listing import Listing, collapse, get_listings
+from django_signal_kit.wiring.listing import Listing, collapse, get_listings, get_signals
 
 HEADER = ("NAME", "ACTS", "SENDER", "RECEIVER")
 
@@ -97,7 +97,7 @@ class Command(BaseCommand):
         if options["why"]:
             self.explain(*options["why"])
         elif options["lint"]:
-            self.fail_for(list(find_flaws()), "is wired in a way that bites later")
+            self.fail_for(list(find_flaws()), "is wired in a way that bites later", "are")
         elif options["format"] == "tree":
             if model is None:
                 raise CommandError("--format tree is about one model: showreceivers app.Model")
@@ -108,9 +108,8 @@ class Command(BaseCommand):
 
     def select(self, model: type[Model] | None, options: dict[str, Any]) -> Iterator[Listing]:
         signal_name, name = options["signal"], options["name"]
-        if signal_name is not None:
-            check_signal(signal_name)
-        listings = list(get_listings(None if signal_name is None else [signal_name], model))
+        names = None if signal_name is None else [find_signal(signal_name)]
+        listings = list(get_listings(names, model))
         if name is not None:
             check_name(name, listings)
         for listing in listings:
@@ -132,7 +131,7 @@ class Command(BaseCommand):
             self.stdout.write("No receivers.")
 
     def explain(self, label: str, signal_name: str, name: str) -> None:
-        check_signal(signal_name)
+        signal_name = find_signal(signal_name)
         self.stdout.write("\n".join(explain(find_model(label), signal_name, name)))
 
     def check_baseline(self, path: Path, listings: list[Listing]) -> None:
@@ -143,14 +142,16 @@ class Command(BaseCommand):
                 f"--check {str(path)!r} cannot be read: {error}. Write it by: showreceivers "
                 f"--format json > {path}"
             ) from error
-        self.fail_for(compare(baseline, listings), "has changed")
+        self.fail_for(compare(baseline, listings), "has changed", "have")
 
-    def fail_for(self, lines: list[str], what: str) -> None:
+    def fail_for(self, lines: list[str], what: str, verb: str) -> None:
+        """``what`` begins with a verb, which is ``verb`` of several things."""
         if not lines:
             self.stdout.write(f"Nothing {what}.")
             return
         self.stdout.write("\n".join(lines))
-        raise CommandError(f"{len(lines)} {'thing' if len(lines) == 1 else 'things'} {what}.")
+        several = f"{len(lines)} things {verb} {what.partition(' ')[2]}"
+        raise CommandError(f"{several if len(lines) > 1 else f'1 thing {what}'}.")
 
     def write_table(self, listings: Sequence[Listing], *, has_colours: bool) -> None:
         sections: dict[str, list[Cells]] = {}
@@ -186,10 +187,19 @@ def _get_modules(path: str) -> Iterator[str]:
     return (".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
 
 
-def check_signal(name: str) -> None:
-    names = catalog.get_paths()
-    if name not in names:
+def find_signal(name: str) -> str:
+    """The name or the dotted path of a signal, of which the last part will do."""
+    if name in catalog.get_paths():
+        return name
+    # Of two that are called alike the one is meant to which something is connected.
+    names = {path: bool(signal.receivers) for path, signal in get_signals()}
+    same = [path for path in names if name in (path, path.rpartition(".")[2])]
+    found = [path for path in same if names[path]] or same
+    if len(found) > 1:
+        raise CommandError(f"{name!r} is {join(found)}. Give the whole path.")
+    if not found:
         raise CommandError(f"No signal is named {name!r}. {did_you_mean(name, names)}")
+    return found[0]
 
 
 def check_name(name: str, listings: Iterable[Listing]) -> None:
@@ -219,12 +229,12 @@ def get_cells(listing: Listing, senders: Sequence[str]) -> Cells:
 def shorten(senders: Sequence[str]) -> str:
     """As many as fit, and how many more there are."""
     for count in range(len(senders), 1, -1):
-        text = join(senders, count)
+        text = name_some(senders, count)
         if len(text) <= SENDERS_WIDTH:
             return text
-    return join(senders, 1)
+    return name_some(senders, 1)
 
 
-def join(senders: Sequence[str], count: int) -> str:
+def name_some(senders: Sequence[str], count: int) -> str:
     named, rest = ", ".join(senders[:count]), len(senders) - count
     return f"{named} and {rest} more" if rest else named

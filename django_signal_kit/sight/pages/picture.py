@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from django_signal_kit.sight.pages.wired import KINDS, OTHER, Wired, get_kind
-from django_signal_kit.wiring.listing import ANY
+from django_signal_kit.wiring.sender_names import ANY
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ _ROW = 26
 _GAP = 180
 _MARGIN = 12
 _LETTER = 6.8
-_LONGEST = 40
+_LONGEST = 44
 _ALL = "all senders"
 #: How far apart lines between the same two are.
 _APART = 4
@@ -58,9 +58,7 @@ class Node:
         more = len(self.names) - 1
         note = f" and {more} more" if more else ""
         room = _LONGEST - len(note)
-        text = _ALL if self.first == ANY else self.first
-        text = text if len(text) <= room else f"…{text[1 - room :]}"
-        return text + note
+        return _shorten(_ALL if self.first == ANY else self.first, room) + note
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,15 @@ class Picture:
     kinds: Sequence[str]
     #: How many senders and receivers are not drawn.
     left_out: int
+
+
+def _shorten(text: str, room: int) -> str:
+    """Its end, from a part of a dotted path on if that leaves enough of it."""
+    if len(text) <= room:
+        return text
+    end = text[1 - room :]
+    whole = end.partition(".")[2]
+    return f"…{whole if 2 * len(whole) > room else end}"
 
 
 def draw(found: Sequence[Wired]) -> Picture | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from django_signal_kit.sight.figures import Counters, Figures, Tasks
@@ -13,7 +16,7 @@ from django_signal_kit.sight.mutes import Mute
 from django_signal_kit.sight.pages.charts import Chart, draw_times, show_time
 from django_signal_kit.sight.pages.filters import Filters
 from django_signal_kit.sight.pages.wired import OTHER, Wired, get_kind
-from django_signal_kit.wiring.listing import ANY
+from django_signal_kit.wiring.sender_names import ANY
 
 ACTS = {
     "at_once": _("at once"),
@@ -34,6 +37,7 @@ _KINDS = {"save": _("saves"), "delete": _("deletions"), "links": _("links")}
 _ALL = "all senders"
 _NONE = Figures()
 _MOST_SENDERS = 4
+_PART = re.compile(r"[^._]*[._]+|[^._]+$")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class Row:
     mute: Mute | None
     #: Its part of the time of all receivers, in percent.
     share: float = 0.0
+
+    @property
+    def title(self) -> SafeString:
+        return breakable(self.wired.key)
 
     @property
     def acts(self) -> Any:
@@ -117,7 +125,7 @@ class Row:
         ]
 
     @property
-    def hears(self) -> list[tuple[str, str, int]]:
+    def hears(self) -> list[tuple[SafeString, SafeString, int]]:
         """What it hears, in short: kinds of signals, the first of their senders, and how many
         there are beside these."""
         of_kind: dict[str, dict[str, None]] = {}
@@ -130,12 +138,17 @@ class Row:
             of_senders.setdefault(tuple(heard), []).append(told)
         return [
             (
-                ", ".join(told),
-                ", ".join(_ALL if name == ANY else name for name in names[:_MOST_SENDERS]),
+                breakable(", ".join(told)),
+                breakable(", ".join(_ALL if n == ANY else n for n in names[:_MOST_SENDERS])),
                 max(0, len(names) - _MOST_SENDERS),
             )
             for names, told in of_senders.items()
         ]
+
+
+def breakable(text: str) -> SafeString:
+    """A dotted path that may go on in another line after each of its parts."""
+    return format_html_join("", "{}<wbr>", ((part,) for part in _PART.findall(text)))
 
 
 def make_rows(
