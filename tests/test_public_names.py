@@ -143,8 +143,7 @@ LOGGERS = {
 
 CHECKS = {
     *(f"E{number:03}" for number in range(1, 75)),
-    *(f"W{number:03}" for number in range(1, 33)),
-    "W034",
+    *(f"W{number:03}" for number in range(1, 34)),
     "I001",
 }
 

@@ -46,7 +46,7 @@ def _find_hindrances(connection: Any) -> Iterable[CheckMessage]:
 def _find_different(alias: str) -> Iterator[Warning]:
     found = compare(alias)
     if any(each.checksum == UNREADABLE for each in found.left):
-        # This account sees neither the log nor what triggers do: W034 is told instead.
+        # This account sees neither the log nor what triggers do: W033 is told instead.
         return
     parts = (
         ("are missing", found.missing),

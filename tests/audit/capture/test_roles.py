@@ -97,7 +97,7 @@ def test_who_may_not_see_what_triggers_do_is_told_so(accounts: Shop) -> None:
     assert "signal_kit.W03" not in shop.start(check).stderr
     use(shop, "app")
     said = shop.start(check).stderr
-    assert "signal_kit.W034" in said
+    assert "signal_kit.W033" in said
     assert "signal_kit.W031" not in said
     # That there are none it sees all the same.
     use(shop, "owner")

@@ -47,7 +47,7 @@ def find_hindrances(connection: Any) -> Iterator[CheckMessage]:
             f"they are those that these settings want.",
             hint="Ask as the account that migrates, which has the right TRIGGER: auditcapture "
             "--status.",
-            id="signal_kit.W034",
+            id="signal_kit.W033",
         )
     with connection.cursor() as cursor:
         if _may_not_make_any(cursor):
