@@ -13,8 +13,10 @@ WIDTH = 1200
 ROW = 20
 #: Columns of a letter, roughly: a label that does not fit is cut.
 _LETTER = 6.6
+#: A box is so wide at least, that it can be pointed at, as long as there is room for it.
+_LEAST = 3.0
 #: What is narrower is not drawn.
-_LEAST = 0.5
+_SEEN = 0.5
 
 _STYLE = """
 svg { font: 11px ui-monospace, SFMono-Regular, Menlo, monospace; background: #fff }
@@ -32,8 +34,7 @@ text { fill: #1b1f24; pointer-events: none }
 
 def draw(root: Span) -> str:
     """Each span as a box as wide as its share of the time; what set it off stands above it."""
-    total = root.seconds or 1e-9
-    boxes = list(_place(root, 0.0, float(WIDTH), 0, WIDTH / total))
+    boxes = list(_place(root, 0.0, float(WIDTH), 0))
     height = ROW * (1 + max(row for _, _, _, row in boxes))
     shapes = "\n".join(_draw_box(*box) for box in boxes)
     return (
@@ -44,17 +45,17 @@ def draw(root: Span) -> str:
 
 
 def _place(
-    span: Span, x: float, width: float, row: int, scale: float
+    span: Span, x: float, width: float, row: int
 ) -> Iterator[tuple[Span, float, float, int]]:
     yield span, x, width, row
+    scale = width / (span.seconds or 1e-9)
+    shares = [max(child.seconds * scale, _LEAST) for child in span.children]
     # Async receivers run side by side: together they may take longer than what waits for them.
-    taken = sum(child.seconds for child in span.children) * scale
-    shrink = min(1.0, width / taken) if taken else 1.0
-    for child in span.children:
-        share = child.seconds * scale * shrink
-        if share >= _LEAST:
-            yield from _place(child, x, share, row + 1, scale * shrink)
-        x += share
+    shrink = min(1.0, width / sum(shares)) if shares else 1.0
+    for child, share in zip(span.children, shares, strict=True):
+        if share * shrink >= _SEEN:
+            yield from _place(child, x, share * shrink, row + 1)
+        x += share * shrink
 
 
 def _draw_box(span: Span, x: float, width: float, row: int) -> str:

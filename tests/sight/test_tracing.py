@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from django_signal_kit import ModelReceiver, Receiver, batch, muted, trace
 from django_signal_kit.sight import observing
+from django_signal_kit.sight.flame import draw
 from django_signal_kit.sight.spans import Key, Span
 from django_signal_kit.sight.text import render
 from django_signal_kit.units import journal, unit
@@ -558,6 +559,22 @@ def test_a_flame_graph_is_whole_and_escaped(wire: Any) -> None:
     assert "<script" not in found.as_svg()
     boxes = [node.attrib for node in tree.iter("{http://www.w3.org/2000/svg}rect")]
     assert all(0 <= float(b["x"]) <= 1200 and float(b["width"]) <= 1200.1 for b in boxes)
+
+
+def test_what_is_quick_beside_the_rest_is_drawn_all_the_same() -> None:
+    root = Span(Key("trace", "trace"))
+    root.seconds = 60.0
+    quick = root.get_child(Key("signal", "post_save", "shop.Product"))
+    quick.seconds = quick.get_child(Key("receiver", "Chain")).seconds = 0.0001
+    root.get_child(Key("signal", "paid")).seconds = 30.0
+    drawn = draw(root)
+    for name in ("post_save", "Chain", "paid"):
+        assert name in drawn
+    boxes = [
+        (float(node.attrib["x"]), float(node.attrib["width"]))
+        for node in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}rect")
+    ]
+    assert boxes == [(0, 1200), (0, 3), (0, 3), (3, 600)]
 
 
 def test_lines_keep_to_the_width(wire: Any) -> None:
