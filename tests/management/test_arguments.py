@@ -37,7 +37,12 @@ USING = {
     "sendwelcomeemail",
     "verifyauditlog",
 }
-OWN = [name for name, app in get_commands().items() if str(app).startswith("django_signal_kit")]
+#: Without "migrate", whose arguments are Django's.
+OWN = [
+    name
+    for name, app in get_commands().items()
+    if str(app).startswith("django_signal_kit") and name != "migrate"
+]
 
 
 @pytest.fixture(autouse=True)
