@@ -1,4 +1,4 @@
-"""Rows for the tests."""
+"""Rows for the tests. Their names sort as they were made, however many there have been."""
 
 import factory
 from django.contrib.auth import get_user_model
@@ -11,7 +11,7 @@ class UserFactory(factory.django.DjangoModelFactory):
     class Meta:
         model = get_user_model()
 
-    username = factory.Sequence(lambda n: f"user{n}")
+    username = factory.Sequence(lambda n: f"user{n:05}")
     email = factory.LazyAttribute(lambda user: f"{user.username}@shop.example")
 
 
@@ -19,22 +19,22 @@ class CategoryFactory(factory.django.DjangoModelFactory):
     class Meta:
         model = models.Category
 
-    name = factory.Sequence(lambda n: f"Category {n}")
+    name = factory.Sequence(lambda n: f"Category {n:05}")
 
 
 class TagFactory(factory.django.DjangoModelFactory):
     class Meta:
         model = models.Tag
 
-    name = factory.Sequence(lambda n: f"Tag {n}")
+    name = factory.Sequence(lambda n: f"Tag {n:05}")
 
 
 class ProductFactory(factory.django.DjangoModelFactory):
     class Meta:
         model = models.Product
 
-    name = factory.Sequence(lambda n: f"Product {n}")
-    slug = factory.Sequence(lambda n: f"product-{n}")
+    name = factory.Sequence(lambda n: f"Product {n:05}")
+    slug = factory.Sequence(lambda n: f"product-{n:05}")
     price = "9.50"
 
 
@@ -42,14 +42,14 @@ class RestaurantFactory(factory.django.DjangoModelFactory):
     class Meta:
         model = models.Restaurant
 
-    name = factory.Sequence(lambda n: f"Restaurant {n}")
+    name = factory.Sequence(lambda n: f"Restaurant {n:05}")
 
 
 class PersonFactory(factory.django.DjangoModelFactory):
     class Meta:
         model = models.Person
 
-    name = factory.Sequence(lambda n: f"Person {n}")
+    name = factory.Sequence(lambda n: f"Person {n:05}")
 
 
 def store(file: FieldFile, name: str, content: bytes = b"content") -> str:

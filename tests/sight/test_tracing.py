@@ -321,8 +321,8 @@ def test_a_failure_is_logged_under_the_name_of_the_function(caplog: Any) -> None
 
 def test_a_signal_without_a_name_is_looked_for_once() -> None:
     """To look for it goes through all modules."""
-    signal = [Signal()]
-    signal[0].connect(Mock())
+    signal, receiver = [Signal()], Mock()
+    signal[0].connect(receiver)
     with (
         patch("django_signal_kit.sight.names.find_paths", wraps=find_paths) as look,
         trace() as found,

@@ -74,18 +74,18 @@ def told(items: list[Item], *values: tuple[str, str]) -> Story:
 
 def _create(package: Package, item: Item) -> None:
     with package.writing():
-        item.save()
+        package.save(item)
 
 
 def _update(package: Package, item: Item) -> None:
     change([item])
     with package.writing():
-        item.save()
+        package.save(item)
 
 
 def _save(package: Package, item: Item) -> None:
     with package.writing():
-        item.save()
+        package.save(item)
 
 
 def _delete(package: Package, item: Item) -> None:
