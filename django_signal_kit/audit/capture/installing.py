@@ -49,6 +49,8 @@ def _run(
     into: Sequence[Piece],
     tell: Tell | None,
 ) -> None:
+    called = _list_called(using, out, into)
+    out = [piece for piece in out if piece not in called]
     with standing.suspended(using):
         for table in _list_tables(using, [*out, *into]):
             with transaction.atomic(using=using), connections[using].cursor() as cursor:
@@ -61,6 +63,23 @@ def _run(
                     if table in (each.table, None):
                         cursor.execute(each.create)
                         _tell("install", each, tell)
+        if called:
+            with transaction.atomic(using=using), connections[using].cursor() as cursor:
+                for last in reversed(called):
+                    cursor.execute(last.drop)
+                    _tell("drop", last, tell)
+
+
+def _list_called(
+    using: str, out: Sequence[Piece | Installed], into: Sequence[Piece]
+) -> list[Installed]:
+    """Those to be dropped that triggers call. They go once no trigger is left: of a table that has
+    been renamed those that call are known by its new name, and go in a transaction of theirs."""
+    if connections[using].vendor != "postgresql":
+        return []
+    names = {piece.name for piece in into}
+    installed = [piece for piece in out if isinstance(piece, Installed)]
+    return [piece for piece in installed if not piece.hears and piece.name not in names]
 
 
 def _list_tables(using: str, pieces: Sequence[Piece | Installed]) -> Iterable[str | None]:
