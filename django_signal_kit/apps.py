@@ -72,7 +72,7 @@ class SimpleSignalKitConfig(AppConfig):
     def start(self) -> None:
         """Wire what the settings say now."""
         wire()
-        (watching.start if conf.WATCH else watching.stop)()
+        (watching.wrapping.start if conf.WATCH else watching.wrapping.stop)()
         (mutes.start if conf.ADMIN_MUTING else mutes.stop)()
 
 
@@ -141,7 +141,7 @@ def rewire(*, setting: str, value: Any = _NOT_SAID, **kwargs: Any) -> None:
     extending.take_back()
     registry.disconnect()
     _settle_capture([])
-    watching.stop()
+    watching.wrapping.stop()
     mutes.stop()
     counting.stop()
 

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-
 from django_signal_kit.exchange import get_exchange
+from django_signal_kit.units.wrapping import Staying
 
 
 def count_query(
@@ -27,14 +25,5 @@ def count_query(
         exchange.query_count += 1
 
 
-def count_on(connection: BaseDatabaseWrapper) -> None:
-    """Count on this connection from now on. It stays: a connection serves many requests."""
-    wrappers = connection.execute_wrappers
-    if count_query not in wrappers:
-        # In front: execute_wrapper() takes its own away from the end.
-        wrappers.insert(0, count_query)
-
-
-def count_on_open_connections() -> None:
-    for connection in connections.all(initialized_only=True):
-        count_on(connection)
+#: It stays: a connection serves many requests.
+wrapping = Staying(count_query)

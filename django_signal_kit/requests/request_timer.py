@@ -16,7 +16,7 @@ from django_signal_kit.exchange import Exchange, get_exchange
 from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.requests.histograms import Histogram, Histograms, Timing
-from django_signal_kit.requests.querycount import count_on, count_on_open_connections
+from django_signal_kit.requests.querycount import wrapping
 from django_signal_kit.rows.cleansing import hide_tokens
 from django_signal_kit.units.loggers import get_logger
 
@@ -101,13 +101,13 @@ class RequestTimer(Receiver):
         if carrier is None:
             return
         if self.queries:
-            count_on_open_connections()
+            wrapping.put_on_open_ones()
         exchanges.begin(carrier, self)
 
     def connection_created(self, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
         """A request opens a connection: its queries count, too."""
         if self.queries and get_exchange() is not None:
-            count_on(connection)
+            wrapping.put_on(connection)
 
     def request_finished(self, **kwargs: Any) -> None:
         """Stop the clock and record, unless that has been done already."""

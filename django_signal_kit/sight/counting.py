@@ -128,14 +128,14 @@ def start() -> None:
     if _counting.wrap not in dispatch.wrappers:
         # Next to the method: what others do round it is no time of its own.
         dispatch.wrappers.insert(0, _counting.wrap)
-        queries.start()
+        queries.wrapping.start()
 
 
 def stop() -> None:
     """Count nothing of receivers that are wired from now on."""
     if _counting.wrap in dispatch.wrappers:
         dispatch.wrappers.remove(_counting.wrap)
-        queries.stop()
+        queries.wrapping.stop()
         _counting.rest()
 
 

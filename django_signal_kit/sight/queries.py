@@ -14,13 +14,9 @@ from functools import partial
 from types import coroutine
 from typing import Any, TypeAlias
 
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
+from django_signal_kit.units.wrapping import Staying
 
 Tick: TypeAlias = Callable[[], int]
-
-_UID = "signal_kit:queries"
 
 
 class Here:
@@ -80,23 +76,5 @@ def count_query(
     return execute(sql, params, many, context)
 
 
-def start() -> None:
-    """Count on the connections of this thread, and on each that is opened from now on."""
-    connection_created.connect(_count_on, dispatch_uid=_UID)
-    for connection in connections.all(initialized_only=True):
-        _count_on(connection)
-
-
-def stop() -> None:
-    """Count on no connection of this thread, nor on new ones; those of other threads until they
-    end, where nobody asks."""
-    connection_created.disconnect(dispatch_uid=_UID)
-    for connection in connections.all(initialized_only=True):
-        if count_query in connection.execute_wrappers:
-            connection.execute_wrappers.remove(count_query)
-
-
-def _count_on(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    if count_query not in connection.execute_wrappers:
-        # In front: execute_wrapper() takes its own away from the end.
-        connection.execute_wrappers.insert(0, count_query)
+#: On connections of other threads it stays until they end, where nobody asks.
+wrapping = Staying(count_query)

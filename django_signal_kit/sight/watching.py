@@ -30,6 +30,7 @@ from django_signal_kit.exceptions import join
 from django_signal_kit.sight.places import find_caller
 from django_signal_kit.units.loggers import get_logger
 from django_signal_kit.units.unit import get_unit
+from django_signal_kit.units.wrapping import Staying
 from django_signal_kit.wiring.registry import registry
 from django_signal_kit.writes import hooks
 from django_signal_kit.writes.bulk import covered as covered_in_bulk
@@ -105,27 +106,6 @@ _written: dict[str, type[Model]] = {}
 _deleted: dict[str, type[Model]] = {}
 
 
-def start() -> None:
-    """Watch the connections of this thread, and each that is opened from now on."""
-    connection_created.connect(_watch, dispatch_uid="signal_kit:watching")
-    for connection in connections.all(initialized_only=True):
-        _watch(connection=connection)
-
-
-def stop() -> None:
-    """Watch no connection of this thread, nor new ones; those of other threads until they end."""
-    connection_created.disconnect(dispatch_uid="signal_kit:watching")
-    for connection in connections.all(initialized_only=True):
-        if look in connection.execute_wrappers:
-            connection.execute_wrappers.remove(look)
-
-
-def _watch(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    if look not in connection.execute_wrappers:
-        # In front: execute_wrapper() takes away whichever is the last at the end of its block.
-        connection.execute_wrappers.insert(0, look)
-
-
 @contextmanager
 def gathering() -> Iterator[list[Unheard]]:
     """Gather, instead of logging it, what is unheard in this block: in this thread, in the async
@@ -133,10 +113,10 @@ def gathering() -> Iterator[list[Unheard]]:
     found: list[Unheard] = []
     new = [c for c in _list_connections() if look not in c.execute_wrappers]
     for connection in new:
-        _watch(connection)
+        wrapping.put_on(connection)
     # Blocks nest: each has one of its own.
     uid = f"signal_kit:gathering:{id(found)}"
-    connection_created.connect(_watch, dispatch_uid=uid)
+    connection_created.connect(wrapping.put_on, dispatch_uid=uid)
     token = _found.set(found)
     try:
         yield found
@@ -170,6 +150,10 @@ def look(
             using = getattr(connection, "alias", DEFAULT_DB_ALIAS)
             _tell(Unheard(find_caller(), verb, model, using))
     return result
+
+
+#: Watches connections; those of other threads until they end.
+wrapping = Staying(look)
 
 
 def _find_target(sql: str) -> tuple[str, str] | None:
