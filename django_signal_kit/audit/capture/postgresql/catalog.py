@@ -6,7 +6,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.audit.capture.pieces import PREFIX, Installed, read_checksum
 from django_signal_kit.audit.capture.postgresql.standins import is_body_of_standin, take_over
-from django_signal_kit.audit.capture.postgresql.statements import quote_name
+from django_signal_kit.audit.capture.postgresql.statements import quote_name, split_name
 
 # Its comment names a function's table, which search_path may find in another schema: then the
 # function is somebody else's. One that says its schema is looked for by nobody, who may have no
@@ -50,7 +50,7 @@ def list_installed(connection: BaseDatabaseWrapper) -> list[Installed]:
 
 def is_there(connection: BaseDatabaseWrapper, table: str) -> bool:
     """Is there a table of this name, which may say its schema?"""
-    schema, _, name = quote_name(table)[1:-1].rpartition('"."')
+    schema, name = split_name(table)
     with connection.cursor() as cursor:
         # Not to_regclass(), which fails if one has no right to the schema.
         cursor.execute(
@@ -91,7 +91,8 @@ def _make(
 
 def _rename(table: str, schema: str, name: str) -> str:
     """The name that ``table`` has now."""
-    if table.strip('"').rpartition('"."')[2] == name:
+    said, called = split_name(table)
+    if called == name:
         return table
-    whole = f'{schema}"."{name}' if '"."' in table else name
+    whole = f'{schema}"."{name}' if said else name
     return f'"{whole}"' if table.startswith('"') else whole

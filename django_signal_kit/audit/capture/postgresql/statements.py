@@ -19,6 +19,12 @@ def quote_name(name: str) -> str:
     return name if name.startswith('"') and name.endswith('"') else f'"{name}"'
 
 
+def split_name(table: str) -> tuple[str, str]:
+    """The schema that the name of a table says, or "", and what the table is called there."""
+    schema, _, name = quote_name(table)[1:-1].rpartition('"."')
+    return schema, name
+
+
 def quote(text: str) -> str:
     """A literal, whatever the session says of backslashes."""
     text = text.replace("'", "''")
@@ -81,8 +87,8 @@ def make_piece(
         f"    EXECUTE {found};\n  END LOOP;\nEND\n"
     )
     # Where a name says no schema, that in which it is found.
-    schema, dot, _ = quote_name(table).partition('"."')
-    space = f'{schema}".' if dot else ""
+    schema, _ = split_name(table)
+    space = f"{quote_name(schema)}." if schema else ""
     return Piece(
         name,
         table,
