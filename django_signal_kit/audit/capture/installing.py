@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from django.db import connections, transaction
 
@@ -49,46 +49,44 @@ def _run(
     into: Sequence[Piece],
     tell: Tell | None,
 ) -> None:
-    called = _list_called(using, out, into)
-    out = [piece for piece in out if piece not in called]
     with standing.suspended(using):
-        for table in _list_tables(using, [*out, *into]):
+        for gone, made in _part(using, out, into):
             with transaction.atomic(using=using), connections[using].cursor() as cursor:
                 # What was made last may use what was made first.
-                for piece in reversed(out):
-                    if table in (piece.table, None):
-                        cursor.execute(piece.drop)
-                        _tell("drop", piece, tell)
-                for each in into:
-                    if table in (each.table, None):
-                        cursor.execute(each.create)
-                        _tell("install", each, tell)
-        if called:
-            with transaction.atomic(using=using), connections[using].cursor() as cursor:
-                for last in reversed(called):
-                    cursor.execute(last.drop)
-                    _tell("drop", last, tell)
+                for piece in reversed(gone):
+                    cursor.execute(piece.drop)
+                    _tell("drop", piece, tell)
+                for each in made:
+                    cursor.execute(each.create)
+                    _tell("install", each, tell)
 
 
-def _list_called(
+def _part(
     using: str, out: Sequence[Piece | Installed], into: Sequence[Piece]
-) -> list[Installed]:
-    """Those to be dropped that triggers call. They go once no trigger is left: of a table that has
-    been renamed those that call are known by its new name, and go in a transaction of theirs."""
+) -> Iterator[tuple[Sequence[Piece | Installed], Sequence[Piece]]]:
+    """What is dropped and made in one transaction each."""
     if connections[using].vendor != "postgresql":
-        return []
-    names = {piece.name for piece in into}
-    installed = [piece for piece in out if isinstance(piece, Installed)]
-    return [piece for piece in installed if not piece.hears and piece.name not in names]
-
-
-def _list_tables(using: str, pieces: Sequence[Piece | Installed]) -> Iterable[str | None]:
-    """Those whose pieces are changed in one transaction; None for all of them."""
-    if connections[using].vendor == "postgresql":
-        # Who locks a table while he has locked another is sooner or later waited for by a writer
-        # for whom he waits.
-        return dict.fromkeys(piece.table for piece in pieces)
-    return [None] if pieces else []
+        if out or into:
+            yield out, into
+        return
+    # What triggers call goes once no trigger is left: of a table that has been renamed those that
+    # call are known by its new name.
+    wanted = {piece.name for piece in into}
+    called = [
+        piece
+        for piece in out
+        if isinstance(piece, Installed) and not piece.hears and piece.name not in wanted
+    ]
+    out = [piece for piece in out if piece not in called]
+    # Who locks a table while he has locked another is sooner or later waited for by a writer for
+    # whom he waits.
+    for table in dict.fromkeys(piece.table for piece in (*out, *into)):
+        yield (
+            [piece for piece in out if piece.table == table],
+            [piece for piece in into if piece.table == table],
+        )
+    if called:
+        yield called, []
 
 
 def _tell(verb: str, piece: Piece | Installed, tell: Tell | None) -> None:

@@ -11,7 +11,7 @@ from django.db import ProgrammingError, connection, models, transaction
 from hypothesis import given, settings, strategies
 from hypothesis.extra.django import TestCase
 
-from django_signal_kit.audit.capture import standing
+from django_signal_kit.audit.capture import installing, standing
 from django_signal_kit.audit.capture.installing import step_aside
 from django_signal_kit.audit.capture.pieces import make_name
 from django_signal_kit.audit.capture.postgresql.catalog import list_installed
@@ -220,6 +220,24 @@ def test_a_table_that_names_its_schema_is_heard(
         model.objects.create(name="c")
         assert AuditEntry.objects.get(changes__name=[None, "c"]).action == "create"
     assert list_names() == set()
+
+
+def test_what_the_triggers_of_a_renamed_table_call_is_there_as_long_as_they_are() -> None:
+    step_aside("default", list_installed(connection))
+    run("ALTER TABLE testapp_tag RENAME TO labels")
+    # Whoever writes meanwhile is heard by a stand-in, which calls others.
+    of_tags = {each.name: each for each in list_installed(connection) if "_tag_" in each.name}
+    hearing = {name for name, each in of_tags.items() if each.hears}
+    assert {of_tags[name].table for name in hearing} == {"labels"}
+    assert hearing < of_tags.keys()
+    told: list[str] = []
+    try:
+        installing.install("default", lambda verb, name, table: told.append(name))
+    finally:
+        run("ALTER TABLE labels RENAME TO testapp_tag")
+    dropped = [name for name in told if name in of_tags]
+    assert set(dropped) == of_tags.keys()
+    assert set(dropped[: len(hearing)]) == hearing
 
 
 def test_a_table_with_partitions_is_heard_whichever_way_it_is_written(
