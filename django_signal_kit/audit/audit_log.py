@@ -13,8 +13,8 @@ from django_signal_kit.audit.capture.choosing import check_choice, list_warnings
 from django_signal_kit.audit.capture.specifying import find_obstacle, hears_cascades
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
+from django_signal_kit.audit.keys import get_secrets
 from django_signal_kit.audit.recording import Recorder, is_told_already
-from django_signal_kit.conf import conf
 from django_signal_kit.current import get_context, get_details
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.middleware import get_missing
@@ -337,7 +337,7 @@ class AuditLog(ModelReceiver):
         return [field for field in super().get_m2m_fields(model) if self._records(field.name)]
 
     def _leaves_out(self, model: type[Model]) -> bool:
-        return is_token_model(model, (*conf.REDACT, *self.redact))
+        return is_token_model(model, get_secrets(self))
 
     def _records(self, name: str) -> bool:
         return (not self.fields or name in self.fields) and name not in self.exclude_fields

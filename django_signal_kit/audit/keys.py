@@ -93,6 +93,11 @@ def get_secret_names(model: type[Model]) -> tuple[str, ...]:
     return (*conf.REDACT, *(name for given in options for name in given))
 
 
+def get_secrets(receiver: Any) -> tuple[str, ...]:
+    """Parts of names of secrets in what ``receiver`` tells, beside those that the kit knows."""
+    return (*conf.REDACT, *receiver.redact)
+
+
 def _get_hasher(target: Any) -> Callable[[Any], str]:
     def to_hash(value: Any) -> str:
         if isinstance(value, Model):

@@ -18,9 +18,8 @@ from django_signal_kit.audit.entries import (
     encode,
     get_circumstances,
 )
-from django_signal_kit.audit.keys import get_key_hider
+from django_signal_kit.audit.keys import get_key_hider, get_secrets
 from django_signal_kit.audit.plans import Plan, make_plan
-from django_signal_kit.conf import conf
 from django_signal_kit.current import get_made, get_scope
 from django_signal_kit.rows.cleansing import cleanse, find_secrets
 from django_signal_kit.rows.values import (
@@ -79,7 +78,7 @@ class Recorder:
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """Parts of names, beside those that the kit knows."""
-        return (*conf.REDACT, *self.receiver.redact)
+        return get_secrets(self.receiver)
 
     def forget_plans(self) -> None:
         """Make each anew when it is asked for: models have got fields."""

@@ -16,8 +16,9 @@ from django_signal_kit.audit.capture.naming import (
     suggest,
 )
 from django_signal_kit.audit.capture.obstacles import get_databases
-from django_signal_kit.audit.capture.specifying import find_obstacle, get_secrets
+from django_signal_kit.audit.capture.specifying import find_obstacle
 from django_signal_kit.audit.entries import Entry, ask_router, get_entry_model
+from django_signal_kit.audit.keys import get_secrets
 from django_signal_kit.exceptions import Misconfigured, did_you_mean, join
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.idle import overrides

@@ -13,10 +13,10 @@ from django_signal_kit.audit.audit_log import get_recorder
 from django_signal_kit.audit.capture.mysql import hindrances as of_mysql
 from django_signal_kit.audit.capture.naming import fill, find_template
 from django_signal_kit.audit.capture.pieces import UNREADABLE
-from django_signal_kit.audit.capture.specifying import get_secrets
 from django_signal_kit.audit.capture.sqlite import hindrances as of_sqlite
 from django_signal_kit.audit.capture.vendors import NAMES
 from django_signal_kit.audit.capture.wanted import compare, get_captured, get_capturing
+from django_signal_kit.audit.keys import get_secrets
 from django_signal_kit.exceptions import join
 
 #: As many rows of a model are looked at, and as many tables are named.

@@ -19,7 +19,6 @@ from django_signal_kit.audit.capture.wanted import (
     list_installed,
     list_wanted,
 )
-from django_signal_kit.audit.entries import list_tables
 
 
 def tell_plan(
@@ -65,7 +64,7 @@ class _PlannedTables(Tables):
 
     def __init__(self, executor: Any, plan: Plan, *, run_syncdb: bool) -> None:
         super().__init__(executor.connection)
-        self.has_kinds = all(map(self.has, list_tables()))
+        self.has_kinds = self.has_log()
         unmigrated = executor.loader.unmigrated_apps
         self._columns: dict[str, set[str]] = {}
         for model in _project(executor, plan).apps.get_models(include_auto_created=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,9 +23,8 @@ from django_signal_kit.audit.capture.obstacles import (
 from django_signal_kit.audit.capture.specification import Cell, Kind, Link, LogTable, Specification
 from django_signal_kit.audit.capture.vendors import HEARING_CASCADES, NAMES, get_triggers
 from django_signal_kit.audit.entries import Entry, find_kind, get_entry_model, get_kind
-from django_signal_kit.audit.keys import get_hider
+from django_signal_kit.audit.keys import get_hider, get_secrets
 from django_signal_kit.audit.plans import get_stamps
-from django_signal_kit.conf import conf
 from django_signal_kit.rows.canonical import get_columns
 from django_signal_kit.rows.fields import converts, get_target, is_like_djangos, overrides
 from django_signal_kit.rows.secrets import is_secret_field
@@ -68,11 +68,6 @@ class Recording(Protocol):
     def get_m2m_fields(self, model: type[Model]) -> list[Any]: ...
 
 
-def get_secrets(receiver: Recording) -> tuple[str, ...]:
-    """Parts of names of secrets, beside those that the kit knows."""
-    return (*conf.REDACT, *receiver.redact)
-
-
 def find_obstacle(receiver: Recording, model: type[Model]) -> str:
     """Why triggers cannot record ``model`` for ``receiver``, as the end of a sentence that begins
     with its label; "" if they can. Asks no database. Raises TemplateError."""
@@ -104,20 +99,14 @@ def specify(
     """What the triggers of ``model`` in the database ``using`` have to write. Raises ObstacleError
     or TemplateError. Asks that database for the content type, and makes it if there is none; or
     else takes 0 for its key, which no content type has."""
-    check_model(model)
+    found = sketch(receiver, model, using)
     kind = get_kind(model, using) if makes_kind else find_kind(model, using)
-    return _specify(receiver, model, using, 0 if kind is None else kind.pk)
+    return found if kind is None else replace(found, content_type_id=kind.pk)
 
 
 def sketch(receiver: Recording, model: type[Model], using: str) -> Specification:
     """:func:`specify` without asking the database: with 0 for the content type. What is installed
     for it has the same names."""
-    return _specify(receiver, model, using, content_type_id=0)
-
-
-def _specify(
-    receiver: Recording, model: type[Model], using: str, content_type_id: Any
-) -> Specification:
     check_model(model)
     cells = _list_cells(receiver, model)
     text = _make_text(receiver, model)
@@ -135,7 +124,7 @@ def _specify(
         text=text,
         hidden=tuple(_list_hidden(receiver, model, text)),
         links=tuple(_list_links(receiver, model)),
-        content_type_id=content_type_id,
+        content_type_id=0,
         using=using,
         log=_get_log_table(),
         use_tz=settings.USE_TZ,

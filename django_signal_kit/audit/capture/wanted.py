@@ -38,7 +38,7 @@ def list_wanted(
     as far as the tables and columns are there that it names. ``makes_kinds``: content types that
     are not there are made. ``tables``: those to be there, if not those that are."""
     for receiver, model, known in _list_captured(using, tables):
-        if not all(map(known.has, list_tables())):
+        if not known.has_log():
             # There is nothing yet to write to.
             return
         if known.has_kinds:
@@ -88,6 +88,10 @@ class Tables:
         # The list has names without quotes, of tables that are found without a schema. Where there
         # is no schema nobody captures such a table.
         return '"' in table and is_there(self.connection, table)
+
+    def has_log(self) -> bool:
+        """Is there a log to write to, and its content types?"""
+        return all(map(self.has, list_tables()))
 
     def narrow(self, specification: Specification) -> Specification:
         """``specification`` without what the database does not have yet."""
