@@ -21,7 +21,8 @@ from django.db.models import (
 
 from django_signal_kit.audit.decoding import decode
 from django_signal_kit.audit.filing import bring_back_files
-from django_signal_kit.audit.hindrances import (
+from django_signal_kit.audit.keys import read_key
+from django_signal_kit.audit.objections import (
     check_are_there,
     check_is_still,
     check_takes_along,
@@ -30,7 +31,6 @@ from django_signal_kit.audit.hindrances import (
     get_field,
     list_untended,
 )
-from django_signal_kit.audit.keys import read_key
 from django_signal_kit.audit.past import get_recorded
 from django_signal_kit.audit.plans import get_stamps
 from django_signal_kit.audit.promoted import find_older_parent
