@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import path
@@ -20,6 +19,7 @@ from django_signal_kit.sight.slots import Slot
 from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.units.unit import make_id
 from tests.apps.testapp.models import Tag
+from tests.sight.anew import _begin_anew  # noqa: F401 a fixture
 
 prometheus_client = pytest.importorskip("prometheus_client")
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
@@ -51,11 +51,8 @@ urlpatterns = [path("<slug:name>/", show)]
 
 
 @pytest.fixture(autouse=True)
-def _begin_anew() -> Iterator[None]:
-    connection.ensure_connection()
-    counting.forget()
+def _forget_sources() -> Iterator[None]:
     yield
-    counting.forget()
     counting.sources.clear()
 
 

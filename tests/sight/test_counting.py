@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth import user_logged_out
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.signals import post_save
 from django.utils import timezone
 
@@ -29,16 +29,9 @@ from django_signal_kit.wiring import dispatch
 from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Tag
 from tests.conftest import run_async
+from tests.sight.anew import _begin_anew  # noqa: F401 a fixture
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-
-
-@pytest.fixture(autouse=True)
-def _begin_anew() -> Iterator[None]:
-    connection.ensure_connection()
-    counting.forget()
-    yield
-    counting.forget()
 
 
 class Index(ModelReceiver):

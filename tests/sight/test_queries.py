@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,16 +18,9 @@ from django_signal_kit.sight import counting, queries
 from django_signal_kit.sight.stopwatches import CHUNK
 from tests.apps.testapp.models import Category, Tag
 from tests.conftest import run_async
+from tests.sight.anew import _begin_anew  # noqa: F401 a fixture
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-
-
-@pytest.fixture(autouse=True)
-def _begin_anew() -> Iterator[None]:
-    connection.ensure_connection()
-    counting.forget()
-    yield
-    counting.forget()
 
 
 class Asks(ModelReceiver):
