@@ -155,8 +155,9 @@ def test_a_trigger_has_the_patterns_once(make_model: Any, install: Install) -> N
     fields = {name: models.JSONField(null=True) for name in ("first", "second", "third")}
     model = make_model("Holder", models.Model, **fields)
     receiver = install(model)
-    counts = [piece.create.count(b"(?i:cookie".hex()) for piece in list_pieces(receiver, model)]
-    assert counts == [1, 1, 1]
+    for part in (b"(?i:cookie", rb"[:\[,]\s*"):
+        counts = [piece.create.count(part.hex()) for piece in list_pieces(receiver, model)]
+        assert counts == [1, 1, 1]
     model.objects.create(first={"token": 1}, second={"a": 1}, third=[{"b": {"pwd": 1}}])
     model.objects.update(first=None, second={"sid": 1}, third={"c": 1})
     told = [entry.changes for entry in AuditEntry.objects.order_by("pk")]
