@@ -20,7 +20,7 @@ from django_signal_kit.receiver import Receiver
 from django_signal_kit.sight.failures import describe, get_path
 from django_signal_kit.sight.names import get_label
 from django_signal_kit.tasks import context as travelling
-from django_signal_kit.wiring import dispatch
+from django_signal_kit.wiring import measuring
 from django_signal_kit.wiring.registry import registry
 
 #: Under which the trace travels with a task. Baggage does not: it may hold anything.
@@ -43,16 +43,16 @@ def instrument(*, slower_than: float = 0, tracer_provider: TracerProvider | None
         raise TypeError(f"instrument(slower_than={slower_than!r}): it has to be a number.")
     uninstrument()
     tracer = trace.get_tracer("django_signal_kit", tracer_provider=tracer_provider)
-    dispatch.wrappers.append(Spans(tracer, slower_than / 1000))
+    measuring.wrappers.append(Spans(tracer, slower_than / 1000))
     travelling.carriers[KEY] = Carrier()
     _wire()
 
 
 def uninstrument() -> None:
     """Make no spans any more."""
-    others = [wrapper for wrapper in dispatch.wrappers if not isinstance(wrapper, Spans)]
-    if len(others) < len(dispatch.wrappers):
-        dispatch.wrappers[:] = others
+    others = [wrapper for wrapper in measuring.wrappers if not isinstance(wrapper, Spans)]
+    if len(others) < len(measuring.wrappers):
+        measuring.wrappers[:] = others
         travelling.carriers.pop(KEY, None)
         _wire()
 
@@ -71,8 +71,8 @@ class Spans:
         self.threshold = threshold
 
     def __call__(
-        self, receiver: Receiver, name: str, method: dispatch.Function
-    ) -> dispatch.Function:
+        self, receiver: Receiver, name: str, method: measuring.Function
+    ) -> measuring.Function:
         if name == "collect":
             return method
         make = self._make(receiver, name)

@@ -21,7 +21,7 @@ from django_signal_kit.sight.tallies import Tally
 from django_signal_kit.tasks import relaying, stuck
 from django_signal_kit.tasks.places import list_outboxes
 from django_signal_kit.units.failures import report_once
-from django_signal_kit.wiring import dispatch
+from django_signal_kit.wiring import measuring
 from django_signal_kit.wiring.registry import registry
 
 #: Name -> what else is told to the other processes: a tree of numbers that only grow.
@@ -47,7 +47,9 @@ class Counting:
         self._told: dict[str, Any] = {}
         self._gone: dict[str, Any] = {}
 
-    def wrap(self, receiver: Receiver, name: str, method: dispatch.Function) -> dispatch.Function:
+    def wrap(
+        self, receiver: Receiver, name: str, method: measuring.Function
+    ) -> measuring.Function:
         """As one of the wrappers that are there when receivers are wired."""
         found = self._tallies.get(receiver.name)
         if found is None:
@@ -125,22 +127,22 @@ if hasattr(os, "register_at_fork"):
 
 def start() -> None:
     """Count what the receivers do that are wired from now on."""
-    if _counting.wrap not in dispatch.wrappers:
+    if _counting.wrap not in measuring.wrappers:
         # Next to the method: what others do round it is no time of its own.
-        dispatch.wrappers.insert(0, _counting.wrap)
+        measuring.wrappers.insert(0, _counting.wrap)
         queries.wrapping.start()
 
 
 def stop() -> None:
     """Count nothing of receivers that are wired from now on."""
-    if _counting.wrap in dispatch.wrappers:
-        dispatch.wrappers.remove(_counting.wrap)
+    if _counting.wrap in measuring.wrappers:
+        measuring.wrappers.remove(_counting.wrap)
         queries.wrapping.stop()
         _counting.rest()
 
 
 def is_on() -> bool:
-    return _counting.wrap in dispatch.wrappers
+    return _counting.wrap in measuring.wrappers
 
 
 def read_sums(source: str) -> Any:

@@ -10,25 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial, wraps
 from inspect import iscoroutinefunction
-from typing import Any, TypeAlias
+from typing import Any
 
 from django.apps import apps
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS
 
 from django_signal_kit.current import get_muted as get_muted
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.units.failures import report_failure
-from django_signal_kit.units.isolation import Isolation
 from django_signal_kit.wiring.catalog import REQUEST_SIGNALS
-
-Function: TypeAlias = Callable[..., Any]
-#: Is given a receiver, the name of a signal, or "collect" or "flush", and the method, which may be
-#: async; returns what is called in its place.
-Wrapper: TypeAlias = Callable[[Receiver, str, Function], Function]
-
-#: What counts calls, or measures them. Without any the methods themselves are called. Those that
-#: come later have to be there before the receivers are connected.
-wrappers: list[Wrapper] = []
+from django_signal_kit.wiring.isolating import isolate
+from django_signal_kit.wiring.measuring import Function, get_packed, wrap
 
 #: The signals whose methods are called with all their arguments, whoever sends them.
 NAMED = frozenset(
@@ -39,30 +31,6 @@ NAMED = frozenset(
 )
 
 
-def wrap(receiver: Receiver, name: str, method: Function) -> Function:
-    for wrapper in wrappers:
-        method = wrapper(receiver, name, method)
-    return method
-
-
-def wrap_own(receiver: Receiver) -> None:
-    """What the receiver itself, or whoever flushes it, calls of it."""
-    for name in vars(receiver).pop("_wrapped", ()):
-        delattr(receiver, name)
-    methods = {name: getattr(receiver, name) for name in ("collect", "flush")}
-    wrapped = {name: wrap(receiver, name, method) for name, method in methods.items()}
-    changed = {name: made for name, made in wrapped.items() if made is not methods[name]}
-    if changed:
-        vars(receiver).update(changed, _wrapped=[*changed])
-
-
-def _get_packed(method: Function) -> Callable[[dict[str, Any]], Any] | None:
-    """The same with its arguments as one dict, if it is of a wrapper that takes them so: to pack
-    them once more costs more than what it does. What wraps it in turn has but copied that."""
-    function, packed = getattr(method, "packed", (None, None))
-    return packed if function is method else None
-
-
 def make_function(receiver: Receiver, signal_name: str, method: Function) -> Function:
     """What to connect to the signal so that ``method`` of ``receiver`` receives it."""
     method = wrap(receiver, signal_name, method)
@@ -71,43 +39,12 @@ def make_function(receiver: Receiver, signal_name: str, method: Function) -> Fun
         function = _call_async(receiver, signal_name, method, is_isolated)
     else:
         if is_isolated:
-            method = _isolate(receiver, signal_name, method)
+            method = isolate(receiver, signal_name, method)
         make = _MAKERS.get(signal_name, _call)
         function = make(receiver.name, method, getattr(receiver, "raw", True))
     function = wraps(method)(function)
     function.signal_kit_receiver = receiver  # type: ignore[attr-defined]
     return function
-
-
-def _isolate(receiver: Receiver, signal_name: str, method: Function) -> Function:
-    if not receiver._savepoint:
-        return _guard(receiver, signal_name, method)
-    packed = _get_packed(method)
-
-    @wraps(method)
-    def isolated(**kwargs: Any) -> Any:
-        using = kwargs.get("using")
-        if not isinstance(using, str) or using not in connections:
-            # A signal of somebody else's may mean something else by it.
-            using = DEFAULT_DB_ALIAS
-        connection = connections[using]
-        with Isolation(receiver, signal_name, connection):
-            return method(**kwargs) if packed is None else packed(kwargs)
-
-    return isolated
-
-
-def _guard(receiver: Receiver, signal_name: str, method: Function) -> Function:
-    packed = _get_packed(method)
-
-    @wraps(method)
-    def guarded(**kwargs: Any) -> Any:
-        try:
-            return method(**kwargs) if packed is None else packed(kwargs)
-        except Exception as error:
-            report_failure(receiver, signal_name, error)
-
-    return guarded
 
 
 def _call_async(
@@ -131,7 +68,7 @@ def _call_async(
 
 
 def _call(name: str, method: Function, hears_raw: bool) -> Function:
-    packed = _get_packed(method)
+    packed = get_packed(method)
 
     def receive(**kwargs: Any) -> Any:
         if name not in get_muted():
@@ -251,12 +188,11 @@ def _call_m2m_changed(name: str, method: Function, hears_raw: bool) -> Function:
 
 
 def _call_class_prepared(name: str, method: Function, hears_raw: bool) -> Function:
-    packed = _get_packed(method)
+    call = _call(name, method, hears_raw)
 
     def receive(**kwargs: Any) -> Any:
         # Migrations prepare a class for each historical state of each model.
-        if kwargs["sender"]._meta.apps is apps and name not in get_muted():
-            return method(**kwargs) if packed is None else packed(kwargs)
+        return call(**kwargs) if kwargs["sender"]._meta.apps is apps else None
 
     return receive
 

@@ -19,7 +19,8 @@ from django_signal_kit.tasks.places import is_durable
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.asked import get_asked, get_kept, get_written
 from django_signal_kit.wiring.connecting import Connection, connect_all, make_functions
-from django_signal_kit.wiring.dispatch import make_function, wrap_own
+from django_signal_kit.wiring.dispatch import make_function
+from django_signal_kit.wiring.measuring import wrap_own
 from django_signal_kit.wiring.relatives import get_family, get_named
 from django_signal_kit.wiring.senders import Coverage
 from django_signal_kit.writes import ahead, guarded, hooks, late, migrating

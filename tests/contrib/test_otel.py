@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django_signal_kit import ModelReceiver, get_context
 from django_signal_kit.sight import counting
 from django_signal_kit.tasks import context as travelling
-from django_signal_kit.wiring import dispatch
+from django_signal_kit.wiring import measuring
 from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Product, Tag
 from tests.conftest import run_async
@@ -204,7 +204,7 @@ def test_what_is_wired_already_has_spans_too(wire: Any, spans: Spans) -> None:
     otel.uninstrument()
     Tag.objects.create(name="tea")
     assert len(spans.names) == 2
-    assert dispatch.wrappers == []
+    assert measuring.wrappers == []
     assert travelling.carriers == {}
 
 

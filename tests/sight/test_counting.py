@@ -25,7 +25,7 @@ from django_signal_kit.sight.slots import Slot
 from django_signal_kit.sight.stopwatches import CHUNK
 from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.units.unit import make_id
-from django_signal_kit.wiring import dispatch
+from django_signal_kit.wiring import dispatch, measuring
 from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Tag
 from tests.conftest import run_async
@@ -114,7 +114,7 @@ def test_async_receivers_and_flushes_are_counted(wire: Any) -> None:
 
 def test_without_the_setting_the_very_methods_are_called(wire: Any) -> None:
     receiver = wire(Index)
-    assert dispatch.wrappers == []
+    assert measuring.wrappers == []
     assert "flush" not in vars(receiver)
     assert "collect" not in vars(receiver)
     (function,) = connected()
@@ -212,7 +212,7 @@ def test_what_is_wrapped_round_it_is_called_whatever_the_signal(wire: Any, on_er
 
         return looked if name == "user_logged_out" else method
 
-    dispatch.wrappers.append(look)
+    measuring.wrappers.append(look)
     try:
         wire((Door, {"on_error": on_error}), COUNTERS=True)
         user_logged_out.send(sender=Tag, user="ann")
@@ -222,7 +222,7 @@ def test_what_is_wrapped_round_it_is_called_whatever_the_signal(wire: Any, on_er
         else:
             user_logged_out.send(sender=Tag, user=None)
     finally:
-        dispatch.wrappers.remove(look)
+        measuring.wrappers.remove(look)
     assert seen == ["user_logged_out"] * 2
     assert (read("Door").calls.count, read("Door").errors) == (2, 1)
 
