@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -10,21 +9,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Info, Warning
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+from django.core.checks import CheckMessage
 from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest
 
 from django_signal_kit.current import get_scope
-from django_signal_kit.exceptions import FlushFailedError, Misconfigured, did_you_mean
+from django_signal_kit.exceptions import FlushFailedError
 from django_signal_kit.exchange import get_known_user_pk, get_route
 from django_signal_kit.receiver import Receiver
+from django_signal_kit.requests import alert_configuration
 from django_signal_kit.requests.carrying import (
     TravelledAlert,
     pack_alert,
     unpack_alert,
-    warn_of_tasks,
 )
 from django_signal_kit.requests.channels import Channel, tell
 from django_signal_kit.requests.gate import Gate, Pass
@@ -39,7 +36,6 @@ from django_signal_kit.requests.reporting import (
     get_type_name,
 )
 from django_signal_kit.requests.waiting import Waiting
-from django_signal_kit.requests.webhook import find_problem
 from django_signal_kit.requests.windows import Windows
 from django_signal_kit.rows.values import to_text
 from django_signal_kit.tasks.collecting import InContext, send_to_task
@@ -200,69 +196,13 @@ class ExceptionAlert(Receiver):
     def deserialize(self, data: dict[str, Any]) -> dict[str, Any]:
         return unpack_alert(data)
 
-    def _note_lost(self, items: list[dict[str, Any]]) -> None:
-        for item in items:
-            self._settle(item, arrived=False)
-
     def check(self) -> None:
-        for name in ("window", "max_alerts", "timeout"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise Misconfigured(
-                    "E028",
-                    f"The option {name!r} of {self.name} is {value!r}.",
-                    "It has to be a number above 0.",
-                )
-        self._check_webhook()
-        for address in self.to:
-            try:
-                validate_email(address)
-            except ValidationError:
-                raise Misconfigured(
-                    "E029",
-                    f"The option 'to' of {self.name} has {address!r}, which is no address.",
-                    "Write one plain address an item, such as 'ops@shop.example'.",
-                ) from None
-        if self.cache and self.cache not in settings.CACHES:
-            raise Misconfigured(
-                "E012",
-                f"The option 'cache' of {self.name} is {self.cache!r}, which is not in CACHES.",
-                did_you_mean(self.cache, settings.CACHES),
-            )
+        alert_configuration.check(self)
         check_idle(self, ExceptionAlert, ["channels"], ["flush"])
 
     def get_warnings(self) -> list[CheckMessage]:
-        found: list[CheckMessage] = []
-        if "mail" in self.channels and not self.to and not settings.ADMINS:
-            found.append(
-                Warning(
-                    f"{self.name} sends mail to nobody: ADMINS and its option 'to' are empty.",
-                    hint="Set one of them, or leave \"mail\" out of 'channels'.",
-                    id="signal_kit.W005",
-                )
-            )
-        found += warn_of_tasks(self)
-        if settings.DEBUG and not overrides(self, ExceptionAlert, _DECIDING):
-            found.append(
-                Info(
-                    f"{self.name} tells nobody of an exception, because DEBUG is True.",
-                    hint="To be told while you develop, override should_alert().",
-                    id="signal_kit.I001",
-                )
-            )
-        return found
-
-    def _check_webhook(self) -> None:
-        if "webhook" not in self.channels and not self.webhook_url:
-            return
-        problem = find_problem(self.webhook_url, allow_private=self.allow_private)
-        if problem:
-            # A webhook's URL is a secret, so it is not shown.
-            raise Misconfigured(
-                "E026",
-                f"The option 'webhook_url' of {self.name} {problem}.",
-                "It has to be like 'https://hooks.example/…'; 'allow_private' allows an own host.",
-            )
+        decides = overrides(self, ExceptionAlert, _DECIDING)
+        return [*alert_configuration.warn(self, decides=decides)]
 
     def _tell(self, alert: Alert, given: Pass) -> None:
         item: dict[str, Any] = {"pass": given}
@@ -304,6 +244,10 @@ class ExceptionAlert(Receiver):
                 if "pass" in alert.stands_for:
                     self._waiting.add(alert)
             raise
+
+    def _note_lost(self, items: list[dict[str, Any]]) -> None:
+        for item in items:
+            self._settle(item, arrived=False)
 
     def _settle(self, item: dict[str, Any], *, arrived: bool) -> None:
         """Once for each alert: a subclass may fail after the alert has been sent."""
