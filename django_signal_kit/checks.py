@@ -20,7 +20,7 @@ from django_signal_kit.wiring.forgotten import check_flushed, check_registered
 from django_signal_kit.wiring.names import list_option_slips
 from django_signal_kit.wiring.uncovered import check_coverage
 from django_signal_kit.wiring.unheard import check_foreign_keys
-from django_signal_kit.writes import bulk, captured, hooks
+from django_signal_kit.writes import bulk, captured, covered
 
 _LOGS = ("django_signal_kit.audit.audit_log", "django_signal_kit.audit.login_log")
 
@@ -97,7 +97,7 @@ def check_log(
 
 def check_hooks() -> Iterator[Warning]:
     """One warning for each covered model, or relation, whose writes go past the hooks."""
-    for found, how in captured.list_past(hooks.saved, bulk.covered, hooks.linked):
+    for found, how in captured.list_past(covered.saved, bulk.covered, covered.linked):
         yield Warning(
             f"{found} goes past the kit: it calls Django's own {how}, which was taken before the "
             f"kit was there. Receivers do not hear all that is written by it.",

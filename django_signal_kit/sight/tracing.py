@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from django_signal_kit.sight import observing
+from django_signal_kit.sight import observing, running
 from django_signal_kit.sight.decorating import run_in
 from django_signal_kit.sight.flame import draw
 from django_signal_kit.sight.spans import Key, Span
@@ -73,9 +73,9 @@ class trace:  # noqa: N801
         if self.sample == 1 or random.random() < self.sample:
             observing.start()
             self._stack.callback(observing.stop)
-            if (outer := observing.get_current()) is not None:
+            if (outer := running.get_current()) is not None:
                 self._stack.callback(self._add_to, outer)
-            self._stack.enter_context(observing.running(self.root))
+            self._stack.enter_context(running.running(self.root))
         return self
 
     def __exit__(
@@ -92,7 +92,7 @@ class trace:  # noqa: N801
 
     def _add_to(self, outer: Span) -> None:
         # That of a generator may have ended, and been reported.
-        if observing.is_running(outer):
+        if running.is_running(outer):
             outer.get_child(self.root.key).add(self.root)
 
     @property

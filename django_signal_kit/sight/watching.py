@@ -10,70 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from itertools import chain
-from types import FrameType
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
-from django.db.backends.utils import CursorWrapper
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
 from django_signal_kit.exceptions import join
+from django_signal_kit.sight.origins import find_execution, is_heard
 from django_signal_kit.sight.places import find_caller
+from django_signal_kit.sight.targets import find_model, find_target, fold
 from django_signal_kit.units.loggers import get_logger
-from django_signal_kit.units.unit import get_unit
 from django_signal_kit.units.wrapping import Staying
 from django_signal_kit.wiring.registry import registry
-from django_signal_kit.writes import hooks
 from django_signal_kit.writes.bulk import covered as covered_in_bulk
+from django_signal_kit.writes.covered import deleted, linked, saved
 
 logger = get_logger("django_signal_kit.unheard")
-
-_SPACE = r"(?:\s|/\*.*?\*/|--[^\n]*\n)"
-_NAME = r"(?:\"[^\"]+\"|`[^`]+`|\[[^\]]+\]|[\w$]+)"
-_WRITE = re.compile(
-    rf"(INSERT|REPLACE|UPDATE|DELETE)"
-    rf"(?:{_SPACE}++(?:OR{_SPACE}++\w+|IGNORE|(?:LOW|HIGH)_PRIORITY|QUICK|INTO|FROM|ONLY)\b)*"
-    rf"{_SPACE}++(?:({_NAME})\s*\.\s*)?({_NAME})",
-    re.IGNORECASE | re.DOTALL,
-)
-#: Between the schema and the table, as in the name of a table that Django is to quote.
-_JOINT = '"."'
-_HOMES = {"sqlite": "main", "postgresql": "public"}
-_BEFORE = re.compile(f"{_SPACE}*+", re.DOTALL)
-#: So much of a statement says which table it writes, from its first word on.
-_BEGINNING = 200
-_VERBS = frozenset("iIuUdDrR")
-_BLANKS = frozenset(" \n\t\r/-")
-
-_KIT = "django_signal_kit."
-#: What runs a statement: Django, and what a trace has put in its place.
-_RUNNING = ("django.", "django_signal_kit.sight.observing")
-_EXECUTION = CursorWrapper._execute_with_wrappers.__code__  # type: ignore[attr-defined]
-#: Where a write is heard: the modules whose functions Django's own are wrapped in.
-_HEARING = "django_signal_kit.writes."
-#: Where receivers are called: what is written there is written by them, not by what they hear.
-_CALLING = ("django.dispatch.dispatcher", "django_signal_kit.units.journal")
-#: Where nobody is told, as the documentation says: migrations, and the emptying of tables.
-_SILENT = frozenset(
-    (
-        ("django.db.migrations.executor", "migrate"),
-        ("django.core.management.sql", "emit_pre_migrate_signal"),
-        ("django.core.management.sql", "emit_post_migrate_signal"),
-        ("django.db.backends.base.operations", "execute_sql_flush"),
-    )
-)
-#: What is heard of a model only if a receiver asks for it.
-_SAVE = ("django.db.models.base", "save_base")
-_BULK = frozenset((QuerySet.__module__, name) for name in ("bulk_create", "bulk_update", "update"))
 
 
 class Unheard(NamedTuple):
@@ -142,11 +100,11 @@ def look(
 ) -> Any:
     """Run a statement, as ``execute_wrappers`` are called; then look whether it was heard."""
     result = execute(sql, params, many, context)
-    if isinstance(sql, str) and (target := _find_target(sql)):
+    if isinstance(sql, str) and (target := find_target(sql)):
         verb, table = target
         connection = context.get("connection")
-        model = _find_model(_get_tables(verb), table, connection)
-        if model is not None and not _is_heard(model, _find_execution()):
+        model = find_model(_get_tables(verb), table, connection)
+        if model is not None and not is_heard(model, find_execution()):
             using = getattr(connection, "alias", DEFAULT_DB_ALIAS)
             _tell(Unheard(find_caller(), verb, model, using))
     return result
@@ -154,85 +112,6 @@ def look(
 
 #: Watches connections; those of other threads until they end.
 wrapping = Staying(look)
-
-
-def _find_target(sql: str) -> tuple[str, str] | None:
-    """The verb of a statement and the table that it writes; None if it writes none."""
-    start = 0
-    if sql[:1] in _BLANKS and (before := _BEFORE.match(sql)):
-        start = before.end()
-    return _parse(sql[start : start + _BEGINNING]) if sql[start : start + 1] in _VERBS else None
-
-
-@lru_cache(maxsize=1000)
-def _parse(beginning: str) -> tuple[str, str] | None:
-    match = _WRITE.match(beginning)
-    if match is None:
-        return None
-    names = [name.strip('"`[]') for name in match.groups()[1:] if name is not None]
-    return match[1].upper(), _JOINT.join(names).lower()
-
-
-def _fold(table: str) -> str:
-    """A table as it is looked up: databases do not mind the case of what is not quoted, and some
-    projects name a schema by quotes in the middle: ``'shop"."tag'``."""
-    return _JOINT.join(re.split(r'["`]\.["`]', table)).lower()
-
-
-def _find_model(
-    tables: Mapping[str, type[Model]], table: str, connection: Any
-) -> type[Model] | None:
-    """The model of the rows of a table, whose schema may be named although it is the usual one."""
-    schema, joint, name = table.rpartition(_JOINT)
-    model = tables.get(table)
-    if model is None and joint and schema == _get_home(connection):
-        model = tables.get(name)
-    return model
-
-
-def _get_home(connection: Any) -> str:
-    """The schema of tables that are named without one; for MySQL and MariaDB it is the database.
-    What a ``search_path`` of PostgreSQL says else is not asked."""
-    vendor = getattr(connection, "vendor", "")
-    home = _HOMES.get(vendor) or str(getattr(connection, "settings_dict", {}).get("NAME", ""))
-    return home.lower()
-
-
-def _find_execution() -> FrameType | None:
-    """Where Django calls the wrappers of the statement: those that were called before ``look``
-    are no writers."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not _EXECUTION:
-        frame = frame.f_back
-    return frame or sys._getframe(2)
-
-
-def _is_heard(model: type[Model], frame: FrameType | None) -> bool:
-    """Does what runs in ``frame`` come from a write of which receivers are told, or which they
-    have chosen not to hear?"""
-    unit = get_unit()
-    is_write = unit is not None and not unit.is_block
-    chosen = _SILENT
-    if model not in covered_in_bulk:
-        chosen |= _BULK
-    if model not in hooks.saved:
-        chosen |= {_SAVE}
-    is_first = True
-    while frame is not None:
-        module = frame.f_globals.get("__name__") or ""
-        if is_write and module.startswith(_HEARING):
-            return True
-        if is_first and not module.startswith(_RUNNING):
-            if module.startswith(_KIT):
-                # What the kit itself does, such as to lock.
-                return True
-            is_first = False
-        if (module, frame.f_code.co_name) in chosen:
-            return True
-        if module in _CALLING:
-            is_write, chosen = False, _SILENT
-        frame = frame.f_back
-    return False
 
 
 def _tell(unheard: Unheard) -> None:
@@ -260,12 +139,12 @@ def _get_tables(verb: str) -> dict[str, type[Model]]:
     global _made_for, _written, _deleted
     connected = registry.connections
     if _made_for[0] is not connected or _made_for[1] != len(connected):
-        _written = _by_table(hooks.saved, covered_in_bulk, hooks.linked)
-        _deleted = _by_table(hooks.deleted, hooks.linked)
+        _written = _by_table(saved, covered_in_bulk, linked)
+        _deleted = _by_table(deleted, linked)
         _made_for = connected, len(connected)
     return _deleted if verb == "DELETE" else _written
 
 
 def _by_table(*covered: Iterable[type[Model]]) -> dict[str, type[Model]]:
     found = chain.from_iterable(covered)
-    return {_fold(model._meta.db_table): model for model in found if not model._meta.proxy}
+    return {fold(model._meta.db_table): model for model in found if not model._meta.proxy}

@@ -1,4 +1,4 @@
-"""Makes each covered write a unit of work.
+"""Puts wrappers in the place of Django's methods, so that each covered write is a unit of work.
 
 Django's own methods are wrapped, once for all models; a model that no receiver covers costs one
 look into a set. Wrapped are ``Model.save_base``, ``Collector.delete``, the managers of
@@ -14,14 +14,11 @@ A wrapped method that somebody has taken stays what it is: it asks at each call 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
-from functools import wraps
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.apps import apps
 from django.core.management import sql as management_sql
-from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model, QuerySet
@@ -31,33 +28,21 @@ from django.db.models.options import Options
 from django.db.models.sql import DeleteQuery, UpdateQuery
 
 from django_signal_kit.conf import conf
-from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.units import transactions
-from django_signal_kit.units.unit import UnitOfWork
 from django_signal_kit.writes import (
     bulk,
     deleting,
     guarded,
     late,
-    linkrows,
     links,
     migrating,
-    noting,
     saving,
     updates,
 )
-from django_signal_kit.writes.calls import calling
 from django_signal_kit.writes.captured import leads_to, mark
-from django_signal_kit.writes.instances import NOT_ADDING_YET, UpdateFields, remember
-from django_signal_kit.writes.late import waiting
+from django_signal_kit.writes.covered import deleted, linked, saved
 from django_signal_kit.writes.links import Heard
-from django_signal_kit.writes.migrating import is_silent
-from django_signal_kit.writes.recursion import check_recursion
-
-# Model, or through model for m2m -> does a receiver of it flush before the commit?
-saved: dict[type[Model], bool] = {}
-deleted: dict[type[Model], bool] = {}
-linked: dict[type[Model], bool] = {}
+from django_signal_kit.writes.methods import wrap_create_manager, wrap_delete, wrap_save_base
 
 # Name of a signal -> what it covers; any other is one of a bulk write.
 _COVERED = {
@@ -67,11 +52,6 @@ _COVERED = {
     "post_delete": deleted,
     "m2m_changed": linked,
 }
-
-# What writes links; the last, of Django 6.1, for a fixture.
-_LINKING = ("add", "remove", "clear", "set", "set_base")
-
-_SUSPICIOUS_DEPTH = 20
 
 #: (Owner, name) -> what was there, and what has been put in its place.
 _hooks: dict[tuple[Any, str], tuple[Any, Any]] = {}
@@ -162,121 +142,6 @@ def _unhook(owner: Any, name: str) -> None:
             _forget_managers()
 
 
-def _save_base(original: Callable[..., None]) -> Callable[..., None]:
-    @wraps(original)
-    def save_base(
-        self: Model,
-        raw: bool = False,
-        force_insert: Any = False,
-        force_update: bool = False,
-        using: str | None = None,
-        update_fields: Iterable[str] | None = None,
-    ) -> None:
-        model = type(self)
-        if waiting:
-            late.settle()
-        if model not in saved or is_silent((model,)):
-            return original(self, raw, force_insert, force_update, using, update_fields)
-        using = using or router.db_for_write(model, instance=self)
-        with UnitOfWork(using, atomic=saved[model], undo=remember(self)) as unit:
-            saving.start(unit, self)
-            if unit.depth > _SUSPICIOUS_DEPTH:
-                check_recursion(unit)
-            if force_insert:
-                snapshots.note_insert(unit)
-            elif force_update or raw:
-                snapshots.note_update(unit)
-            if update_fields is not None:
-                update_fields = UpdateFields(update_fields)
-            state = self._state
-            if not state.adding:
-                state.adding = NOT_ADDING_YET  # type: ignore[assignment]
-            told = (
-                linkrows.saving(self, update_fields, using, raw=raw)
-                if model in links.heard
-                else nullcontext()
-            )
-            try:
-                with told:
-                    original(self, raw, force_insert, force_update, using, update_fields)
-            finally:
-                if state.adding is False:
-                    unit.note_write()
-            if model in memory.kept:
-                memory.move_forward(unit)
-
-    save_base.alters_data = True  # type: ignore[attr-defined]
-    return save_base
-
-
-def _delete(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def delete(self: Collector) -> Any:
-        if waiting:
-            late.settle()
-        # By queries, beside those of which there are instances.
-        queried = [rows.model for rows in self.fast_deletes]
-        queried += [field.model for field, _ in self.field_updates]
-        is_heard = not (
-            deleted.keys().isdisjoint(self.data) and links.heard.keys().isdisjoint(queried)
-        )
-        if not is_heard or is_silent(self.data or queried):
-            return original(self)
-        is_atomic = any(deleted.get(model) for model in (*self.data, *queried))
-        keys = [
-            (instance, model._meta.pk.attname, getattr(instance, model._meta.pk.attname))
-            for model, instances in self.data.items()
-            for instance in instances
-        ]
-
-        def restore() -> None:
-            for instance, attname, key in keys:
-                setattr(instance, attname, key)
-
-        with UnitOfWork(self.using, atomic=is_atomic, undo=restore) as unit:
-            deleting.start(unit, self)
-            with linkrows.deleting(self):
-                result = original(self)
-            unit.note_write()
-            return result
-
-    return delete
-
-
-def _create_manager(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def create_forward_many_to_many_manager(superclass: Any, rel: Any, reverse: bool) -> Any:
-        manager = original(superclass, rel, reverse)
-        for name in _LINKING:
-            if hasattr(manager, name):
-                setattr(manager, name, _link(getattr(manager, name), rel.field))
-        manager.signal_kit_hook = True
-        return manager
-
-    return create_forward_many_to_many_manager
-
-
-def _link(original: Callable[..., Any], field: Any) -> Callable[..., Any]:
-    @wraps(original)
-    def link(self: Any, *args: Any, **kwargs: Any) -> Any:
-        through = self.through
-        if waiting:
-            late.settle()
-        if through not in linked or is_silent((through,)):
-            return original(self, *args, **kwargs)
-        using = router.db_for_write(through, instance=self.instance)
-        with UnitOfWork(using, atomic=linked[through]) as unit:
-            noting.note_links(unit)
-            relation, raw = links.get_relation(field), kwargs.get("raw", False)
-            with calling(relation, self.instance, self.reverse, raw=raw):
-                result = original(self, *args, **kwargs)
-            unit.note_write()
-            return result
-
-    link.alters_data = True  # type: ignore[attr-defined]
-    return link
-
-
 def _forget_managers() -> None:
     """Drop the manager classes that many-to-many descriptors have made and kept."""
     if not apps.models_ready:
@@ -288,10 +153,10 @@ def _forget_managers() -> None:
 
 
 _METHODS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
-    (Model, "save_base", _save_base),
-    (Collector, "delete", _delete),
+    (Model, "save_base", wrap_save_base),
+    (Collector, "delete", wrap_delete),
     (DeleteQuery, "delete_batch", deleting.wrap_delete_batch),
-    (related_descriptors, "create_forward_many_to_many_manager", _create_manager),
+    (related_descriptors, "create_forward_many_to_many_manager", wrap_create_manager),
     (Options, "add_field", late.wrap_add_field),
     (MigrationExecutor, "migrate", migrating.wrap_migrate),
     (management_sql, "emit_pre_migrate_signal", migrating.wrap_emit),

@@ -19,7 +19,7 @@ from django.test import override_settings
 from django_signal_kit import ModelReceiver, batch, trace
 from django_signal_kit.receivers import AuditLog, LastModified
 from django_signal_kit.requests import querycount
-from django_signal_kit.sight import queries, watching
+from django_signal_kit.sight import queries, targets, watching
 from django_signal_kit.test import assert_all_writes_heard
 from tests.apps.testapp.models import Gallery, Product, Tag
 
@@ -119,7 +119,7 @@ def test_comments_do_not_hide_a_write(wire: Any, sql: str) -> None:
     ],
 )
 def test_the_table_that_a_statement_writes(sql: str, target: Any) -> None:
-    assert watching._find_target(sql) == target
+    assert targets.find_target(sql) == target
 
 
 @pytest.mark.parametrize("name", ["Our tags-2", 'main"."shop_tag'])
@@ -129,7 +129,7 @@ def test_a_table_of_an_odd_name(name: str) -> None:
 
     Odd._meta.db_table = name
     (table,) = watching._by_table([Odd])  # type: ignore[list-item]
-    assert watching._find_target(f'UPDATE "{name}" SET a = 1') == ("UPDATE", table)
+    assert targets.find_target(f'UPDATE "{name}" SET a = 1') == ("UPDATE", table)
 
 
 def test_a_table_of_the_same_name_in_another_schema_is_another(wire: Any) -> None:

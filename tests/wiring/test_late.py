@@ -34,7 +34,7 @@ from django_signal_kit.receivers import (
     Validate,
 )
 from django_signal_kit.wiring.registry import registry
-from django_signal_kit.writes import hooks, late
+from django_signal_kit.writes import covered, late
 from tests.apps.testapp.models import Product, Tag
 from tests.conftest import as_entry
 from tests.projects import KIT, Project
@@ -534,8 +534,8 @@ class Orbit(models.Model):
             before = {connection.uid for connection in registry.connections}
             with modify_settings(INSTALLED_APPS={"append": "late_moons"}):
                 moon = apps.get_model("late_moons.Moon")
-                assert moon in hooks.saved
-                assert moon.tags.through in hooks.linked
+                assert moon in covered.saved
+                assert moon.tags.through in covered.linked
                 Product.objects.create(name="tea").tags.add(Tag.objects.create(name="t"))
             rest = [name for name in settings.INSTALLED_APPS if "humanize" not in name]
             with override_settings(INSTALLED_APPS=rest):

@@ -49,7 +49,7 @@ from django_signal_kit.units.unit import get_unit
 from django_signal_kit.wiring import catalog, dispatch
 from django_signal_kit.wiring.declaring import Declaration, declarations
 from django_signal_kit.wiring.registry import registry
-from django_signal_kit.writes import bulk, hooks, updates
+from django_signal_kit.writes import bulk, covered, updates
 from tests.apps.testapp.models import Product, Tag
 from tests.conftest import as_entry
 from tests.factories import UserFactory
@@ -143,9 +143,9 @@ def get_wiring() -> dict[str, Any]:
         "wrapped": [
             method is not plain for method, plain in zip(get_methods(), PLAIN, strict=True)
         ],
-        "saved": dict(hooks.saved),
-        "deleted": dict(hooks.deleted),
-        "linked": dict(hooks.linked),
+        "saved": dict(covered.saved),
+        "deleted": dict(covered.deleted),
+        "linked": dict(covered.linked),
         "bulk": (dict(bulk.covered), set(updates.read)),
         "old": {model: len(columns) for model, columns in snapshots.old_columns.items()},
         "loaded": dict(memory.kept),

@@ -25,7 +25,7 @@ from django_signal_kit.tasks.models import OutboxTask
 from django_signal_kit.tasks.places import QUEUE_APPS
 from django_signal_kit.wiring.catalog import MODEL_SIGNALS, get_signal
 from django_signal_kit.wiring.registry import registry
-from django_signal_kit.writes import hooks
+from django_signal_kit.writes import covered
 from tests.apps.testapp.models import (
     Category,
     Club,
@@ -317,8 +317,8 @@ def test_a_model_made_later_is_heard(wire: Any, make_model: Any) -> None:
         ("Everything", late.tags.through, "post_add"),
         late,
     ]
-    assert late in hooks.saved
-    assert late.tags.through in hooks.linked
+    assert late in covered.saved
+    assert late.tags.through in covered.linked
 
 
 def test_a_later_model_is_heard_once(wire: Any, make_model: Any) -> None:
@@ -344,7 +344,7 @@ def test_a_later_model_that_is_not_covered_is_not_heard(wire: Any, make_model: A
     late.objects.create()
     assert heard == []
     assert len(post_save.receivers) == count
-    assert late not in hooks.saved
+    assert late not in covered.saved
 
 
 def test_models_of_migrations_are_not_heard(wire: Any) -> None:

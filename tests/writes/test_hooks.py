@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import ModelReceiver
 from django_signal_kit.writes import hooks
+from django_signal_kit.writes.instances import UpdateFields
 from tests.apps.testapp.models import (
     Category,
     Person,
@@ -250,7 +251,7 @@ class TestUncovered:
 
 
 def test_update_fields_of_a_covered_save_equals_a_frozenset() -> None:
-    fields = hooks.UpdateFields(["name", "number"])
+    fields = UpdateFields(["name", "number"])
     assert fields == frozenset(["name", "number"])
     assert hash(fields) == hash(frozenset(["name", "number"]))
     assert {fields: 1}[frozenset(["number", "name"])] == 1
