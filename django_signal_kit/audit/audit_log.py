@@ -20,7 +20,7 @@ from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.asked import ask_new_row, ask_old_row
-from django_signal_kit.rows.canonical import Column
+from django_signal_kit.rows.columns import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.fields import is_in_own_table
 from django_signal_kit.rows.many_to_many import get_many_to_many

@@ -13,7 +13,7 @@ from django.db.models import Field, Model
 
 from django_signal_kit.audit.decoding import decode
 from django_signal_kit.conf import conf
-from django_signal_kit.rows.canonical import canonical_key
+from django_signal_kit.rows.columns import canonical_key
 from django_signal_kit.rows.secrets import is_secret_field
 from django_signal_kit.rows.values import redact_with_hash, to_json, to_text
 from django_signal_kit.wiring.registry import registry

@@ -12,7 +12,7 @@ from django.db.models.deletion import Collector, get_candidate_relations_to_dele
 
 from django_signal_kit.audit.decoding import NotKept, decode, is_same_column
 from django_signal_kit.audit.refusals import RevertError
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.values import to_json
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from django.db.models import DateField, Field, JSONField, Model, TimeField
 
 from django_signal_kit.audit.keys import get_hider, get_key_hider, get_key_writer
-from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.columns import Column, get_columns
 from django_signal_kit.rows.secrets import is_secret_field
 from django_signal_kit.rows.values import redact, to_json
 from django_signal_kit.wiring.registry import registry

@@ -17,7 +17,7 @@ from django_signal_kit.cache.instances import make_instance, update
 from django_signal_kit.cache.stale import Late, Stale, Start, list_dropped, part, part_items
 from django_signal_kit.cache.templates import render
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.rows.canonical import Column
+from django_signal_kit.rows.columns import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.many_to_many import get_reverse_many_to_many
 from django_signal_kit.rows.parents import ask_old_parents, get_old_parents

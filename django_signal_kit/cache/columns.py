@@ -9,7 +9,7 @@ from django.db.models import Field, Model
 
 from django_signal_kit.cache.related import get_path
 from django_signal_kit.cache.templates import get_names
-from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.columns import Column, get_columns
 from django_signal_kit.rows.database import Row
 
 if TYPE_CHECKING:

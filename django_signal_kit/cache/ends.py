@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 
 from django_signal_kit.cache.related import Path
 from django_signal_kit.cache.stale import Start
-from django_signal_kit.rows.canonical import canonical_key
+from django_signal_kit.rows.columns import canonical_key
 from django_signal_kit.rows.database import CHUNK, Row
 from django_signal_kit.rows.snapshots import get_together
 from django_signal_kit.units.unit import UnitOfWork

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Model
 from django.db.models.fields import NOT_PROVIDED
 
-from django_signal_kit.rows.canonical import canonical_key
+from django_signal_kit.rows.columns import canonical_key
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.fields import assign
 from django_signal_kit.rows.values import say

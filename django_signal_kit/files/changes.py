@@ -8,7 +8,7 @@ from typing import Any
 from django.core.files.base import File
 from django.db.models import FileField, Model
 
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.memory import get_loaded_row
 from django_signal_kit.rows.values import UNKNOWN
 

@@ -18,7 +18,7 @@ from django.db.models.deletion import Collector
 
 from django_signal_kit.relations.pointers import in_parts
 from django_signal_kit.relations.related import Link
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.units.journal import get_journal
 from django_signal_kit.units.locking import lock_before_reading

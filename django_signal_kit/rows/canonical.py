@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import datetime
 import json
-import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from functools import cache, partial
-from operator import eq
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import BinaryField, DecimalField, Field, FileField, JSONField, Model
+from django.db.models import DecimalField, Field, JSONField
 from django.db.models.fields import NOT_PROVIDED
 
 from django_signal_kit.rows import telling
 from django_signal_kit.rows.fields import (
     converts,
     get_target,
-    has_own_attribute,
     is_djangos,
     is_like_djangos,
     keeps_null,
@@ -33,172 +29,21 @@ from django_signal_kit.rows.fields import (
     to_column,
     writes_what_it_leaves,
 )
-from django_signal_kit.rows.values import UNKNOWN, encode_sorted
 
-#: Class of field -> the class whose very instances are what reading them back gives.
-_PLAIN: dict[type, type] = {
-    models.AutoField: int,
-    models.BigAutoField: int,
-    models.BigIntegerField: int,
-    models.BooleanField: bool,
-    models.CharField: str,
-    models.DateField: datetime.date,
-    models.DurationField: datetime.timedelta,
-    models.EmailField: str,
-    models.IntegerField: int,
-    models.PositiveBigIntegerField: int,
-    models.PositiveIntegerField: int,
-    models.PositiveSmallIntegerField: int,
-    models.SlugField: str,
-    models.SmallAutoField: int,
-    models.SmallIntegerField: int,
-    models.TextField: str,
-    models.TimeField: datetime.time,
-    models.URLField: str,
-    models.UUIDField: uuid.UUID,
-}
 _SCALARS = (str, int, bool, float, type(None))
-_NOTHING = type("Nothing", (), {})
 # What a field may override, so that its column holds something else than Django's would.
 _COLUMN = ("db_type", "get_db_prep_value", "get_db_prep_save")
 _JSON = ("from_db_value", "get_prep_value", "get_db_prep_value", "get_db_prep_save", "to_python")
 
 
-class Column:
-    """A concrete field, and what is known of its values beforehand."""
-
-    __slots__ = (
-        "attname",
-        "canonical",
-        "convert",
-        "field",
-        "has_encoder",
-        "has_own_attribute",
-        "is_mutable",
-        "is_odd",
-        "is_same",
-        "plain",
-        "target",
-    )
-
-    def __init__(self, field: Field[Any, Any]) -> None:
-        self.field = field
-        self.attname = field.attname
-        self.target = target = get_target(field)
-        #: Does the attribute perhaps give another value than it keeps? Then it has to be asked.
-        self.has_own_attribute = has_own_attribute(field)
-        is_plain = not self.has_own_attribute and _stays_as_it_is(field, target)
-        #: Values of this very class are canonical as they are.
-        self.plain = _PLAIN.get(type(target), _NOTHING) if is_plain else _NOTHING
-        #: ``canonical(value)`` of this field.
-        self.canonical = _get_canonical(field, target)
-        #: The same for what the database has just given.
-        self.convert = partial(_canonical, field, _get_converter(target), keeps_null(target))
-        is_own = is_djangos(target)
-        #: May a value be changed in place?
-        self.is_mutable = type(target) not in _PLAIN and not (
-            is_own
-            and isinstance(target, BinaryField | DecimalField | FileField | models.DateTimeField)
-        )
-        #: Are there values of which only the field knows what they are?
-        self.is_odd = not is_own or getattr(target, "decoder", None) is not None
-        self.has_encoder = getattr(target, "encoder", None) is not None
-        #: ``is_same(before, after)``: does the column hold the same for two canonical values?
-        self.is_same: Callable[[Any, Any], bool] = eq
-        if self.is_odd:
-            self.is_same = partial(telling.is_same, target)
-        elif self.is_mutable:
-            self.is_same = _is_same
-
-    def get(self, instance: Model) -> Any:
-        """What ``instance`` holds and ``save()`` writes; ``NOT_PROVIDED`` if it was not loaded."""
-        value = instance.__dict__.get(self.attname, NOT_PROVIDED)
-        if self.has_own_attribute and value is not NOT_PROVIDED:
-            return self._ask(instance)
-        return value
-
-    def _ask(self, instance: Model) -> Any:
-        try:
-            return getattr(instance, self.attname)
-        except Exception:
-            return NOT_PROVIDED
-
-    def detach(self, instance: Model) -> Any:
-        """What ``instance`` has just been given by the database, apart from the instance."""
-        try:
-            value = instance.__dict__[self.attname]
-        except KeyError:
-            # Kept somewhere else.
-            value = self._ask(instance)
-            if value is NOT_PROVIDED:
-                return UNKNOWN
-        return self.keep(value)
-
-    def keep(self, value: Any) -> Any:
-        """What the database has just given, apart from whatever else holds it."""
-        if self.is_mutable or isinstance(self.target, FileField):
-            try:
-                return self.convert(value)
-            except ValueError:
-                return telling.detach(value)
-        return bytes(value) if isinstance(value, memoryview) else value
-
-    def tell(self, value: Any) -> Any:
-        """``value`` in types that ``to_json()`` knows."""
-        if self.is_odd or self.has_encoder:
-            return telling.tell(self.target, value)
-        return value
-
-
-@cache
-def get_columns(model: type[Model]) -> Mapping[str, Column]:
-    """The columns of a model by attname."""
-    return {field.attname: Column(field) for field in model._meta.concrete_fields}
-
-
-@cache
-def _get_key_columns(model: type[Model]) -> tuple[Column, ...]:
-    columns = get_columns(model)
-    return tuple(columns[field.attname] for field in model._meta.pk_fields)
-
-
-def canonical_key(model: type[Model], pk: Any) -> Any:
-    """The key as the database gives it back: 5 for "5", one UUID for all its spellings.
-
-    What is no key of the model, or what only the database knows, is left as it is.
-    """
-    columns = _get_key_columns(model)
-    if len(columns) == 1:
-        column = columns[0]
-        return pk if pk.__class__ is column.plain else canonical_value(column, pk)
-    if not isinstance(pk, tuple | list) or len(pk) != len(columns):
-        return pk
-    return tuple(canonical_value(column, value) for column, value in zip(columns, pk, strict=True))
-
-
-def canonical_value(column: Column, value: Any) -> Any:
-    """``value`` as the database gives it back, where that can be said; else as it is."""
-    if value is None or value.__class__ is column.plain:
-        return value
-    try:
-        value = column.canonical(value)
-    except ValueError:
-        field: Any = column.field
-        with suppress(Exception):
-            value = field.to_python(field.get_prep_value(value))
-    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        return value.astimezone(datetime.UTC)
-    return value
-
-
 def canonical(field: Field[Any, Any], value: Any) -> Any:
     """``value`` as reading it back would give it. Raises ValueError if only the database knows."""
-    return _get_canonical(field, get_target(field))(value)
+    return get_canonical(field, get_target(field))(value)
 
 
-def _get_canonical(field: Field[Any, Any], target: Field[Any, Any]) -> Callable[[Any], Any]:
+def get_canonical(field: Field[Any, Any], target: Field[Any, Any]) -> Callable[[Any], Any]:
     """:func:`canonical` for one field; quicker for what three kinds of field usually hold."""
-    stays = _stays_as_it_is(field, target)
+    stays = stays_as_it_is(field, target)
     convert = _get_converter(target) if stays else _refuse
     general = partial(_canonical, field, convert, stays and keeps_null(target))
     if type(field) is models.DateTimeField:
@@ -214,6 +59,11 @@ def _get_canonical(field: Field[Any, Any], target: Field[Any, Any]) -> Callable[
     return general
 
 
+def get_convert(field: Field[Any, Any], target: Field[Any, Any]) -> Callable[[Any], Any]:
+    """:func:`canonical` for what the database has just given."""
+    return partial(_canonical, field, _get_converter(target), keeps_null(target))
+
+
 def _get_converter(field: Field[Any, Any]) -> Callable[[Any], Any]:
     """What makes of a value that is not None the one that is read back."""
     if isinstance(field, JSONField):
@@ -227,7 +77,7 @@ def _get_converter(field: Field[Any, Any]) -> Callable[[Any], Any]:
     return partial(_convert, field)
 
 
-def _stays_as_it_is(field: Field[Any, Any], target: Field[Any, Any]) -> bool:
+def stays_as_it_is(field: Field[Any, Any], target: Field[Any, Any]) -> bool:
     """Is what the instance holds after a save what was saved, but for the target's own ways?"""
     return writes_what_it_leaves(field) and (
         field is target or not overrides(field, *_COLUMN, *_JSON)
@@ -285,7 +135,7 @@ def _get_postgres_converter(field: Any) -> Callable[[Any], Any]:
         return partial(_convert_hstore, field)
     if not hasattr(field, "base_field") or converts(field):
         return _refuse
-    item = _get_canonical(field.base_field, get_target(field.base_field))
+    item = get_canonical(field.base_field, get_target(field.base_field))
     if hasattr(field, "range_type"):
         return partial(_convert_range, field, item)
     return partial(_convert_array, item)
@@ -327,10 +177,3 @@ def _exact(field: DecimalField[Any, Any], value: Decimal) -> Decimal:
         # Databases round in ways of their own.
         raise ValueError("more digits than the column keeps")
     return rounded
-
-
-def _is_same(before: Any, after: Any) -> bool:
-    if before.__class__ is dict or before.__class__ is list:
-        # 1 equals True, and is another JSON.
-        return bool(before == after) and encode_sorted(before) == encode_sorted(after)
-    return bool(before == after) or bool(before != before and after != after)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.db.models import Field, Model, Q, QuerySet, UniqueConstraint
 
-from django_signal_kit.rows.canonical import Column, canonical_value, get_columns
+from django_signal_kit.rows.columns import Column, canonical_value, get_columns
 from django_signal_kit.rows.database import Row, lock_rows
 from django_signal_kit.units.locking import lock_before_reading
 

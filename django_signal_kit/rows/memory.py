@@ -17,7 +17,7 @@ from django.db.models import Field, Model
 from django.db.models.base import ModelState
 from django.db.models.query_utils import DeferredAttribute
 
-from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.columns import Column, get_columns
 from django_signal_kit.rows.telling import detach
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.journal import get_journal

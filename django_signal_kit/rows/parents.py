@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from django.db.models import Model
 
-from django_signal_kit.rows.canonical import canonical_key
+from django_signal_kit.rows.columns import canonical_key
 from django_signal_kit.rows.database import Row, read_row
 from django_signal_kit.rows.snapshots import has_no_row, old_columns
 from django_signal_kit.units.unit import UnitOfWork, get_unit

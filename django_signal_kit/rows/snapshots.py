@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Field, Model
 from django.db.models.fields import NOT_PROVIDED
 
-from django_signal_kit.rows.canonical import Column, canonical_key, get_columns
+from django_signal_kit.rows.columns import Column, canonical_key, get_columns
 from django_signal_kit.rows.conflicts import Upsert, read_conflicting
 from django_signal_kit.rows.database import Row, read_row, read_rows
 from django_signal_kit.rows.values import UNKNOWN

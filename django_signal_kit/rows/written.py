@@ -14,7 +14,7 @@ from django.db.models.base import ModelState
 
 from django_signal_kit.rows import memory
 from django_signal_kit.rows.asked import has_asked
-from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.columns import Column, get_columns
 from django_signal_kit.rows.fields import is_in_own_table
 from django_signal_kit.rows.snapshots import get_sure_values, note_new, read_back
 from django_signal_kit.units.unit import UnitOfWork, get_unit

@@ -9,7 +9,7 @@ from django.db import connections, models
 from django.db.models import Model, Q
 from django.db.models.fields import NOT_PROVIDED
 
-from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.columns import Column, get_columns
 from django_signal_kit.rows.fields import get_target
 from django_signal_kit.stamps.columns import Stamps
 

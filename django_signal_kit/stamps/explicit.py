@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Field, Model
 from django.db.models.fields import NOT_PROVIDED
 
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.memory import get_loaded_value, note_saved
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.unit import get_unit

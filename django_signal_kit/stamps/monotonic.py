@@ -17,7 +17,7 @@ from django.db import connections
 from django.db.models import Case, DateTimeField, F, Model, Value, When
 from django.db.models.sql.where import ExtraWhere
 
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.database import lock_rows
 
 #: A stamp later than that of another row of the same moment.

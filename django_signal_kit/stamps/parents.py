@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 
-from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.columns import Column, get_columns
 from django_signal_kit.rows.memory import get_loaded_row
 from django_signal_kit.rows.snapshots import get_old_row, get_together
 from django_signal_kit.rows.values import UNKNOWN

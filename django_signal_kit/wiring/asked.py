@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from django.db.models import Model
 
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.rows.canonical import Column, get_columns
+from django_signal_kit.rows.columns import Column, get_columns
 from django_signal_kit.writes.links import Heard
 
 #: Model -> the receivers that are told of its rows.

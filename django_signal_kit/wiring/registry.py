@@ -11,7 +11,7 @@ from django.db.models.signals import class_prepared
 
 from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.rows import memory, snapshots, written
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.database import forget_statements
 from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.tasks import known

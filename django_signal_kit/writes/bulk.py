@@ -17,7 +17,7 @@ from django.db.models import Model, QuerySet
 from django_signal_kit import signals
 from django_signal_kit.rows import memory, snapshots
 from django_signal_kit.rows.asked import read_asked
-from django_signal_kit.rows.canonical import canonical_key
+from django_signal_kit.rows.columns import canonical_key
 from django_signal_kit.rows.conflicts import Upsert
 from django_signal_kit.rows.database import CHUNK
 from django_signal_kit.units.statements import get_tables

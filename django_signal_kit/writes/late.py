@@ -14,7 +14,7 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Model
 
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 
 #: Models whose wiring is out of date. Always this very set: it is looked at before each write.
 waiting: set[type[Model]] = set()

@@ -11,7 +11,7 @@ from django.db.models import Model, Q, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.sql import InsertQuery
 
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.database import CHUNK, Row, lock_rows, read_rows
 from django_signal_kit.units.locking import lock_before_reading
 from django_signal_kit.writes.links import SOURCE, TARGET, Heard, Relation

@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import Model, Q, QuerySet
 from django.db.models.deletion import Collector
 
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.database import Row, read_rows
 from django_signal_kit.rows.snapshots import get_new_row, get_old_row
 from django_signal_kit.writes.calls import get_call

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from django.db.models import CompositePrimaryKey, Model, QuerySet
 
 from django_signal_kit.rows import snapshots
-from django_signal_kit.rows.canonical import Column, canonical_key, get_columns
+from django_signal_kit.rows.columns import Column, canonical_key, get_columns
 from django_signal_kit.rows.database import CHUNK as FEW
 from django_signal_kit.rows.fields import assign
 from django_signal_kit.rows.parts import Parts

@@ -9,7 +9,7 @@ from django.core.exceptions import FieldError
 from django.db.models import Expression, ExpressionWrapper, Field, Model, QuerySet
 
 from django_signal_kit.rows import snapshots
-from django_signal_kit.rows.canonical import canonical_key
+from django_signal_kit.rows.columns import canonical_key
 from django_signal_kit.rows.fields import assign
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.journal import CHUNK

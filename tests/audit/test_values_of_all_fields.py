@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.fields import assign
 from django_signal_kit.rows.values import to_json
 from tests.audit import strange_fields as strange

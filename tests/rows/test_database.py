@@ -9,7 +9,7 @@ from django.db import connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit.rows import database
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.database import forget_statements, read_row, read_rows
 from tests.apps.testapp.models import Note, Product, Restaurant, Tag, Token
 from tests.factories import ProductFactory, RestaurantFactory, TagFactory

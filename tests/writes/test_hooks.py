@@ -15,7 +15,6 @@ from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import ModelReceiver
-from django_signal_kit.writes import hooks
 from django_signal_kit.writes.instances import UpdateFields
 from tests.apps.testapp.models import (
     Category,

@@ -25,7 +25,7 @@ from django_signal_kit.audit.capture.vendors import HEARING_CASCADES, NAMES, get
 from django_signal_kit.audit.entries import Entry, find_kind, get_entry_model, get_kind
 from django_signal_kit.audit.keys import get_hider, get_secrets
 from django_signal_kit.audit.plans import get_stamps
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.fields import converts, get_target, is_like_djangos, overrides
 from django_signal_kit.rows.secrets import is_secret_field
 from django_signal_kit.wiring.registry import registry

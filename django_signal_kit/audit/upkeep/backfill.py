@@ -26,7 +26,7 @@ from django_signal_kit.audit.upkeep.covered import (
     walk_keys,
 )
 from django_signal_kit.current import context
-from django_signal_kit.rows.canonical import get_columns
+from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.database import lock_rows
 from django_signal_kit.rows.snapshots import get_old_row, note_read
 from django_signal_kit.rows.values import UNKNOWN, to_json
