@@ -19,6 +19,7 @@ from django.db import connection, connections
 from django.db.models.signals import post_migrate, pre_migrate
 from django.urls import set_urlconf
 
+from django_signal_kit.signals import receiver_failed
 from django_signal_kit.wiring import registry
 from tests.flushing import _flush_only_what_was_written  # noqa: F401 a fixture
 from tests.selection import get_markers
@@ -80,6 +81,19 @@ def as_entry(entry: Any) -> Any:
 
 def get_path(cls: Any) -> str:
     return cls if isinstance(cls, str) else f"{cls.__module__}.{cls.__qualname__}"
+
+
+@pytest.fixture
+def failures() -> Iterator[list[dict[str, Any]]]:
+    """What ``receiver_failed`` has told: the arguments of each time that it was sent."""
+    told: list[dict[str, Any]] = []
+
+    def hear(**kwargs: Any) -> None:
+        told.append(kwargs)
+
+    receiver_failed.connect(hear)
+    yield told
+    receiver_failed.disconnect(hear)
 
 
 @pytest.fixture(autouse=True)

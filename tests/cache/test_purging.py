@@ -28,7 +28,6 @@ from django_signal_kit.cache.headers import encode_tag
 from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.exceptions import FlushFailedError
 from django_signal_kit.receivers import CacheInvalidation
-from django_signal_kit.signals import receiver_failed
 from tests.apps.testapp.models import Line, Product
 from tests.cache.test_related import covering
 from tests.factories import CategoryFactory, ProductFactory
@@ -452,7 +451,7 @@ def test_a_tag_has_one_spelling_that_each_header_can_have(tag: str) -> None:
 
 
 def test_a_host_that_fails_is_told_with_its_tags_and_the_others_get_theirs(
-    make_edge: Callable[[], Edge], wire: Any, caplog: Any
+    make_edge: Callable[[], Edge], wire: Any, caplog: Any, failures: Any
 ) -> None:
     broken, good = make_edge(), make_edge()
     with socket.socket() as found:
@@ -460,21 +459,13 @@ def test_a_host_that_fails_is_told_with_its_tags_and_the_others_get_theirs(
         gone = f"http://127.0.0.1:{found.getsockname()[1]}/"
     broken.answer["status"] = 503
     wire(TAGS, (HTTPPurge, {"urls": [broken.url, gone, good.url], "per_request": 2}))
-    failures: list[Any] = []
-
-    def note(exception: Any, receiver: Any, signal_name: str, **kwargs: Any) -> None:
-        failures.append((receiver.name, signal_name, exception))
-
-    receiver_failed.connect(note)
-    try:
-        with caplog.at_level(logging.ERROR), batch():
-            products = [ProductFactory() for _ in range(3)]
-    finally:
-        receiver_failed.disconnect(note)
+    with caplog.at_level(logging.ERROR), batch():
+        products = [ProductFactory() for _ in range(3)]
     tags = [f"product:{product.pk}" for product in products]
     assert good.tags == broken.tags == [tags[:2], tags[2:]]
-    ((name, signal_name, error),) = failures
-    assert (name, signal_name) == ("HTTPPurge", "flush")
+    [failure] = failures
+    error = failure["exception"]
+    assert (failure["receiver"].name, failure["signal_name"]) == ("HTTPPurge", "flush")
     assert isinstance(error, FlushFailedError)
     assert error.items == tags
     assert "it answered 503 to PURGE" in str(error)

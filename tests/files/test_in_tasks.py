@@ -16,7 +16,7 @@ from django_signal_kit import muted
 from django_signal_kit.files.models import PendingFile
 from django_signal_kit.files.stored import StoredFile
 from django_signal_kit.receivers import FileCleanup
-from django_signal_kit.signals import post_file_delete, receiver_failed
+from django_signal_kit.signals import post_file_delete
 from tests.apps.testapp.models import Contract, Gallery, Product, Token
 from tests.factories import ProductFactory
 from tests.files.test_own_deletion import PictureField
@@ -64,18 +64,6 @@ def gone() -> Iterator[list[str]]:
     post_file_delete.connect(hear)
     yield names
     post_file_delete.disconnect(hear)
-
-
-@pytest.fixture
-def failures() -> Iterator[list[Any]]:
-    told: list[Any] = []
-
-    def hear(items: Any, **kwargs: Any) -> None:
-        told.append(items)
-
-    receiver_failed.connect(hear)
-    yield told
-    receiver_failed.disconnect(hear)
 
 
 def wire_cleanup(wire: Any, cls: type = FileCleanup, **options: Any) -> Any:
@@ -205,8 +193,8 @@ def test_what_is_given_up_is_told_once_and_remembered(
     assert [len(errors) for errors in outcomes] == [0, 0, 1]
     assert isinstance(outcomes[2][0].__cause__, PermissionError)
     assert name in str(outcomes[2][0])
-    (told,) = failures
-    assert [file.name for file in told] == [name]
+    [failure] = failures
+    assert [file.name for file in failure["items"]] == [name]
     pending = PendingFile.objects.get()
     assert (pending.name, pending.attempts) == (name, 3)
 

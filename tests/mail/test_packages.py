@@ -13,7 +13,6 @@ from django.db import transaction
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.receivers import WelcomeEmail
 from tests.factories import UserFactory
-from tests.mail.test_welcome_email import failures, use_mailer  # noqa: F401 a fixture
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,7 +62,7 @@ class TestAnymail:
         self,
         wire: Any,
         monkeypatch: pytest.MonkeyPatch,
-        failures: Any,  # noqa: F811
+        failures: Any,
         status: int | None,
         state: str,
     ) -> None:

@@ -31,7 +31,6 @@ from django_signal_kit.receivers import WelcomeEmail
 from tests.factories import UserFactory
 from tests.mail.test_claims import without_app  # noqa: F401 a fixture
 from tests.mail.test_welcome_email import (  # noqa: F401 fixtures
-    failures,
     mailbox,
     sent,
     use_mailer,
@@ -195,7 +194,7 @@ def test_who_is_refused_leaves_the_connection_to_the_others(wire: Any) -> None:
     assert backend.log == ["open", "no", second, "close"]
 
 
-def test_a_server_that_is_down_is_asked_once_for_all(wire: Any, failures: Any) -> None:  # noqa: F811
+def test_a_server_that_is_down_is_asked_once_for_all(wire: Any, failures: Any) -> None:
     wire(Over)
 
     def refuse() -> None:
@@ -205,7 +204,8 @@ def test_a_server_that_is_down_is_asked_once_for_all(wire: Any, failures: Any) -
     backend.open = refuse  # type: ignore[method-assign]
     make_users(5)
     assert backend.log == ["refused", "close"]
-    [(_, _, error)] = failures
+    [failure] = failures
+    error = failure["exception"]
     assert isinstance(error, FlushFailedError)
     assert len(error.items) == 5
     claims = WelcomeSent.objects.all()
@@ -365,7 +365,7 @@ def test_what_a_service_means(status: int, refusal: bool) -> None:
     assert is_of_server(error)
 
 
-def test_a_mistake_of_a_hook_is_no_reason_to_try_again_soon(wire: Any, failures: Any) -> None:  # noqa: F811
+def test_a_mistake_of_a_hook_is_no_reason_to_try_again_soon(wire: Any, failures: Any) -> None:
     class Wrong(WelcomeEmail):
         def get_context_data(self, user: Any) -> Any:
             raise KeyError("gift")
@@ -374,7 +374,7 @@ def test_a_mistake_of_a_hook_is_no_reason_to_try_again_soon(wire: Any, failures:
     Wrong.__qualname__ = "Wrong"
     wire(Wrong)
     UserFactory()
-    assert [type(error) for _, _, error in failures] == [KeyError]
+    assert [type(failure["exception"]) for failure in failures] == [KeyError]
     claim = WelcomeSent.objects.get()
     assert (claim.state, claim.error) == ("failed", "KeyError: 'gift'")
 

@@ -14,7 +14,6 @@ from django.urls import path
 
 from django_signal_kit.receivers import ExceptionAlert
 from django_signal_kit.requests.exception_alert import Alert
-from django_signal_kit.signals import receiver_failed
 from tests.mail.test_welcome_email import use_mailer
 from tests.requests.test_webhook import Hook
 from tests.serving import serve
@@ -153,26 +152,19 @@ def test_while_a_task_is_tried_again_others_of_its_kind_are_counted(
     assert get_messages() == []
 
 
-def test_a_task_that_is_given_up_gives_the_window_back(wire: Any, settings: Any) -> None:
+def test_a_task_that_is_given_up_gives_the_window_back(
+    wire: Any, settings: Any, failures: Any
+) -> None:
     settings.TASKS = LATER
-    failures: list[Any] = []
-
-    def hear(**kwargs: Any) -> None:
-        failures.append(kwargs["items"])
-
     wire_shared(wire)
     use_mailer(settings, "smtp", **DOWN)
-    receiver_failed.connect(hear)
-    try:
-        get()
-        assert work() == []
-        get()
-        assert work() == []
-        assert len(work()) == 1
-    finally:
-        receiver_failed.disconnect(hear)
+    get()
+    assert work() == []
+    get()
+    assert work() == []
+    assert len(work()) == 1
     # Told once, at the end.
-    assert [len(items) for items in failures] == [1]
+    assert [len(failure["items"]) for failure in failures] == [1]
     use_mailer(settings, "locmem")
     mail.outbox = []
     get()

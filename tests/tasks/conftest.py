@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from django_signal_kit.signals import receiver_failed
 from tests.tasks.collectors import FLUSHED, IN_TRANSACTION
 from tests.tasks.queues import Broker
 
@@ -19,19 +18,6 @@ def _empty_broker() -> Iterator[None]:
     yield
     Broker.messages.clear()
     Broker.is_down = False
-
-
-@pytest.fixture
-def failures() -> Iterator[list[dict[str, Any]]]:
-    """What receiver_failed has told."""
-    told: list[dict[str, Any]] = []
-
-    def hear(**kwargs: Any) -> None:
-        told.append(kwargs)
-
-    receiver_failed.connect(hear)
-    yield told
-    receiver_failed.disconnect(hear)
 
 
 @pytest.fixture(autouse=True)
