@@ -17,6 +17,7 @@ from django.core.cache import caches
 from django.core.signals import setting_changed
 from django.db import connection, connections
 from django.db.models.signals import post_migrate, pre_migrate
+from django.dispatch import Signal
 from django.urls import set_urlconf
 
 from django_signal_kit.signals import receiver_failed
@@ -94,6 +95,21 @@ def failures() -> Iterator[list[dict[str, Any]]]:
     receiver_failed.connect(hear)
     yield told
     receiver_failed.disconnect(hear)
+
+
+@pytest.fixture
+def connect() -> Iterator[Any]:
+    """Connects what is not the kit's, for the length of the test."""
+    connected: list[tuple[Signal, Any, Any]] = []
+
+    def do(signal: Signal, function: Any, sender: Any = None, weak: bool = False) -> None:
+        signal.connect(function, sender=sender, weak=weak)
+        if not weak:
+            connected.append((signal, function, sender))
+
+    yield do
+    for signal, function, sender in connected:
+        signal.disconnect(function, sender=sender)
 
 
 @pytest.fixture(autouse=True)

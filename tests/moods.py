@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.ports import get_free_port
 
 _ROOT = Path(__file__).parents[1]
 _PATIENCE = 30
@@ -43,9 +44,7 @@ class Moods:
 
     async def serve(self, listen: Callable[[int], Awaitable[asyncio.Server]]) -> None:
         """For ever, by the server that listens at a port when it is asked to."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = get_free_port()
         while True:
             server = await listen(port)
             (self.folder / "port.new").write_text(str(port))

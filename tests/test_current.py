@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from django_signal_kit import context, get_context, muted, only
 from django_signal_kit.current import get_muted, get_scope
+from tests.threads import in_threads
 
 NOBODY = {"actor": None}
 
@@ -115,12 +116,8 @@ def test_a_decorated_function_that_fails_restores() -> None:
 
 
 def test_another_thread_sees_nothing() -> None:
-    found: list[Any] = []
     with context(actor="ann"):
-        thread = threading.Thread(target=lambda: found.append(get_context()))
-        thread.start()
-        thread.join()
-    assert found == [NOBODY]
+        assert in_threads(get_context) == [NOBODY]
 
 
 def test_threads_may_share_one_context() -> None:
@@ -134,11 +131,7 @@ def test_threads_may_share_one_context() -> None:
             both.wait()
         found.append(get_context().get("reason"))
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, work)
     assert sorted(found, key=str) == [None, None, "shared", "shared"]
 
 

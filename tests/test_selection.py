@@ -18,7 +18,8 @@ TESTS = sorted(
 
 # The signs in a test by which its outcome can differ there.
 IN_TESTS = {
-    "database": r"\.vendor\b|DATABASE\b|skipUnlessDBFeature|select_for_update|\bThread\b",
+    "database": r"\.vendor\b|DATABASE\b|skipUnlessDBFeature|select_for_update"
+    r"|\bThread\b|\bin_threads\b",
     "django": r"\bVERSION\b|django\.db\.models\.(sql|deletion|fields\.related_descriptors)",
     "wheel": r"importlib\.metadata|importlib\.resources|TEMPLATES\b.*=.*\{|get_commands",
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import django
@@ -48,6 +48,7 @@ from tests.factories import (
     UserFactory,
 )
 from tests.relations.told import entries, forget
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -538,25 +539,14 @@ def test_concurrent_writers_tell_an_unbroken_story(audit: Any) -> None:
     """Old values are read under a lock: each entry begins where the one before it ended."""
     tag = TagFactory(name="0")
     forget()
-    errors: list[BaseException] = []
 
     def write(prefix: str) -> None:
-        try:
-            for number in range(15):
-                own = Tag.objects.get(pk=tag.pk)
-                own.name = f"{prefix}{number}"
-                own.save()
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connection.close()
+        for number in range(15):
+            own = Tag.objects.get(pk=tag.pk)
+            own.name = f"{prefix}{number}"
+            own.save()
 
-    threads = [threading.Thread(target=write, args=(prefix,)) for prefix in "abc"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    in_threads(*(partial(write, prefix) for prefix in "abc"))
     story = [changes["name"] for _, changes in entries()]
     assert len(story) == 45
     assert [old for old, _ in story] == ["0", *[new for _, new in story[:-1]]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ from tests.factories import (
     UserFactory,
 )
 from tests.relations.told import tell
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -387,26 +389,16 @@ def update_name(model: Any, key: Any, name: str) -> None:
 def test_parent_and_child_written_at_once_tell_an_unbroken_story(act: Any) -> None:
     restaurant = RestaurantFactory(name="0")
     tell()
-    errors: list[BaseException] = []
 
     def write(model: Any, prefix: str) -> None:
-        try:
-            for number in range(15):
-                act(model, restaurant.pk, f"{prefix}{number}")
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connection.close()
+        for number in range(15):
+            act(model, restaurant.pk, f"{prefix}{number}")
 
-    threads = [
-        threading.Thread(target=write, args=arguments)
-        for arguments in ((Place, "a"), (Restaurant, "b"), (Restaurant, "c"))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    in_threads(
+        partial(write, Place, "a"),
+        partial(write, Restaurant, "b"),
+        partial(write, Restaurant, "c"),
+    )
     story = [changes["name"] for _, changes in tell()]
     assert [old for old, _ in story] == ["0", *[new for _, new in story[:-1]]]
 

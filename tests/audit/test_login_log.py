@@ -7,6 +7,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -46,6 +47,7 @@ from django_signal_kit.wiring.registry import registry
 from tests.audit.browsing import get_list, get_page, get_text, log_in
 from tests.conftest import run_async
 from tests.factories import UserFactory
+from tests.threads import in_threads
 from tests.urls import urlpatterns as admin_urls
 
 pytestmark = pytest.mark.django_db
@@ -531,11 +533,7 @@ def test_a_live_server_writes_one_entry_for_each_of_many_failures_at_once(
                 errors.append(error.code)
                 error.close()
 
-    threads = [threading.Thread(target=guess, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    in_threads(*(partial(guess, name) for name in "abcd"))
     assert errors == [403] * 20
     names = sorted(entry.context["username"] for entry in get_entries())
     assert names == sorted(f"{name}{number}" for name in "abcd" for number in range(5))

@@ -23,7 +23,7 @@ from django_signal_kit.mail.resending import make_tickets
 from django_signal_kit.mail.sending import _MOST, CHUNK, Sending
 from django_signal_kit.receivers import WelcomeEmail
 from tests.benchmarks.interleave import compare, show
-from tests.mail.test_welcome_email import use_mailer
+from tests.mail.mailers import use_mailer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from tests.ports import get_free_port
+
 
 class MemcachedServer:
     """``megabytes``: what it holds before it throws out what is old."""
@@ -21,9 +23,7 @@ class MemcachedServer:
             if os.environ.get("SIGNAL_KIT_REQUIRE_SERVICES") == "1":
                 pytest.fail("memcached is not installed")
             pytest.skip("memcached is not installed")
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
+        self.port = get_free_port()
         self.process = subprocess.Popen(
             [
                 *(path, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0"),

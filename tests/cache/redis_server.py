@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import get_free_port
+
 
 class RedisServer:
     """``durable``: it keeps each write on the disk, so that it has all its keys when it comes
@@ -22,9 +24,7 @@ class RedisServer:
             if os.environ.get("SIGNAL_KIT_REQUIRE_SERVICES") == "1":
                 pytest.fail("redis-server is not installed")
             pytest.skip("redis-server is not installed")
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
+        self.port = get_free_port()
         self.command = [
             *(path, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
             *("--appendonly", "yes" if durable else "no", "--appendfsync", "always"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +20,7 @@ from tests.cache.backends import DJANGO
 from tests.cache.memcached_server import MemcachedServer
 from tests.cache.redis_server import RedisServer
 from tests.factories import ProductFactory
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -40,23 +40,6 @@ MEGABYTE = 2**20
 TAGS = int(os.environ.get("SIGNAL_KIT_CACHE_TAGS", "20000"))
 
 EXPIRE_ALL = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('PEXPIRE', key, 1) end"
-
-
-def run_apart(function: Callable[[], Any]) -> Any:
-    """The result of ``function`` in a thread, with connections of its own."""
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(function())
-        finally:
-            connections.close_all()
-            recovery.disconnect(cache)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 @pytest.fixture
@@ -270,7 +253,7 @@ def test_what_is_rolled_back_takes_what_was_stored_along_and_no_more(
         tagged().get_or_set("other", lambda: "other", tags=["other"])
         transaction.set_rollback(True)
     assert read_name(product) == "old"
-    assert run_apart(lambda: read_name(product)) == "old"
+    assert in_threads(lambda: read_name(product)) == ["old"]
     assert tagged().get_or_set("other", lambda: "again", tags=["other"]) in ("other", "again")
 
 
@@ -285,7 +268,7 @@ def test_what_a_transaction_has_read_before_another_wrote_is_not_served_after_bo
     def make() -> str:
         name = Product.objects.get(pk=product.pk).name
         if connections["default"].vendor != "sqlite":
-            run_apart(write)
+            in_threads(write)
         return name
 
     with transaction.atomic():
@@ -321,6 +304,6 @@ def test_a_tag_stays_touched_if_the_database_of_the_cache_rolls_back(
         assert read_name(product) == "new"
         transaction.set_rollback(True, using="other")
     assert read_name(product) == "new"
-    assert run_apart(lambda: read_name(product)) == "new"
+    assert in_threads(lambda: read_name(product)) == ["new"]
     wait_until_settled()
     assert read_name(product) == "new"

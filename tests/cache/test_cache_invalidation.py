@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from django.core.cache import cache, caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, connection, connections, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
@@ -43,6 +42,7 @@ from tests.factories import (
     RestaurantFactory,
     TagFactory,
 )
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -102,22 +102,6 @@ def calls(settings: Any) -> list[tuple[str, list[str]]]:
     }
     RecordingCache.calls.clear()
     return RecordingCache.calls
-
-
-def in_thread(function: Callable[[], Any]) -> Any:
-    """The result of ``function`` in a thread, which has connections of its own."""
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(function())
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 # Which keys
@@ -493,7 +477,7 @@ def test_what_a_reader_stored_between_the_write_and_the_commit_does_not_stay(wir
     with transaction.atomic():
         product.name = "new"
         product.save()
-        read = in_thread(lambda: cache.get_or_set(key, lambda: Product.objects.get().name))
+        [read] = in_threads(lambda: cache.get_or_set(key, lambda: Product.objects.get().name))
         assert read == "old"
         assert cache.get(key) == "old"
     assert cache.get(key) is None
@@ -785,7 +769,7 @@ def test_keys_are_dropped_from_a_cache_that_others_share(redis: Any, wire: Any) 
         product.name, product.slug = "new", "b"
         product.save()
         assert left(*keys) == []
-        read = in_thread(lambda: cache.get_or_set(keys[0], lambda: Product.objects.get().name))
+        [read] = in_threads(lambda: cache.get_or_set(keys[0], lambda: Product.objects.get().name))
         assert read == "old"
     assert left(*keys, "other") == ["other"]
     cache.delete("other")

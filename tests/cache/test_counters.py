@@ -25,6 +25,7 @@ from django_signal_kit.cache import (
 )
 from django_signal_kit.receivers import CacheInvalidation
 from tests.factories import ProductFactory
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -267,11 +268,7 @@ def test_threads_lose_no_count() -> None:
             counters.of("default").count_hit()
             counters.of("other").count_dropped(1, 2)
 
-    threads = [threading.Thread(target=look) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    in_threads(*[look] * 8)
     assert get_counters()["other"] == NONE._replace(keys=4000, tags=8000)
     count(hits=4000, misses=1)
 

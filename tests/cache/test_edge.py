@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.cache import site
 from tests.conftest import run_async
 from tests.factories import ProductFactory
 from tests.serving import Visit, serve_wsgi
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -89,11 +91,7 @@ def test_tags_of_one_request_are_not_those_of_another() -> None:
     def visit(name: str) -> None:
         found[name] = split(middleware(RequestFactory().get("/", {"name": name})))
 
-    threads = [threading.Thread(target=visit, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    in_threads(*(partial(visit, name) for name in "abcd"))
     assert found == {name: ["signal_kit", name, f"{name}:again"] for name in "abcd"}
     note_tags("after")
     assert split(get("/many/1/")) == ["signal_kit", "product:0"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.core.cache import cache, caches
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.utils import timezone
@@ -20,6 +20,7 @@ from django_signal_kit.cache import TaggedCache, cache_view, recovery, tagged
 from django_signal_kit.receivers import CacheInvalidation
 from tests.apps.testapp.models import Product
 from tests.factories import ProductFactory
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,18 +32,6 @@ def empty() -> None:
 
 def get(view: Any, **headers: str) -> Any:
     return view(RequestFactory().get("/", headers=headers))
-
-
-def run_at_once(count: int, function: Callable[[], object]) -> None:
-    def run() -> None:
-        function()
-        connections.close_all()
-
-    threads = [threading.Thread(target=run) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
 
 
 class Meeting:
@@ -81,7 +70,7 @@ def test_nobody_waits_for_a_value_that_cannot_be_stored() -> None:
         meeting.attend(10)
         return lambda: 1
 
-    run_at_once(3, lambda: tagged().get_or_set("odd", make, tags=["t"]))
+    in_threads(*[lambda: tagged().get_or_set("odd", make, tags=["t"])] * 3)
     assert not meeting.broken
 
 
@@ -144,7 +133,7 @@ def test_visitors_of_a_private_page_do_not_wait_for_one_another() -> None:
         return HttpResponse("mine", headers={"Cache-Control": "private"})
 
     get(page, **{"X-First": "1"})
-    run_at_once(3, lambda: get(page))
+    in_threads(*[lambda: get(page)] * 3)
     assert not meeting.broken
 
 
@@ -215,7 +204,7 @@ def test_who_touches_by_hand_in_a_transaction_shows_nobody_what_is_not_committed
                 cursor.execute("UPDATE testapp_product SET name = 'new'")
             tagged().touch(*tags)
             assert look() == "new"
-            run_at_once(1, lambda: seen.append(look()))
+            in_threads(lambda: seen.append(look()))
             transaction.set_rollback(True)
 
     for tags in (["t"], []):

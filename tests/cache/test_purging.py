@@ -31,6 +31,7 @@ from django_signal_kit.receivers import CacheInvalidation
 from tests.apps.testapp.models import Line, Product
 from tests.cache.test_related import covering
 from tests.factories import CategoryFactory, ProductFactory
+from tests.ports import get_free_port
 from tests.serving import serve
 from tests.tasks.queues import LATER, Broker, get_messages, work
 
@@ -454,9 +455,7 @@ def test_a_host_that_fails_is_told_with_its_tags_and_the_others_get_theirs(
     make_edge: Callable[[], Edge], wire: Any, caplog: Any, failures: Any
 ) -> None:
     broken, good = make_edge(), make_edge()
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        gone = f"http://127.0.0.1:{found.getsockname()[1]}/"
+    gone = f"http://127.0.0.1:{get_free_port()}/"
     broken.answer["status"] = 503
     wire(TAGS, (HTTPPurge, {"urls": [broken.url, gone, good.url], "per_request": 2}))
     with caplog.at_level(logging.ERROR), batch():

@@ -20,8 +20,8 @@ from django_signal_kit.cache.related import get_path
 from django_signal_kit.checks import check_signal_kit
 from django_signal_kit.receivers import CacheInvalidation
 from tests.apps.testapp.models import Category, Line, Product, Tag
-from tests.cache.test_cache_invalidation import in_thread
 from tests.factories import CategoryFactory, ProductFactory, TagFactory
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -283,7 +283,7 @@ def test_while_tags_are_not_known_yet_nothing_is_read_from_the_cache_nor_stored(
     with batch():
         line.save()
         assert read() == "new"
-        assert in_thread(read) == ""
+        assert in_threads(read) == [""]
     assert read() == "new"
 
 

@@ -14,10 +14,11 @@ from django.db import connection, connections, transaction
 from django.test import TestCase
 
 from django_signal_kit import batch
-from django_signal_kit.cache import TaggedCache, cached, recovery, tagged
+from django_signal_kit.cache import TaggedCache, cached, tagged
 from django_signal_kit.receivers import CacheInvalidation
 from tests.apps.testapp.models import Product
 from tests.factories import CategoryFactory, ProductFactory, TagFactory
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -238,24 +239,6 @@ def test_a_value_that_nobody_asked_for_is_refused() -> None:
 # One makes it, others wait
 
 
-def in_threads(count: int, function: Any) -> list[Any]:
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(function())
-        finally:
-            connections.close_all()
-            recovery.disconnect(cache)
-
-    threads = [threading.Thread(target=run) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
-
-
 def test_many_who_come_at_once_make_a_value_once(by_backend: str) -> None:
     begun, go_on, made = threading.Event(), threading.Event(), []
 
@@ -266,7 +249,7 @@ def test_many_who_come_at_once_make_a_value_once(by_backend: str) -> None:
         return "page"
 
     threading.Timer(0.2, go_on.set).start()
-    assert in_threads(8, lambda: look(make)) == ["page"] * 8
+    assert in_threads(*[lambda: look(make)] * 8) == ["page"] * 8
     # A table of SQLite takes no value while somebody else writes: then the next makes it. Of files
     # add() looks first, and then writes: two may do so at once. The other database is SQLite.
     is_sqlite = by_backend == "other database" or connection.vendor == "sqlite"
@@ -298,7 +281,7 @@ def test_who_waits_does_not_get_what_was_made_before_the_tag_was_touched() -> No
         go_on.wait(10)
         return "old"
 
-    slow = threading.Thread(target=in_threads, args=(1, lambda: look(make_slowly)))
+    slow = threading.Thread(target=in_threads, args=(lambda: look(make_slowly),))
     slow.start()
     begun.wait(10)
     tagged().touch("a")
@@ -410,13 +393,13 @@ def test_the_writer_reads_what_he_wrote_and_others_what_is_committed(wire: Any) 
         product.name = "new"
         product.save()
         assert read_name(product) == "new"
-        assert in_threads(1, lambda: read_name(product)) == ["old"]
+        assert in_threads(lambda: read_name(product)) == ["old"]
         assert read_name(product) == "new"
         transaction.set_rollback(True)
     assert read_name(product) == "old"
     with transaction.atomic():
         product.save()
-        assert in_threads(1, lambda: read_name(product)) == ["old"]
+        assert in_threads(lambda: read_name(product)) == ["old"]
     assert read_name(product) == "new"
 
 
@@ -434,7 +417,7 @@ def test_of_many_values_the_writer_makes_those_himself_that_he_has_touched(
         tagged().set_many({"mine": "not committed"}, found)
         # Where the cache is a table beside the rows, what is touched is not committed either.
         theirs = {"mine": "mine"} if by_backend == "database" else {}
-        assert in_threads(1, lambda: tagged().get_many(pages)) == [{"other": "other", **theirs}]
+        assert in_threads(lambda: tagged().get_many(pages)) == [{"other": "other", **theirs}]
 
 
 def test_a_savepoint_that_is_rolled_back_lets_the_cache_be_read_again(
@@ -472,7 +455,7 @@ def test_touching_by_hand_is_done_again_after_the_commit(by_backend: str) -> Non
         pytest.skip("nobody can store anything while another writes")
     with transaction.atomic():
         tagged().touch("a")
-        in_threads(1, lambda: look(Made("old")))
+        in_threads(lambda: look(Made("old")))
     assert look(Made("new")) == "new"
 
 

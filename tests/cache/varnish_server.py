@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.ports import get_free_port
+
 VCL = """
 vcl 4.1;
 import std;
@@ -51,9 +53,7 @@ class VarnishServer:
             if os.environ.get("SIGNAL_KIT_REQUIRE_SERVICES") == "1":
                 pytest.fail("varnishd is not installed")
             pytest.skip("varnishd is not installed")
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
+        self.port = get_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         vcl = folder / "default.vcl"
         vcl.write_text(VCL % (urlsplit(backend).port or 80), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Tag
 from tests.conftest import run_async
 from tests.factories import UserFactory
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -134,18 +136,14 @@ def test_a_connection_that_makes_test_databases_is_left_alone(wire: Any) -> None
 def test_each_thread_and_each_new_connection_is_set_up(wire: Any) -> None:
     wire((ConnectionSetup, SETTINGS))
     sql, expected = READ_SETTINGS
-    found: list[Any] = []
 
-    def read() -> None:
-        found.append([ask(line) for line in sql])
+    def read() -> list[Any]:
+        return [ask(line) for line in sql]
+
+    assert in_threads(read) == [expected]
+    for _ in range(2):
+        assert read() == expected
         connections.close_all()
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    thread.join(60)
-    read()
-    read()
-    assert found == [expected] * 3
 
 
 def test_the_settings_survive_a_rollback_where_django_does_not_commit(wire: Any) -> None:
@@ -393,13 +391,8 @@ def test_threads_have_actors_of_their_own(wire: Any) -> None:
         with context(actor=name):
             barrier.wait(60)
             seen[name] = {who() for _ in range(20)}
-        connections.close_all()
 
-    threads = [threading.Thread(target=act, args=(name,)) for name in "abc"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    in_threads(*(partial(act, name) for name in "abc"))
     assert seen == {name: {name} for name in "abc"}
 
 

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.ports import get_free_port
+
 _ROOT = Path(__file__).parents[2]
 _PATIENCE = 20
 
@@ -23,9 +25,7 @@ class Gate:
 
     def __init__(self, target: int) -> None:
         self.target = target
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
+        self.port = get_free_port()
         self.start()
 
     def start(self) -> None:

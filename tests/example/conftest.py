@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 
 import django_signal_kit
+from tests.example.browser import Browser
+from tests.ports import get_free_port
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
 PACKAGE = Path(django_signal_kit.__file__).parents[1]
@@ -105,9 +107,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, kept = tmp_path_factory.mktemp("shop"), shared / "shop-kept"
     var, log = folder / "var", folder / "output.txt"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = get_free_port()
     process = None
     try:
         with claim(shared / "shop.lock"):
@@ -167,3 +167,17 @@ def wait_for(process: subprocess.Popen[bytes], log: Path, port: int) -> None:
                 return
         time.sleep(0.1)
     pytest.fail(f"The demo does not serve its shop:\n{log.read_text(encoding='utf-8')}")
+
+
+@pytest.fixture
+def browser(shop: Shop) -> Browser:
+    return Browser(shop.url)
+
+
+@pytest.fixture
+def keeper(shop: Shop) -> Browser:
+    """A browser in which the keeper has logged in with the password that the demo printed."""
+    browser = Browser(shop.url)
+    page = browser.get("/admin/login/?next=/admin/")
+    assert browser.send(page, username="keeper", password=shop.password).status == 200
+    return browser

@@ -13,7 +13,7 @@ import pytest
 
 from tests.example.browser import Browser
 from tests.example.conftest import Shop, run_manage
-from tests.example.test_pages import browser, get_product, keeper  # noqa: F401 fixtures
+from tests.example.test_pages import get_product
 
 MADE, HIT = "no, made now", "yes"
 
@@ -47,7 +47,7 @@ def get_looks(page: str) -> dict[str, tuple[list[str], str]]:
     }
 
 
-def change(keeper: Browser, product: dict[str, Any], **values: str) -> None:  # noqa: F811
+def change(keeper: Browser, product: dict[str, Any], **values: str) -> None:
     """Through the admin."""
     page = keeper.get(f"/admin/shop/product/{product['id']}/change/")
     assert keeper.send(page, **values).status == 200
@@ -60,7 +60,7 @@ def product(shop: Shop) -> dict[str, Any]:
 
 def test_a_page_is_made_once_until_its_row_is_saved(
     shop: Shop,
-    keeper: Browser,  # noqa: F811
+    keeper: Browser,
     product: dict[str, Any],
 ) -> None:
     path = f"/product/{product['slug']}/"
@@ -84,7 +84,7 @@ def test_a_page_is_made_once_until_its_row_is_saved(
 
 def test_who_has_logged_in_sees_what_is_his_and_a_fragment_of_others(
     shop: Shop,
-    keeper: Browser,  # noqa: F811
+    keeper: Browser,
     product: dict[str, Any],
 ) -> None:
     path = f"/product/{product['slug']}/?debug=cache"
@@ -97,7 +97,7 @@ def test_who_has_logged_in_sees_what_is_his_and_a_fragment_of_others(
 
 def test_a_list_and_its_count_are_made_once_until_one_of_its_rows_is_saved(
     shop: Shop,
-    keeper: Browser,  # noqa: F811
+    keeper: Browser,
     product: dict[str, Any],
 ) -> None:
     slug, *_ = shop.ask("SELECT slug FROM shop_category WHERE id = ?", product["category_id"])[0]
@@ -113,7 +113,7 @@ def test_a_list_and_its_count_are_made_once_until_one_of_its_rows_is_saved(
 
 def test_other_programs_that_have_the_product_are_answered_with_304(
     shop: Shop,
-    keeper: Browser,  # noqa: F811
+    keeper: Browser,
     product: dict[str, Any],
 ) -> None:
     path = f"/api/product/{product['slug']}/"
@@ -132,7 +132,7 @@ def test_other_programs_that_have_the_product_are_answered_with_304(
 
 def test_a_tag_or_a_category_that_is_renamed_is_on_the_page_at_once(
     shop: Shop,
-    keeper: Browser,  # noqa: F811
+    keeper: Browser,
 ) -> None:
     row = shop.ask(
         "SELECT p.slug, p.category_id, t.id FROM shop_product p JOIN shop_product_tags l "

@@ -18,20 +18,6 @@ from tests.example.test_demo import get_entries, read_mails
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture
-def browser(shop: Shop) -> Browser:
-    return Browser(shop.url)
-
-
-@pytest.fixture
-def keeper(shop: Shop) -> Browser:
-    """A browser in which the keeper has logged in with the password that the demo printed."""
-    browser = Browser(shop.url)
-    page = browser.get("/admin/login/?next=/admin/")
-    assert browser.send(page, username="keeper", password=shop.password).status == 200
-    return browser
-
-
 def get_product(shop: Shop, **where: Any) -> dict[str, Any]:
     (column, value), *_ = where.items()
     sql = f"SELECT * FROM shop_product WHERE {column} = ? ORDER BY sku"

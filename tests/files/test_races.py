@@ -8,34 +8,15 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.db.models.signals import pre_save
 
 from tests.apps.testapp.models import Gallery, Product
 from tests.factories import ProductFactory
 from tests.files.uploads import exist, get_kept, upload, with_image
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-
-
-def run(*functions: Callable[[], Any]) -> None:
-    """Each in a thread, and so with a connection, of its own."""
-    failures: list[BaseException] = []
-
-    def call(function: Callable[[], Any]) -> None:
-        try:
-            function()
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=call, args=[function]) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
 
 
 @contextmanager
@@ -68,7 +49,7 @@ def replace(row: Any, name: str) -> Callable[[], None]:
 def test_two_replacements_in_autocommit_leave_one_file(cleanup: Any, names: Any) -> None:
     product, old = with_image()
     with meeting():
-        run(*(replace(product, name) for name in names))
+        in_threads(*(replace(product, name) for name in names))
     product.refresh_from_db()
     uploaded = [f"products/{name}" for name in names if name]
     assert exist(old, *uploaded) == [name for name in [product.image.name] if name]
@@ -106,7 +87,7 @@ def test_two_transactions_that_exchange_a_file_leave_it_in_its_place(cleanup: An
             may.set()
 
         acts = (give, take) if first == "giver" else (take, give)
-        run(lambda act=acts[0]: early(act), lambda act=acts[1]: late(act))
+        in_threads(lambda act=acts[0]: early(act), lambda act=acts[1]: late(act))
         taker.refresh_from_db()
         assert taker.image.name == name
         assert exist(name) == [name]

@@ -17,9 +17,9 @@ from django_signal_kit.mail.admin import WelcomeSentAdmin, WelcomeStatusMixin
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.receivers import WelcomeEmail
 from tests.factories import UserFactory
+from tests.mail.mailers import sent
 from tests.mail.test_command import Clumsy
 from tests.mail.test_sending import Over, backend
-from tests.mail.test_welcome_email import sent, use_mailer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,8 +32,7 @@ class WelcomedAdmin(WelcomeStatusMixin, UserAdmin):
 
 
 @pytest.fixture(autouse=True)
-def _mailer(settings: Any) -> None:
-    use_mailer(settings, "locmem")
+def _backend() -> None:
     vars(backend).clear()
     backend.__init__()  # type: ignore[misc]
 

@@ -14,7 +14,6 @@ from django.test import Client
 from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.receivers import WelcomeEmail
 from tests.docs.blocks import get_reference, read
-from tests.mail.test_welcome_email import use_mailer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +39,6 @@ def _accounts(settings: Any) -> Any:
     settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
     settings.ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*"]
     settings.ACCOUNT_RATE_LIMITS = False
-    use_mailer(settings, "locmem")
     # At the end: it asks for what the others are.
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, *APPS]
     call_command("migrate", "account", verbosity=0)

@@ -23,7 +23,8 @@ from django_signal_kit.mail.sending import Sending
 from django_signal_kit.mail.tickets import Ticket, make_message_id
 from django_signal_kit.receivers import WelcomeEmail
 from tests.factories import UserFactory
-from tests.mail.test_welcome_email import sent, use_mailer
+from tests.mail.mailers import sent
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,24 +68,12 @@ def _server() -> None:
     server.__init__()  # type: ignore[misc]
 
 
-@pytest.fixture(autouse=True)
-def _mailer(settings: Any) -> None:
-    use_mailer(settings, "locmem")
-
-
 @pytest.fixture
 def welcome(wire: Any) -> Any:
     return wire(
         (Welcome, {"signal": "user_activated"}),
         EXTRA_SIGNALS={"user_activated": f"{__name__}.user_activated"},
     )
-
-
-@pytest.fixture
-def without_app(settings: Any) -> None:
-    apps = [name for name in settings.INSTALLED_APPS if name != "django_signal_kit.mail"]
-    settings.INSTALLED_APPS = apps
-    passing.memory.__init__(passing.MOST)  # type: ignore[misc]
 
 
 def get_only() -> WelcomeSent:
@@ -147,24 +136,13 @@ def test_a_signal_sent_twice_sends_once(welcome: Any) -> None:
 def test_of_eight_threads_that_send_the_same_signal_one_sends(welcome: Any) -> None:
     users = UserFactory.create_batch(5)
     barrier = threading.Barrier(8)
-    errors: list[BaseException] = []
 
     def act() -> None:
-        try:
-            barrier.wait(30)
-            for user in users:
-                user_activated.send(sender=None, user=user)
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connection.close()
+        barrier.wait(30)
+        for user in users:
+            user_activated.send(sender=None, user=user)
 
-    threads = [threading.Thread(target=act) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert errors == []
+    in_threads(*[act] * 8)
     addresses = sorted(message.to[0] for message in server.accepted)
     assert addresses == sorted(user.email for user in users)
     assert {claim.attempts for claim in WelcomeSent.objects.all()} == {1}

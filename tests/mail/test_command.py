@@ -21,16 +21,14 @@ from django_signal_kit.mail.models import WelcomeSent
 from django_signal_kit.mail.tickets import Ticket
 from django_signal_kit.receivers import AuditLog, WelcomeEmail
 from tests.factories import UserFactory
-from tests.mail.test_claims import without_app  # noqa: F401 a fixture
+from tests.mail.mailers import sent
 from tests.mail.test_sending import Over, backend
-from tests.mail.test_welcome_email import sent, use_mailer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _mailer(settings: Any) -> None:
-    use_mailer(settings, "locmem")
+def _backend() -> None:
     vars(backend).clear()
     backend.__init__()  # type: ignore[misc]
 
@@ -203,7 +201,7 @@ def test_without_a_receiver_there_is_nothing_to_do(wire: Any) -> None:
         run()
 
 
-def test_without_the_app_one_has_to_name_to_whom(wire: Any, without_app: None) -> None:  # noqa: F811
+def test_without_the_app_one_has_to_name_to_whom(wire: Any, without_app: None) -> None:
     wire(WelcomeEmail)
     with muted("WelcomeEmail"):
         UserFactory(username="ann")

@@ -23,11 +23,7 @@ from tests.apps.belongings.models import Board
 from tests.apps.rarities.models import OrderLine
 from tests.apps.testapp.models import Product
 from tests.factories import ProductFactory, UserFactory
-from tests.mail.test_welcome_email import (  # noqa: F401 fixtures
-    sent,
-    templates,
-    use_mailer,
-)
+from tests.mail.mailers import sent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,12 +68,7 @@ class Careless(WelcomeEmail):
 
 
 @pytest.fixture(autouse=True)
-def _mailer(settings: Any) -> None:
-    use_mailer(settings, "locmem")
-
-
-@pytest.fixture(autouse=True)
-def _words(templates: dict[str, str]) -> None:  # noqa: F811
+def _words(templates: dict[str, str]) -> None:
     templates |= WORDS
 
 
@@ -201,7 +192,7 @@ def test_bulk_writes_are_heard_and_updates_if_asked_for(wire: Any) -> None:
     assert subjects()[2:] == ["c is sold out", "d is sold out"]
 
 
-def test_keys_of_every_kind_find_their_rows(wire: Any, templates: Any) -> None:  # noqa: F811
+def test_keys_of_every_kind_find_their_rows(wire: Any, templates: Any) -> None:
     templates["sold_out/subject.txt"] = "{{ object.pk }}"
     wire(Written)
     with batch():
@@ -267,7 +258,7 @@ def test_another_signal_names_the_row_as_instance(wire: Any) -> None:
 
 def test_the_language_is_that_of_the_moment_at_which_it_was_written(
     wire: Any,
-    templates: Any,  # noqa: F811
+    templates: Any,
 ) -> None:
     templates["sold_out/subject.txt"] = "{% load i18n %}{% translate 'Sunday' %}"
     receiver = wire(SoldOut)

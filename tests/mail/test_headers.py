@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import email
 import email.policy
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +16,7 @@ from django_signal_kit.mail.message import Message, make_unsubscribe_headers
 from django_signal_kit.mail.tickets import Ticket, make_message_id
 from django_signal_kit.receivers import WelcomeEmail
 from tests.factories import UserFactory
-from tests.mail.test_welcome_email import use_mailer
+from tests.mail.mailers import serve_mail
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,16 +37,8 @@ class Raw:
 @pytest.fixture
 def raw(settings: Any) -> Iterator[Raw]:
     raw = Raw()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    controller = Controller(raw, hostname="127.0.0.1", port=port)
-    controller.start()
-    try:
-        use_mailer(settings, "smtp", host="127.0.0.1", port=port)
+    with serve_mail(settings, raw):
         yield raw
-    finally:
-        controller.stop()
 
 
 class Leaving(WelcomeEmail):

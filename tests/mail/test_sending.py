@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import pytest
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from django_signal_kit import muted
@@ -29,12 +30,8 @@ from django_signal_kit.mail.sending import CHUNK, Sending
 from django_signal_kit.mail.tickets import Ticket
 from django_signal_kit.receivers import WelcomeEmail
 from tests.factories import UserFactory
-from tests.mail.test_claims import without_app  # noqa: F401 a fixture
-from tests.mail.test_welcome_email import (  # noqa: F401 fixtures
-    mailbox,
-    sent,
-    use_mailer,
-)
+from tests.mail.mailers import sent, use_mailer
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -84,10 +81,9 @@ class Together(Several):
 
 
 @pytest.fixture(autouse=True)
-def _backend(settings: Any) -> None:
+def _backend() -> None:
     vars(backend).clear()
     backend.__init__()  # type: ignore[misc]
-    use_mailer(settings, "locmem")
 
 
 def make_users(count: int) -> list[str]:
@@ -426,7 +422,7 @@ def test_in_a_request_what_is_over_the_rate_waits_in_the_table(wire: Any, waits:
 def test_without_the_table_the_request_waits(
     wire: Any,
     waits: Any,
-    without_app: None,  # noqa: F811
+    without_app: None,
 ) -> None:
     wire((WelcomeEmail, {"rate": 2}))
     emails = make_users(5)
@@ -438,20 +434,12 @@ def test_without_the_table_the_request_waits(
 
 def test_all_processes_share_one_rate() -> None:
     barrier, before = threading.Barrier(4), time.time()
-    found: list[float | None] = []
 
-    def act() -> None:
-        try:
-            barrier.wait(30)
-            found.extend([rates.reserve("Welcome", 6, None) for _ in range(5)])
-        finally:
-            connection.close()
+    def act() -> list[float | None]:
+        barrier.wait(30)
+        return [rates.reserve("Welcome", 6, None) for _ in range(5)]
 
-    threads = [threading.Thread(target=act) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    found = [*chain.from_iterable(in_threads(*[act] * 4))]
     assert len(found) == 20
     assert None not in found
     # Each has taken a place of ten seconds of its own.

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import logging
 import socket
-from collections.abc import Iterator
 from typing import Any
 
-import django
 import pytest
-from aiosmtpd.controller import Controller
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core import mail, serializers
@@ -27,6 +22,7 @@ from django_signal_kit import batch, muted
 from django_signal_kit.receivers import WelcomeEmail
 from django_signal_kit.wiring.registry import registry
 from tests.factories import UserFactory
+from tests.mail.mailers import Mailbox, sent, use_mailer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,47 +53,9 @@ class ShopWelcome(WelcomeEmail):
         return message
 
 
-def use_mailer(settings: Any, backend: str, **options: Any) -> None:
-    backend = f"django.core.mail.backends.{backend}.EmailBackend"
-    if django.VERSION >= (6, 1):
-        settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": options}}
-    else:
-        settings.EMAIL_BACKEND = backend
-        for name, value in options.items():
-            setattr(settings, f"EMAIL_{name.upper()}", value)
-
-
-@pytest.fixture(autouse=True)
-def _mailer(settings: Any) -> None:
-    use_mailer(settings, "locmem")
-
-
-@pytest.fixture
-def templates(settings: Any) -> dict[str, str]:
-    """Name -> text of templates that go before those of the apps."""
-    words: dict[str, str] = {}
-    settings.TEMPLATES = [
-        {
-            "BACKEND": "django.template.backends.django.DjangoTemplates",
-            "OPTIONS": {
-                "loaders": [
-                    ("django.template.loaders.locmem.Loader", words),
-                    "django.template.loaders.app_directories.Loader",
-                ]
-            },
-        }
-    ]
-    return words
-
-
 @pytest.fixture
 def welcome(wire: Any) -> Any:
     return wire((WelcomeEmail, {"from_email": "hello@shop.example"}))
-
-
-def sent() -> list[str]:
-    """The addresses that got a mail, in order."""
-    return [address for message in mail.outbox for address in message.to]
 
 
 # What is sent
@@ -404,42 +362,6 @@ def test_a_hook_that_raises_takes_the_mail_of_its_user_only(
 
 
 # Servers
-
-
-class Mailbox:
-    """Keeps what it gets. Who is called "reject" is refused."""
-
-    def __init__(self) -> None:
-        self.mails: list[tuple[list[str], Any]] = []
-
-    async def handle_RCPT(  # noqa: N802
-        self, server: Any, session: Any, envelope: Any, address: str, options: Any
-    ) -> str:
-        if address.startswith("reject"):
-            return "550 There is no such user"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        parsed = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        self.mails.append((envelope.rcpt_tos, parsed))
-        return "250 OK"
-
-
-@pytest.fixture
-def mailbox(settings: Any) -> Iterator[Mailbox]:
-    """A mail server."""
-    mailbox = Mailbox()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    controller = Controller(mailbox, hostname="127.0.0.1", port=port)
-    controller.start()
-    try:
-        use_mailer(settings, "smtp", host="127.0.0.1", port=port)
-        yield mailbox
-    finally:
-        controller.stop()
 
 
 def test_what_arrives_is_what_was_written(mailbox: Mailbox, wire: Any) -> None:

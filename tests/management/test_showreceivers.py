@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Iterator
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -78,21 +77,6 @@ def show(*arguments: str) -> str:
 def show_json(*arguments: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(show("--format", "json", *arguments))
     return found
-
-
-@pytest.fixture
-def connect() -> Iterator[Any]:
-    """Connects what is not the kit's, for the length of the test."""
-    connected: list[tuple[Signal, Any, Any]] = []
-
-    def do(signal: Signal, function: Any, sender: Any = None, weak: bool = False) -> None:
-        signal.connect(function, sender=sender, weak=weak)
-        if not weak:
-            connected.append((signal, function, sender))
-
-    yield do
-    for signal, function, sender in connected:
-        signal.disconnect(function, sender=sender)
 
 
 def test_a_receiver_of_the_kit_is_shown_with_all_that_there_is_to_say(wire: Any) -> None:

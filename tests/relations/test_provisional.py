@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
-import threading
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +13,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection, connections, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.test import Client, TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
@@ -25,6 +24,7 @@ from django_signal_kit.receivers import AuditLog, CreateRelated, Validate
 from tests.apps.belongings.models import Board, Garden, Gate, IronGate, Orchard, Passport, Profile
 from tests.conftest import run_async
 from tests.factories import UserFactory
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -277,20 +277,8 @@ def test_one_of_which_its_creator_knows_nothing_any_more_stays(profiles: Any) ->
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="A second connection is what it takes.")
 def test_what_another_thread_makes_is_refused_as_ever(profiles: Any) -> None:
     user = UserFactory(username="ann")
-    raised: list[Any] = []
-
-    def make() -> None:
-        try:
-            Profile.objects.create(user_id=user.pk, theme="dark")
-        except IntegrityError as error:
-            raised.append(error)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=make)
-    thread.start()
-    thread.join()
-    assert len(raised) == 1
+    with pytest.raises(IntegrityError):
+        in_threads(lambda: Profile.objects.create(user_id=user.pk, theme="dark"))
     assert themes() == {"ann": "light"}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.mail.test_welcome_email import use_mailer
+from tests.mail.mailers import use_mailer
 
 
 @pytest.fixture

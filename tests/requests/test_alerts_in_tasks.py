@@ -14,7 +14,7 @@ from django.urls import path
 
 from django_signal_kit.receivers import ExceptionAlert
 from django_signal_kit.requests.exception_alert import Alert
-from tests.mail.test_welcome_email import use_mailer
+from tests.mail.mailers import use_mailer
 from tests.requests.test_webhook import Hook
 from tests.serving import serve
 from tests.tasks.queues import BROKER, DUMMY, IMMEDIATE, LATER, Broker, get_messages, work

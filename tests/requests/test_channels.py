@@ -8,12 +8,12 @@ from typing import Any
 
 import django
 import pytest
-from aiosmtpd.controller import Controller
 from django.core import mail
 from django.core.cache import caches
 
 from django_signal_kit.receivers import ExceptionAlert
-from tests.mail.test_welcome_email import use_mailer
+from tests.mail.mailers import Mailbox, serve_mail, use_mailer
+from tests.ports import get_free_port
 from tests.requests.failing_site import (
     OPS,
     ByPath,
@@ -46,34 +46,14 @@ def test_the_admins_are_told_by_default(wire: Any, settings: Any) -> None:
     assert mail.outbox[0].from_email == settings.SERVER_EMAIL
 
 
-class Mailbox:
-    def __init__(self) -> None:
-        self.mails: list[Any] = []
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        self.mails.append((envelope.rcpt_tos, envelope.content))
-        return "250 OK"
-
-
-def get_free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def test_a_mail_server_gets_it(wire: Any, settings: Any) -> None:
     wire((ExceptionAlert, {"to": OPS}))
     mailbox = Mailbox()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=get_free_port())
-    controller.start()
-    try:
-        use_mailer(settings, "smtp", host="127.0.0.1", port=controller.port)
+    with serve_mail(settings, mailbox):
         assert get("/item/7/") == 500
-    finally:
-        controller.stop()
-    [(recipients, content)] = mailbox.mails
+    [(recipients, message)] = mailbox.mails
     assert recipients == OPS
-    assert b"ValueError: number 7" in content
+    assert "ValueError: number 7" in message.get_content()
 
 
 def test_a_mail_server_that_is_down_harms_nobody(

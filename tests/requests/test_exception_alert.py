@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -30,6 +31,7 @@ from tests.requests.failing_site import (
     subjects,
 )
 from tests.serving import TIMEOUT, Visit, serve_wsgi
+from tests.threads import in_threads
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -199,11 +201,7 @@ def test_threads_tell_once_together(wire: Any) -> None:
         caught.value.close()
 
     with serve_wsgi(WSGIHandler()) as address:
-        threads = [threading.Thread(target=ask, args=(address,)) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(TIMEOUT)
+        in_threads(*[partial(ask, address)] * 6)
     assert len(mail.outbox) == 1
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from typing import Any
 
 import django
@@ -24,6 +23,7 @@ from tests.apps.testapp.models import Product, Tag
 from tests.conftest import run_async
 from tests.factories import TagFactory
 from tests.serving import Visit
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -158,11 +158,7 @@ def test_threads_do_not_count_for_each_other(monitor: Any, caplog: Any) -> None:
             Tag()
         request_finished.send(sender=None)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*[work] * 4)
     assert get_records(caplog) == []
 
 

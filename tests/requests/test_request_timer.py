@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 from urllib.request import urlopen
 
@@ -38,6 +39,7 @@ from tests.apps.testapp.models import Tag
 from tests.conftest import run_async
 from tests.factories import UserFactory
 from tests.serving import TIMEOUT, Visit, call_wsgi, serve_wsgi
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -319,25 +321,15 @@ def test_many_requests_at_once_keep_apart(timer: Any) -> None:
 
 def test_threads_keep_apart(timer: Any) -> None:
     barrier = threading.Barrier(4)
-    failed: list[object] = []
 
-    def ask(address: str, url: str) -> None:
+    def ask(url: str) -> None:
         barrier.wait(TIMEOUT)
-        try:
-            for _ in range(5):
-                with urlopen(address + url, timeout=TIMEOUT) as response:
-                    response.read()
-        except Exception as error:
-            failed.append(error)
+        for _ in range(5):
+            with urlopen(url, timeout=TIMEOUT) as response:
+                response.read()
 
     with serve_wsgi(WSGIHandler()) as address:
-        urls = ["/item/1/", "/query/"] * 2
-        threads = [threading.Thread(target=ask, args=(address, url)) for url in urls]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(TIMEOUT)
-    assert failed == []
+        in_threads(*(partial(ask, address + url) for url in ["/item/1/", "/query/"] * 2))
     assert sorted((t.route, t.query_count) for t in timer._timings) == (
         [("item/<int:number>/", 0)] * 10 + [("query/", 2)] * 10
     )
@@ -624,11 +616,7 @@ def test_histograms_of_many_threads_lose_nothing() -> None:
         for _ in range(500):
             histograms.add(make_timing(0.1, str(number)))
 
-    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(TIMEOUT)
+    in_threads(*(partial(add, number) for number in range(8)))
     found = histograms.copy()
     assert len(found) == 3
     assert sum(histogram.count for histogram in found.values()) == 4000

@@ -23,7 +23,7 @@ from django.urls import path
 
 from django_signal_kit.receivers import ExceptionAlert
 from tests.conftest import run_async
-from tests.mail.test_welcome_email import use_mailer
+from tests.mail.mailers import use_mailer
 from tests.projects import KIT, Project
 from tests.requests.test_webhook import Hook
 from tests.serving import TIMEOUT, Visit, call_wsgi, serve, serve_wsgi

@@ -23,6 +23,7 @@ from django_signal_kit.requests.webhook import (
     post_json,
     resolve,
 )
+from tests.ports import get_free_port
 from tests.serving import serve
 
 DATA = {"text": "Tómaš", "count": 3}
@@ -234,9 +235,7 @@ def test_a_server_that_speaks_something_else_is_left(handler: Any) -> None:
 
 
 def test_a_server_that_is_down_is_told() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = get_free_port()
     with pytest.raises(WebhookError, match="ConnectionRefusedError"):
         post(f"http://127.0.0.1:{port}/")
 

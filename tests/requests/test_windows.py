@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_signal_kit.requests.windows import MAX_KINDS, Admission, SharedWindows, Windows
+from tests.threads import in_threads
 
 
 class Clock:
@@ -103,11 +105,7 @@ def count_admitted(windows: Any, kinds: list[str]) -> int:
             if windows.admit(kind) is not None:
                 admitted.append(kind)
 
-    threads = [threading.Thread(target=ask, args=(kind,)) for kind in kinds]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    in_threads(*(partial(ask, kind) for kind in kinds))
     return len(admitted)
 
 

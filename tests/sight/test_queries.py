@@ -19,6 +19,7 @@ from django_signal_kit.sight.stopwatches import CHUNK
 from tests.apps.testapp.models import Category, Tag
 from tests.conftest import run_async
 from tests.sight.anew import _begin_anew  # noqa: F401 a fixture
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -206,19 +207,13 @@ def test_threads_have_their_own(wire: Any) -> None:
             function(signal=post_save, sender=Tag, instance=Tag(pk=1), created=True)
             # Of nobody.
             Tag.objects.count()
-        connections.close_all()
 
     def ask() -> None:
         begin.wait()
         for _ in range(60):
             Tag.objects.count()
-        connections.close_all()
 
-    threads = [threading.Thread(target=target) for target in (call, call, ask)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(call, call, ask)
     assert read("Asks")[0] == 80
 
 

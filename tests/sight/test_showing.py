@@ -24,7 +24,7 @@ from django_signal_kit.receivers import AuditLog, CacheInvalidation, LastModifie
 from django_signal_kit.sight.story import get_summary
 from django_signal_kit.wiring.listing import get_path
 from tests.apps.testapp.models import Product, Tag
-from tests.management.test_showreceivers import Holder, connect, order_paid  # noqa: F401
+from tests.management.test_showreceivers import Holder, order_paid
 
 AUDIT_LOG = "django_signal_kit.receivers.AuditLog"
 
@@ -140,7 +140,7 @@ class TestWhy:
         told = why("testapp.Tag", "post_save", "Index")
         assert "Not for what is saved as its proxy testapp.ProxyOfTag." in told
 
-    def test_functions(self, wire: Any, connect: Any) -> None:  # noqa: F811
+    def test_functions(self, wire: Any, connect: Any) -> None:
         wire()
         path = f"{__name__}.plain"
         assert why("testapp.Tag", "post_save", path).startswith(f"Nothing named '{path}'")
@@ -199,7 +199,7 @@ class TestLint:
             call_command("showreceivers", "--lint", stdout=out)
         return out.getvalue()
 
-    def test_a_function_that_is_called_twice(self, wire: Any, connect: Any) -> None:  # noqa: F811
+    def test_a_function_that_is_called_twice(self, wire: Any, connect: Any) -> None:
         wire()
         connect(post_save, plain, Tag)
         post_save.connect(plain, sender=Tag, dispatch_uid="again", weak=False)
@@ -210,19 +210,19 @@ class TestLint:
         finally:
             post_save.disconnect(sender=Tag, dispatch_uid="again")
 
-    def test_to_all_and_to_one(self, wire: Any, connect: Any) -> None:  # noqa: F811
+    def test_to_all_and_to_one(self, wire: Any, connect: Any) -> None:
         wire()
         connect(post_save, plain, Tag)
         connect(post_save, plain)
         assert "to all senders, and to testapp.Tag once more: it is called twice" in self.fail()
 
     @pytest.mark.parametrize("signal", [post_delete, m2m_changed])
-    def test_all_senders(self, wire: Any, connect: Any, signal: Any) -> None:  # noqa: F811
+    def test_all_senders(self, wire: Any, connect: Any, signal: Any) -> None:
         wire()
         connect(signal, plain)
         assert "is connected to all senders, which" in self.fail()
 
-    def test_async_receivers_of_rows(self, wire: Any, connect: Any) -> None:  # noqa: F811
+    def test_async_receivers_of_rows(self, wire: Any, connect: Any) -> None:
         wire(Slow)
         connect(pre_save, plain_async, Tag)
         told = self.fail()
@@ -263,7 +263,7 @@ class TestBaseline:
         with muted("Index"):
             assert show("--check", str(tmp_path / "b.json")) == "Nothing has changed.\n"
 
-    def test_what_changes_is_said(self, wire: Any, tmp_path: Path, connect: Any) -> None:  # noqa: F811
+    def test_what_changes_is_said(self, wire: Any, tmp_path: Path, connect: Any) -> None:
         path = tmp_path / "b.json"
         connect(post_save, plain, Tag)
         wire(Index)
@@ -280,7 +280,7 @@ class TestBaseline:
         self,
         wire: Any,
         tmp_path: Path,
-        connect: Any,  # noqa: F811
+        connect: Any,
     ) -> None:
         file = tmp_path / "receivers.json"
         wire()
@@ -314,7 +314,7 @@ class TestBaseline:
             show("--check", str(path))
 
 
-def test_the_tree_tells_what_happens_in_order(wire: Any, connect: Any) -> None:  # noqa: F811
+def test_the_tree_tells_what_happens_in_order(wire: Any, connect: Any) -> None:
     connect(post_save, plain, Tag)
     wire((AuditLog, {"models": ["testapp.Tag"]}), (Index, {"engine": "tantivy"}))
     lines = show("testapp.Tag", "--format", "tree").splitlines()
@@ -343,7 +343,7 @@ def test_the_tree_tells_what_happens_in_order(wire: Any, connect: Any) -> None: 
     assert max(map(len, lines)) <= 100
 
 
-def test_what_hears_rows_of_links_is_not_called_for_a_row(wire: Any, connect: Any) -> None:  # noqa: F811
+def test_what_hears_rows_of_links_is_not_called_for_a_row(wire: Any, connect: Any) -> None:
     """A through model has signals of its own, which no write of a product sends."""
     wire()
     through = Product.tags.through
@@ -370,7 +370,7 @@ def documented() -> None:
 @pytest.mark.parametrize("given", [(), ("--format", "tree"), ("--format", "svg"), ("--mine",)])
 def test_a_mock_is_not_the_kits(
     wire: Any,
-    connect: Any,  # noqa: F811
+    connect: Any,
     kind: Any,
     given: tuple[str, ...],
 ) -> None:
@@ -386,7 +386,7 @@ def test_a_tree_is_about_a_model(wire: Any) -> None:
         show("--format", "tree")
 
 
-def test_pictures_name_everybody_and_are_escaped(wire: Any, connect: Any) -> None:  # noqa: F811
+def test_pictures_name_everybody_and_are_escaped(wire: Any, connect: Any) -> None:
     class Odd:
         def __repr__(self) -> str:
             return '<b>"odd" & more</b>'
@@ -410,7 +410,7 @@ def test_pictures_name_everybody_and_are_escaped(wire: Any, connect: Any) -> Non
     ]
 
 
-def test_a_picture_for_mermaid_has_no_html(wire: Any, connect: Any) -> None:  # noqa: F811
+def test_a_picture_for_mermaid_has_no_html(wire: Any, connect: Any) -> None:
     """It would take the name of a lambda for an element, and leave it out."""
     wire()
     connect(post_save, lambda **kwargs: None, Tag)
@@ -444,7 +444,7 @@ class Anything:
 @pytest.mark.parametrize("make", [Unhashable, Anything, lambda: partial(plain, number=1)])
 def test_whatever_django_calls_is_shown_in_all_ways(
     wire: Any,
-    connect: Any,  # noqa: F811
+    connect: Any,
     make: Any,
 ) -> None:
     wire(Index)
@@ -459,14 +459,14 @@ def test_whatever_django_calls_is_shown_in_all_ways(
     assert show("--lint") == "Nothing is wired in a way that bites later.\n"
 
 
-def test_an_object_that_is_called_is_in_the_file_of_its_class(wire: Any, connect: Any) -> None:  # noqa: F811
+def test_an_object_that_is_called_is_in_the_file_of_its_class(wire: Any, connect: Any) -> None:
     wire()
     connect(post_save, Holder(), Tag)
     line = inspect.getsourcelines(Holder)[1]
     assert f"test_showreceivers.py:{line}\n" in show("testapp.Tag", "--format", "tree")
 
 
-def test_a_function_that_wraps_itself_has_no_file(wire: Any, connect: Any) -> None:  # noqa: F811
+def test_a_function_that_wraps_itself_has_no_file(wire: Any, connect: Any) -> None:
     def odd(**kwargs: Any) -> None: ...
 
     odd.__wrapped__ = odd  # type: ignore[attr-defined]
@@ -483,7 +483,7 @@ def test_graphviz_reads_it(wire: Any, tmp_path: Path) -> None:
     subprocess.run(["dot", "-Tsvg"], input=show("--format", "dot"), text=True, check=True)
 
 
-def test_one_receiver_and_ones_own(wire: Any, connect: Any) -> None:  # noqa: F811
+def test_one_receiver_and_ones_own(wire: Any, connect: Any) -> None:
     connect(post_save, plain, Tag)
     wire((AuditLog, {"models": ["testapp.Tag"]}), Index)
 
@@ -508,7 +508,7 @@ class Unshown:
         raise RuntimeError("no")
 
 
-def test_a_sender_that_cannot_be_shown_is_named_by_its_class(wire: Any, connect: Any) -> None:  # noqa: F811
+def test_a_sender_that_cannot_be_shown_is_named_by_its_class(wire: Any, connect: Any) -> None:
     sender = Unshown()
     connect(post_save, plain, sender)
     wire()
@@ -520,7 +520,7 @@ class Long:
         return "two\nlines " + "x" * 1000
 
 
-def test_a_sender_has_one_line(wire: Any, connect: Any) -> None:  # noqa: F811
+def test_a_sender_has_one_line(wire: Any, connect: Any) -> None:
     sender = Long()
     connect(post_save, plain, sender)
     wire()

@@ -21,6 +21,7 @@ from tests.apps.orders.models import Customer, Day, Label, Line, Order
 from tests.apps.testapp.models import Page, Place, Product, Restaurant
 from tests.factories import ProductFactory, RestaurantFactory
 from tests.stamps.clock import FUTURE, OLD, AtGivenMoments, get_stamp
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -378,19 +379,12 @@ def test_many_writers_leave_the_latest_of_their_stamps(wire: Any) -> None:
     seen: list[datetime.datetime] = []
 
     def write() -> None:
-        try:
-            for _ in range(10):
-                mine = Product.objects.get(pk=product.pk)
-                with batch():
-                    mine.save()
-                seen.append(mine.updated_at)
-        finally:
-            connection.close()
+        for _ in range(10):
+            mine = Product.objects.get(pk=product.pk)
+            with batch():
+                mine.save()
+            seen.append(mine.updated_at)
 
-    writers = [threading.Thread(target=write) for _ in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
+    in_threads(*[write] * 4)
     assert len(seen) == len(set(seen)) == 40
     assert get_stamp(product) == max(seen)

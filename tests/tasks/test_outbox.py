@@ -32,6 +32,7 @@ from tests.apps.testapp.models import Category, Tag
 from tests.conftest import as_entry
 from tests.tasks.collectors import Counts, Fails, Logged, Names
 from tests.tasks.queues import BROKER, IMMEDIATE, Broker, get_messages, work
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -382,17 +383,10 @@ def test_two_that_sweep_at_once_send_each_task_once(wire: Any) -> None:
     barrier = threading.Barrier(3)
 
     def sweep() -> None:
-        try:
-            barrier.wait()
-            relay("default")
-        finally:
-            connections.close_all()
+        barrier.wait()
+        relay("default")
 
-    threads = [threading.Thread(target=sweep) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*[sweep] * 3)
     relay("default")
     sent = sorted(int(task["items"][0]) for task in get_messages())
     assert sent == list(range(60))

@@ -28,6 +28,7 @@ from django_signal_kit.units.journal import get_journal
 from tests.apps.testapp.models import Category, Line, Product, Tag, Token
 from tests.conftest import as_entry, run_async
 from tests.factories import CategoryFactory, TagFactory, UserFactory
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -664,18 +665,11 @@ def test_threads_never_share_a_unit(wire: Any) -> None:
     barrier = threading.Barrier(2, timeout=20)
 
     def write(prefix: str) -> None:
-        try:
-            barrier.wait()
-            for number in range(20):
-                Tag.objects.create(name=f"{prefix}{number}")
-        finally:
-            connection.close()
+        barrier.wait()
+        for number in range(20):
+            Tag.objects.create(name=f"{prefix}{number}")
 
-    threads = [threading.Thread(target=write, args=(prefix,)) for prefix in "ab"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*(partial(write, prefix) for prefix in "ab"))
     assert sorted(before.flushed) == sorted([f"{p}{n}"] for p in "ab" for n in range(20))
 
 

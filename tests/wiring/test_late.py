@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.signals import setting_changed
-from django.db import connection, connections, models
+from django.db import connection, models
 from django.db.models import Field
 from django.db.models.base import ModelBase
 from django.db.models.signals import post_save
@@ -38,6 +37,7 @@ from django_signal_kit.writes import covered, late
 from tests.apps.testapp.models import Product, Tag
 from tests.conftest import as_entry
 from tests.projects import KIT, Project
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -249,22 +249,7 @@ def test_threads_that_write_at_once_wire_a_later_field_once(wire: Any, place: An
     place.objects.create()
     before = len(registry.connections)
     add(place, "zip", models.CharField(max_length=5, default="0"))
-    errors: list[BaseException] = []
-
-    def write() -> None:
-        try:
-            place.objects.create(zip="1")
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=write) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    in_threads(*[lambda: place.objects.create(zip="1")] * 4)
     assert get_changes("zip") == [None, *[[None, "1"]] * 4]
     assert len(registry.connections) == before
 

@@ -17,6 +17,7 @@ from django_signal_kit.wiring.declaring import declarations
 from django_signal_kit.wiring.registry import registry
 from tests.apps.testapp.models import Tag
 from tests.factories import TagFactory
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 
@@ -122,12 +123,8 @@ def test_functions_are_decorated(abc: None) -> None:
 
 
 def test_other_threads_are_untouched(abc: None) -> None:
-    found: list[list[str]] = []
     with muted("A", "B"):
-        thread = threading.Thread(target=lambda: found.append(heard()))
-        thread.start()
-        thread.join()
-    assert found == [["A", "B", "C"]]
+        assert in_threads(heard) == [["A", "B", "C"]]
 
 
 def test_other_async_tasks_are_untouched(abc: None) -> None:
@@ -204,11 +201,7 @@ def test_a_muting_may_be_shared_by_threads_at_once(abc: None) -> None:
             inside.wait()
         found.append([name for name in ("A", "B") if name not in get_muted()])
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, work)
     assert sorted(found) == [["A", "B"], ["A", "B"], ["B"], ["B"]]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from tests.apps.testapp.models import (
     Token,
 )
 from tests.factories import PersonFactory, RestaurantFactory, TagFactory
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -322,22 +322,13 @@ def test_in_a_users_own_transaction_a_covered_save_waits_for_its_turn_as_well(wi
     connection.cursor().execute("PRAGMA journal_mode=WAL").fetchall()
     tag = TagFactory(name="x")
     wire(("django_signal_kit.receivers.AuditLog", {"models": ["testapp.Tag"]}))
-    errors: list[BaseException] = []
 
     def write() -> None:
-        try:
-            for number in range(40):
-                with transaction.atomic():
-                    Tag(pk=tag.pk, name=str(number)).save()
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connection.close()
+        for number in range(40):
+            with transaction.atomic():
+                Tag(pk=tag.pk, name=str(number)).save()
 
-    threads = [threading.Thread(target=write) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    connection.cursor().execute("PRAGMA journal_mode=DELETE").fetchall()
-    assert errors == []
+    try:
+        in_threads(*[write] * 3)
+    finally:
+        connection.cursor().execute("PRAGMA journal_mode=DELETE").fetchall()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -26,6 +25,7 @@ from tests.apps.testapp.models import Category, Line, Product, Restaurant, Tag, 
 from tests.conftest import get_path, run_async
 from tests.factories import CategoryFactory, ProductFactory, RestaurantFactory, TagFactory
 from tests.relations.told import tell
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -275,21 +275,7 @@ def test_each_row_is_told_once_however_often_it_joins(audit: Any, size: str) -> 
 
 def write_elsewhere(act: Any) -> None:
     """Run ``act`` on a connection of its own, to its end."""
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            act()
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(20)
-    assert not thread.is_alive()
-    assert errors == []
+    in_threads(act, timeout=20)
 
 
 class Meanwhile(ModelReceiver):

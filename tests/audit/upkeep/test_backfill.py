@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, models
+from django.db import connection, models
 from django.test.utils import override_settings
 
 from django_signal_kit import context
@@ -34,6 +34,7 @@ from tests.apps.testapp.models import (
 )
 from tests.factories import ProductFactory, TagFactory, UserFactory
 from tests.management.test_progress import Terminal
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -423,26 +424,6 @@ def test_a_killed_process_leaves_whole_chunks_and_the_next_does_the_rest(
 # Others at the same time
 
 
-def run_together(*functions: Any) -> None:
-    errors: list[BaseException] = []
-
-    def run(function: Any) -> None:
-        try:
-            function()
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=[function]) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
 def test_two_runs_at_once_record_no_row_twice(wire: Any) -> None:
     TagFactory.create_batch(40)
     cover(wire, "Tag")
@@ -453,7 +434,7 @@ def test_two_runs_at_once_record_no_row_twice(wire: Any) -> None:
         list(backfill.run())
         counts.append(backfill.count)
 
-    run_together(run, run, run)
+    in_threads(run, run, run)
     assert sum(counts) == 40
     keys = AuditEntry.objects.values_list("object_pk", "action")
     assert len(set(keys)) == len(keys) == 40
@@ -482,7 +463,7 @@ def test_the_history_is_true_whoever_writes_meanwhile(wire: Any) -> None:
         for backfill in get_backfills(chunk=2):
             list(backfill.run())
 
-    run_together(write, run, run)
+    in_threads(write, run, run)
     for product in products:
         found = entries(product)
         [created] = [changes for action, changes, _ in found if action == "create"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, models
+from django.db import connection, models
 from django.db.models.signals import pre_delete
 from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
@@ -22,6 +21,7 @@ from django_signal_kit.durations import parse_duration
 from django_signal_kit.receivers import AuditLog
 from tests.apps.testapp.models import Category, Product, ProductProxy, Tag
 from tests.management.test_progress import Terminal
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -284,22 +284,13 @@ def test_what_is_broken_off_keeps_whole_chunks_and_can_be_run_again() -> None:
 
 def test_two_runs_at_once_count_no_entry_twice() -> None:
     write(Tag, *range(2, 62))
-    counts: list[int] = []
 
-    def run() -> None:
-        try:
-            pruning = Pruning({"__all__": parse_duration("1d")}, chunk=3)
-            list(pruning.run())
-            counts.append(pruning.counts.total())
-        finally:
-            connections.close_all()
+    def run() -> int:
+        pruning = Pruning({"__all__": parse_duration("1d")}, chunk=3)
+        list(pruning.run())
+        return pruning.counts.total()
 
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(counts) == 60
+    assert sum(in_threads(*[run] * 3)) == 60
     assert left() == []
 
 
