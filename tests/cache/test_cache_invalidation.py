@@ -13,31 +13,25 @@ import pytest
 from django.core.cache import cache, caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, connection, models, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from django_signal_kit import batch
 from django_signal_kit.receivers import AuditLog, CacheInvalidation
 from tests.apps.testapp.models import (
     Category,
-    Club,
     Line,
     Note,
     Place,
     Product,
     ProductProxy,
-    Restaurant,
-    Tag,
     Token,
 )
-from tests.cache.keys import fill, left, of
+from tests.cache.keys import TAGS, TagPages, fill, left, of
 from tests.factories import (
     CategoryFactory,
-    PersonFactory,
     ProductFactory,
     RestaurantFactory,
     TagFactory,
@@ -66,22 +60,6 @@ class Pages(CacheInvalidation):
     def get_keys(self, instance: Any) -> Iterator[str]:
         yield from super().get_keys(instance)
         yield f"page:{instance.name}:{instance.stock}"
-
-
-class TagPages(CacheInvalidation):
-    """Asks for other rows."""
-
-    def get_keys(self, instance: Any) -> Iterator[str]:
-        for tag in instance.tags.all():
-            yield f"tag:{tag.pk}"
-
-
-class ProductPages(TagPages):
-    """Nobody hears of the links that end with a deleted product."""
-
-    def get_keys(self, instance: Any) -> Iterator[str]:
-        yield from super().get_keys(instance)
-        yield from (f"product:{instance.pk}", f"slug:{instance.slug}:{instance.stock}")
 
 
 class NoPages(CacheInvalidation):
@@ -303,97 +281,6 @@ def test_rows_of_another_database_are_heard_there(wire: Any) -> None:
     fill("category:b")
     category.delete()
     assert left("category:b") == []
-
-
-# Many-to-many
-
-
-def test_a_link_drops_the_keys_of_both_rows(wire: Any) -> None:
-    wire(of("Product", "product:{pk}"), TAGS)
-    product, one, two = ProductFactory(), TagFactory(), TagFactory()
-    keys = [f"product:{product.pk}", f"tag:{one.pk}", f"tag:{two.pk}"]
-    fill(*keys)
-    product.tags.add(one)
-    assert left(*keys) == [f"tag:{two.pk}"]
-    fill(*keys)
-    product.tags.set([two])
-    assert left(*keys) == []
-    fill(*keys)
-    two.products.remove(product)
-    assert left(*keys) == [f"tag:{one.pk}"]
-
-
-TAGS = {
-    "RECEIVER": "django_signal_kit.receivers.CacheInvalidation",
-    "NAME": "Tags",
-    "OPTIONS": {"models": ["testapp.Tag"], "keys": ["tag:{pk}"]},
-}
-
-
-def test_only_the_side_that_is_covered_counts(wire: Any) -> None:
-    wire(of("Product", "product:{pk}"))
-    first, second, tag = ProductFactory(), ProductFactory(), TagFactory()
-    keys = [f"product:{first.pk}", f"product:{second.pk}", f"tag:{tag.pk}"]
-    fill(*keys)
-    tag.products.add(first)
-    assert left(*keys) == keys[1:]
-    tag.products.add(second)
-    assert left(*keys) == keys[2:]
-
-
-def test_clear_drops_the_keys_of_the_rows_that_were_linked(wire: Any) -> None:
-    wire(of("Product", "product:{slug}"), TAGS)
-    first, second, third = (ProductFactory(slug=slug) for slug in "abc")
-    one, two = TagFactory(), TagFactory()
-    one.products.add(first, second)
-    keys = ["product:a", "product:b", "product:c", f"tag:{one.pk}", f"tag:{two.pk}"]
-    fill(*keys)
-    one.products.clear()
-    assert left(*keys) == ["product:c", f"tag:{two.pk}"]
-    third.tags.add(one, two)
-    fill(*keys)
-    third.tags.clear()
-    assert left(*keys) == ["product:a", "product:b"]
-    third.tags.add(two)
-    fill(*keys)
-    third.tags.set([one], clear=True)
-    assert left(*keys) == ["product:a", "product:b"]
-
-
-def test_a_link_drops_the_key_that_the_database_gives_and_not_a_stale_instance(wire: Any) -> None:
-    wire(of("Product", "product:{slug}"))
-    product = ProductFactory(slug="saved")
-    fill("product:saved")
-    product.slug = "not saved"
-    product.tags.add(TagFactory())
-    assert left("product:saved") == []
-
-
-def test_links_to_the_own_model_drop_both_ends(wire: Any) -> None:
-    wire(of("Person", "person:{pk}"))
-    ann, bob, cid = PersonFactory(), PersonFactory(), PersonFactory()
-    keys = [f"person:{person.pk}" for person in (ann, bob, cid)]
-    fill(*keys)
-    ann.friends.add(bob)
-    assert left(*keys) == keys[2:]
-    fill(*keys)
-    bob.friends.clear()
-    assert left(*keys) == keys[2:]
-    ann.follows.add(cid)
-    fill(*keys)
-    cid.followers.clear()
-    assert left(*keys) == [keys[1]]
-
-
-def test_links_with_a_row_of_their_own_are_heard(wire: Any) -> None:
-    wire(of("Club", "club:{pk}"))
-    club, ann = Club.objects.create(name="Chess"), PersonFactory()
-    fill(f"club:{club.pk}")
-    club.members.add(ann)
-    assert left(f"club:{club.pk}") == []
-    fill(f"club:{club.pk}")
-    ann.clubs.clear()
-    assert left(f"club:{club.pk}") == []
 
 
 # When
@@ -794,236 +681,3 @@ def test_a_cache_that_is_down_fails_no_write_and_is_told(
     assert [(f["receiver"], f["signal_name"]) for f in failures] == [(receiver, "flush")] * 4
     assert len(caplog.records) == 4
     assert "The cache 'down' may still hold products." in caplog.text
-
-
-# All at once
-
-VERBS = (
-    *("save", "some", "deferred", "stale", "expression", "create", "delete"),
-    *("add", "remove", "clear", "reverse", "untag"),
-)
-STEPS = st.lists(
-    st.tuples(st.sampled_from(VERBS), st.integers(0, 2), st.integers(0, 2)),
-    min_size=1,
-    max_size=4,
-)
-
-
-@pytest.fixture(params=["templates", "subclass"])
-def wired(wire: Any, request: Any) -> Any:
-    if request.param == "subclass":
-        return wire((ProductPages, {"models": ["testapp.Product"]}), TAGS)
-    return wire(of("Product", "slug:{slug}:{stock}", "product:{pk}"), TAGS)
-
-
-@settings(
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    st.lists(
-        st.tuples(STEPS, st.sampled_from(("autocommit", "commit", "rollback", "batch"))),
-        max_size=4,
-    )
-)
-def test_whatever_is_committed_no_reader_gets_an_old_value(wired: Any, blocks: Any) -> None:
-    Product.objects.all().delete()
-    Tag.objects.all().delete()
-    cache.clear()
-    tags = [TagFactory() for _ in range(3)]
-    for stock in range(3):
-        ProductFactory(slug="s0", stock=stock)
-    for steps, how in blocks:
-        look(read=True)
-        is_told = isinstance(wired[0], ProductPages)
-        steps = [step for step in steps if is_told or step[0] != "delete"]
-        products = list(Product.objects.order_by("pk"))
-        if how == "autocommit":
-            run(products, tags, steps)
-        elif how == "batch":
-            with batch():
-                run(products, tags, steps)
-        else:
-            with transaction.atomic():
-                run(products, tags, steps)
-                transaction.set_rollback(how == "rollback")
-        look(read=False)
-
-
-def run(products: list[Product], tags: list[Tag], steps: Any) -> None:
-    for verb, which, what in steps:
-        if verb == "create":
-            products.append(ProductFactory(slug=f"s{which}", stock=what))
-            continue
-        if not products:
-            continue
-        product, tag = products[which % len(products)], tags[what]
-        if verb == "save":
-            product.slug, product.stock = f"s{what}", what
-            product.save()
-        elif verb == "some":
-            product.slug, product.stock = f"s{what}", 9
-            product.save(update_fields=["slug"])
-        elif verb == "deferred":
-            product = Product.objects.only("stock").get(pk=product.pk)
-            product.stock = str(what)
-            product.save()
-        elif verb == "stale":
-            Product.objects.get(pk=product.pk).save()
-            product.save()
-        elif verb == "expression":
-            product.stock = F("stock") + what
-            product.save()
-            product.refresh_from_db()
-        elif verb == "delete":
-            products.remove(product)
-            product.delete()
-        elif verb == "add":
-            product.tags.add(*tags[what:])
-        elif verb == "remove":
-            product.tags.remove(tag)
-        elif verb == "clear":
-            product.tags.clear()
-        elif verb == "reverse":
-            tag.products.set(products[which:])
-        elif verb == "untag":
-            tag.products.clear()
-
-
-def look(*, read: bool) -> None:
-    """Every cached value is what the database would give; ``read`` has them all cached."""
-    truth: dict[str, Any] = {}
-    for slug in range(3):
-        for stock in range(10):
-            found = Product.objects.filter(slug=f"s{slug}", stock=stock).order_by("pk")
-            truth[f"slug:s{slug}:{stock}"] = [product.pk for product in found]
-    for product in Product.objects.all():
-        names = sorted(tag.pk for tag in product.tags.all())
-        truth[f"product:{product.pk}"] = [product.slug, product.stock, names]
-    for tag in Tag.objects.all():
-        truth[f"tag:{tag.pk}"] = sorted(product.pk for product in tag.products.all())
-    cached = cache.get_many(truth)
-    assert cached == {key: truth[key] for key in cached}
-    if read:
-        cache.set_many(truth)
-
-
-# Keys of all kinds
-
-
-def drops(row: Any, name: str, *keys: str) -> bool:
-    """Are all of these gone when the row is saved with another name?"""
-    cache.set_many(dict.fromkeys(keys, "page"))
-    row.name = name
-    row.save()
-    return not cache.get_many(keys)
-
-
-# Memcached takes no spaces.
-@pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
-def test_a_template_may_name_the_key_of_several_columns(wire: Any, make_model: Any) -> None:
-    line = make_model(
-        "LineOfKeys",
-        models.Model,
-        pk=models.CompositePrimaryKey("order", "number"),
-        order=models.IntegerField(),
-        number=models.IntegerField(),
-        name=models.CharField(max_length=9),
-    )
-    keys = ["{pk}", "{pk[1]}", "of:{order}", "named:{name}"]
-    wire((CacheInvalidation, {"models": [line], "keys": keys}))
-    row = line.objects.create(order=1, number=2, name="a")
-    assert drops(row, "b", "(1, 2)", "2", "of:1", "named:a", "named:b")
-    cache.set("named:b", "page")
-    line.objects.update(name="c")
-    assert cache.get("named:b") is None
-    cache.set("named:c", "page")
-    line.objects.all().delete()
-    assert cache.get("named:c") is None
-
-
-# Memcached takes no spaces.
-@pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
-def test_a_template_of_nothing_but_a_key_of_several_columns(wire: Any, make_model: Any) -> None:
-    line = make_model(
-        "LineOfKeys",
-        models.Model,
-        pk=models.CompositePrimaryKey("order", "number"),
-        order=models.IntegerField(),
-        number=models.IntegerField(),
-        name=models.CharField(max_length=9),
-    )
-    wire((CacheInvalidation, {"models": [line], "keys": ["{pk}"]}))
-    assert drops(line.objects.create(order=1, number=2, name="a"), "b", "(1, 2)")
-
-
-class LooksInFromDb(models.Model):
-    name = models.CharField(max_length=9)
-
-    class Meta:
-        abstract = True
-
-    @classmethod
-    def from_db(cls, *args: Any, **kwargs: Any) -> Any:
-        instance = super().from_db(*args, **kwargs)
-        instance.loaded = (instance.pk, instance._state.db)
-        assert instance.pk is not None
-        return instance
-
-
-class LooksInInit(models.Model):
-    name = models.CharField(max_length=9)
-
-    class Meta:
-        abstract = True
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.was = (self.pk, str(self.pk))
-
-
-class LooksInManager(models.Model):
-    name = models.CharField(max_length=9)
-
-    class Rows(models.Manager):
-        def get_queryset(self) -> Any:
-            return super().get_queryset().filter(pk__gt=0).order_by(self.model._meta.pk.attname)
-
-    objects = Rows()
-
-    class Meta:
-        abstract = True
-        base_manager_name = "objects"
-
-
-@pytest.mark.parametrize("base", [LooksInFromDb, LooksInInit, LooksInManager])
-@pytest.mark.parametrize("key", ["id", "uuid", "owner", "parent"])
-def test_a_model_that_looks_at_its_key(wire: Any, make_model: Any, base: Any, key: str) -> None:
-    fields: dict[str, Any] = {}
-    bases: tuple[Any, ...] = (base,)
-    if key == "uuid":
-        fields["code"] = models.UUIDField(primary_key=True, default=uuid.uuid4)
-        if base is LooksInManager:
-            pytest.skip("its manager compares the key with a number")
-    elif key == "owner":
-        fields["owner"] = models.OneToOneField(Tag, models.CASCADE, primary_key=True)
-    elif key == "parent":
-        bases = (make_model("LookedAt", models.Model, size=models.IntegerField(default=1)), base)
-        bases = (base, bases[0])
-    model = make_model("Looks", *bases, **fields)
-    wire((CacheInvalidation, {"models": [model], "keys": ["named:{name}"]}))
-    given = {"owner": TagFactory()} if key == "owner" else {}
-    row = model.objects.create(name="a", **given)
-    assert drops(row, "b", "named:a", "named:b")
-    cache.set("named:b", "page")
-    model.objects.get().delete()
-    assert cache.get("named:b") is None
-
-
-def test_the_old_values_of_a_parent_that_a_child_is_made_of(wire: Any) -> None:
-    wire((CacheInvalidation, {"models": [Place], "keys": ["place:{name}"]}))
-    place = Place.objects.create(name="plain")
-    cache.set_many({"place:plain": 1, "place:prom": 1, "place:other": 1})
-    Restaurant(place_ptr=place, name="prom").save()
-    found = cache.get_many(["place:plain", "place:prom", "place:other"])
-    assert found == {"place:other": 1}
