@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import QuerySet
 
 from django_signal_kit.exceptions import LogTableMissingError
-from django_signal_kit.management.arguments import add_using, positive
+from django_signal_kit.management.arguments import add_using, label, positive
 from django_signal_kit.management.progress import Progress
 
 
@@ -22,6 +22,12 @@ class ResumableCommand(BaseCommand):
     kept = "stays"
     #: What another run does.
     rerun = "for the rest"
+
+    def add_models(self, parser: ArgumentParser, help: str) -> None:
+        """The models to which the command is confined; none for all that it knows of."""
+        parser.add_argument(
+            "models", type=label, nargs="*", default=[], metavar="app.Model", help=help
+        )
 
     def add_options(
         self,

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Model, QuerySet
 
-from django_signal_kit.management.arguments import label, typed
+from django_signal_kit.management.arguments import typed
 from django_signal_kit.management.resumable import ResumableCommand
 from django_signal_kit.relations.counting import LinkCount
 from django_signal_kit.relations.m2m_count import M2MCount
@@ -26,13 +26,9 @@ class Command(ResumableCommand):
     kept = "stays corrected"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "models",
-            type=label,
-            nargs="*",
-            default=[],
-            metavar="app.Model",
-            help="Only columns of these models. Default: all that an M2MCount covers.",
+        self.add_models(
+            parser,
+            "Only columns of these models. Default: all that an M2MCount covers.",
         )
         self.add_options(
             parser,

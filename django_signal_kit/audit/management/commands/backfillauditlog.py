@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 from django_signal_kit.audit.management.base import check_log
 from django_signal_kit.audit.upkeep.backfill import Backfill, get_backfills
-from django_signal_kit.management.arguments import label, typed
+from django_signal_kit.management.arguments import typed
 from django_signal_kit.management.resumable import ResumableCommand
 
 
@@ -18,13 +18,9 @@ class Command(ResumableCommand):
     kept = "stays recorded"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "models",
-            type=label,
-            nargs="*",
-            default=[],
-            metavar="app.Model",
-            help='Only rows of these; "app.*" is all models of an app. Default: all covered ones.',
+        self.add_models(
+            parser,
+            'Only rows of these; "app.*" is all models of an app. Default: all covered ones.',
         )
         self.add_options(parser)
 
