@@ -19,11 +19,16 @@ from tests.factories import UserFactory
 
 
 @pytest.fixture
-def log(wire: Any) -> Iterator[None]:
+def fresh_content_types() -> Iterator[None]:
+    """Nothing is remembered of a table that is emptied, and whose rows get other keys."""
     ContentType.objects.clear_cache()
-    wire((AuditLog, {"models": ["testapp.*"]}))
     yield
     ContentType.objects.clear_cache()
+
+
+@pytest.fixture
+def log(fresh_content_types: None, wire: Any) -> None:
+    wire((AuditLog, {"models": ["testapp.*"]}))
 
 
 @pytest.fixture

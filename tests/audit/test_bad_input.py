@@ -4,7 +4,7 @@ that can be read, and one that it refuses is refused for Django's own reason."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -29,19 +29,13 @@ from tests.factories import ProductFactory, TagFactory, UserFactory
 pytestmark = [
     pytest.mark.django_db,
     pytest.mark.filterwarnings("ignore:.*received a naive datetime:RuntimeWarning"),
+    pytest.mark.usefixtures("fresh_content_types"),
 ]
 
 LOG = (AuditLog, {"models": ["testapp.*", "rarities.*"]})
 MARKUP = "<script>alert('x')</script>\"'&lt;"
 LIST = "admin:signal_kit_audit_auditentry_changelist"
 PAGE = "admin:signal_kit_audit_auditentry_change"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_content_types() -> Iterator[None]:
-    ContentType.objects.clear_cache()
-    yield
-    ContentType.objects.clear_cache()
 
 
 @pytest.fixture

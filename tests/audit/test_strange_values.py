@@ -24,9 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def hold(make_model: Any, wire: Any) -> Iterator[Any]:
-    ContentType.objects.clear_cache()
-
+def hold(fresh_content_types: None, make_model: Any, wire: Any) -> Any:
     def make(field: Any, *, meta: Any = None, **options: Any) -> Any:
         name = models.CharField(max_length=9, default="")
         more = {} if meta is None else {"meta": meta}
@@ -34,8 +32,7 @@ def hold(make_model: Any, wire: Any) -> Iterator[Any]:
         wire((AuditLog, {"models": ["testapp.Holder"], **options}))
         return model
 
-    yield make
-    ContentType.objects.clear_cache()
+    return make
 
 
 def changes() -> list[Any]:

@@ -42,14 +42,10 @@ from tests.factories import (
     TagFactory,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-
-
-@pytest.fixture(autouse=True)
-def kinds() -> Any:
-    ContentType.objects.clear_cache()
-    yield
-    ContentType.objects.clear_cache()
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.usefixtures("fresh_content_types"),
+]
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.db import models
 
@@ -22,14 +21,10 @@ from tests.audit.comparing.asking import change, delete, tell
 from tests.factories import ProductFactory, TagFactory
 from tests.management.test_progress import Terminal
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-
-
-@pytest.fixture(autouse=True)
-def kinds() -> Any:
-    ContentType.objects.clear_cache()
-    yield
-    ContentType.objects.clear_cache()
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.usefixtures("fresh_content_types"),
+]
 
 
 @pytest.fixture
