@@ -227,6 +227,7 @@ def test_who_has_no_links_may_lose_none(at_least_one: Any) -> None:
     with batch():
         article.topics.remove(topics[0])
         article.topics.set([])
+    assert get_names(article) == []
 
 
 def test_a_refused_removal_can_be_caught_round_a_savepoint(at_least_one: Any) -> None:

@@ -95,6 +95,7 @@ def test_an_error_is_one(hook: str, status: int) -> None:
 def test_each_success_is_one(hook: str, status: int) -> None:
     Hook.status = status
     post(hook)
+    assert [got["body"] for got in Hook.got] == [DATA]
 
 
 # Private addresses
