@@ -16,11 +16,7 @@ from django.db.models.fields import NOT_PROVIDED
 
 from django_signal_kit.rows import telling
 from django_signal_kit.rows.canonical import get_canonical, get_convert, stays_as_it_is
-from django_signal_kit.rows.fields import (
-    get_target,
-    has_own_attribute,
-    is_djangos,
-)
+from django_signal_kit.rows.fields import get_target, has_own_attribute, is_djangos
 from django_signal_kit.rows.values import UNKNOWN, encode_sorted
 
 #: Class of field -> the class whose very instances are what reading them back gives.

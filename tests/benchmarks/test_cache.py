@@ -18,7 +18,7 @@ from django_signal_kit.cache import tagged
 from django_signal_kit.receivers import CacheInvalidation
 from tests.apps.testapp.models import Product
 from tests.benchmarks.interleave import compare, show
-from tests.cache.redis_server import RedisServer
+from tests.cache.redis_server import serve_redis
 from tests.factories import ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,15 +26,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def redis(tmp_path: Path, settings: Any) -> Iterator[None]:
-    server = RedisServer(tmp_path, durable=False)
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": f"redis://127.0.0.1:{server.port}",
-        }
-    }
-    yield
-    server.kill()
+    with serve_redis(settings, tmp_path):
+        yield
 
 
 @pytest.fixture

@@ -7,10 +7,15 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.cache import cache
 
+from django_signal_kit.cache.recovery import disconnect
 from tests.ports import get_free_port
 
 
@@ -49,3 +54,20 @@ class RedisServer:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+@contextmanager
+def serve_redis(settings: Any, folder: Path) -> Iterator[RedisServer]:
+    """The default cache is in a Redis of its own."""
+    server = RedisServer(folder, durable=False)
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": f"redis://127.0.0.1:{server.port}",
+        }
+    }
+    try:
+        yield server
+    finally:
+        disconnect(cache)
+        server.kill()

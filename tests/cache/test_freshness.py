@@ -31,7 +31,7 @@ from django_signal_kit.cache.freshness import is_due, is_over
 from django_signal_kit.cache.versions import lasts
 from django_signal_kit.receivers import CacheInvalidation
 from tests.apps.testapp.models import Product
-from tests.cache.redis_server import RedisServer
+from tests.cache.redis_server import serve_redis
 from tests.factories import ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -398,16 +398,8 @@ def test_times_that_are_none_are_refused_at_once(times: Any, error: Any, words: 
 
 @pytest.fixture
 def redis(settings: Any, tmp_path: Path) -> Iterator[None]:
-    server = RedisServer(tmp_path, durable=False)
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": f"redis://127.0.0.1:{server.port}",
-        }
-    }
-    yield
-    recovery.disconnect(cache)
-    server.kill()
+    with serve_redis(settings, tmp_path):
+        yield
 
 
 def _read(times: Any, barrier: Any, served: Any, others: int, results: Any) -> None:

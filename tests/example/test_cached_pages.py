@@ -59,9 +59,7 @@ def product(shop: Shop) -> dict[str, Any]:
 
 
 def test_a_page_is_made_once_until_its_row_is_saved(
-    shop: Shop,
-    keeper: Browser,
-    product: dict[str, Any],
+    shop: Shop, keeper: Browser, product: dict[str, Any]
 ) -> None:
     path = f"/product/{product['slug']}/"
     tags = [f"product:{product['slug']}", "categories"]
@@ -83,9 +81,7 @@ def test_a_page_is_made_once_until_its_row_is_saved(
 
 
 def test_who_has_logged_in_sees_what_is_his_and_a_fragment_of_others(
-    shop: Shop,
-    keeper: Browser,
-    product: dict[str, Any],
+    shop: Shop, keeper: Browser, product: dict[str, Any]
 ) -> None:
     path = f"/product/{product['slug']}/?debug=cache"
     ask(shop, path)
@@ -96,9 +92,7 @@ def test_who_has_logged_in_sees_what_is_his_and_a_fragment_of_others(
 
 
 def test_a_list_and_its_count_are_made_once_until_one_of_its_rows_is_saved(
-    shop: Shop,
-    keeper: Browser,
-    product: dict[str, Any],
+    shop: Shop, keeper: Browser, product: dict[str, Any]
 ) -> None:
     slug, *_ = shop.ask("SELECT slug FROM shop_category WHERE id = ?", product["category_id"])[0]
     tags = [f"category:{product['category_id']}"]
@@ -112,9 +106,7 @@ def test_a_list_and_its_count_are_made_once_until_one_of_its_rows_is_saved(
 
 
 def test_other_programs_that_have_the_product_are_answered_with_304(
-    shop: Shop,
-    keeper: Browser,
-    product: dict[str, Any],
+    shop: Shop, keeper: Browser, product: dict[str, Any]
 ) -> None:
     path = f"/api/product/{product['slug']}/"
     change(keeper, product, stock="8")
@@ -131,8 +123,7 @@ def test_other_programs_that_have_the_product_are_answered_with_304(
 
 
 def test_a_tag_or_a_category_that_is_renamed_is_on_the_page_at_once(
-    shop: Shop,
-    keeper: Browser,
+    shop: Shop, keeper: Browser
 ) -> None:
     row = shop.ask(
         "SELECT p.slug, p.category_id, t.id FROM shop_product p JOIN shop_product_tags l "

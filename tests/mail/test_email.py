@@ -257,8 +257,7 @@ def test_another_signal_names_the_row_as_instance(wire: Any) -> None:
 
 
 def test_the_language_is_that_of_the_moment_at_which_it_was_written(
-    wire: Any,
-    templates: Any,
+    wire: Any, templates: Any
 ) -> None:
     templates["sold_out/subject.txt"] = "{% load i18n %}{% translate 'Sunday' %}"
     receiver = wire(SoldOut)

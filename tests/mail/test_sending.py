@@ -246,8 +246,7 @@ class Boss(Over):
 
 
 def test_who_waits_for_the_rate_gets_what_he_has_not_got_and_no_other(
-    wire: Any,
-    waits: Any,
+    wire: Any, waits: Any
 ) -> None:
     wire((Boss, {"rate": 60}))
     users = make_users(3)
@@ -419,11 +418,7 @@ def test_in_a_request_what_is_over_the_rate_waits_in_the_table(wire: Any, waits:
     assert waits == [0, 1, 1, 1]
 
 
-def test_without_the_table_the_request_waits(
-    wire: Any,
-    waits: Any,
-    without_app: None,
-) -> None:
+def test_without_the_table_the_request_waits(wire: Any, waits: Any, without_app: None) -> None:
     wire((WelcomeEmail, {"rate": 2}))
     emails = make_users(5)
     assert sent() == emails

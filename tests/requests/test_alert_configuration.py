@@ -10,9 +10,7 @@ from django.core.checks import WARNING, CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
 from django_signal_kit.receivers import ExceptionAlert
-from tests.requests.failing_site import (
-    OPS,
-)
+from tests.requests.failing_site import OPS
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -14,12 +14,7 @@ from django.core.cache import caches
 from django_signal_kit.receivers import ExceptionAlert
 from tests.mail.mailers import Mailbox, serve_mail, use_mailer
 from tests.ports import get_free_port
-from tests.requests.failing_site import (
-    OPS,
-    ByPath,
-    get,
-    served,
-)
+from tests.requests.failing_site import OPS, ByPath, get, served
 from tests.requests.test_webhook import Hook, Silent
 from tests.serving import serve
 

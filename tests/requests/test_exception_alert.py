@@ -24,12 +24,7 @@ from django_signal_kit.requests.reporting import get_location
 from django_signal_kit.requests.windows import MAX_KINDS
 from tests.conftest import run_async
 from tests.factories import UserFactory
-from tests.requests.failing_site import (
-    OPS,
-    ByPath,
-    get,
-    subjects,
-)
+from tests.requests.failing_site import OPS, ByPath, get, subjects
 from tests.serving import TIMEOUT, Visit, serve_wsgi
 from tests.threads import in_threads
 

@@ -20,11 +20,7 @@ from django_signal_kit.receivers import ExceptionAlert
 from django_signal_kit.requests.hiding import Hider
 from django_signal_kit.requests.reporting import describe_request
 from tests.factories import UserFactory
-from tests.requests.failing_site import (
-    OPS,
-    CautiousFilter,
-    served,
-)
+from tests.requests.failing_site import OPS, CautiousFilter, served
 from tests.requests.test_webhook import Hook
 
 pytestmark = [

@@ -277,10 +277,7 @@ class TestBaseline:
         assert f"- post_save of testapp.Tag: {__name__}.plain" in self.fail(path)
 
     def test_where_an_object_lies_is_no_change(
-        self,
-        wire: Any,
-        tmp_path: Path,
-        connect: Any,
+        self, wire: Any, tmp_path: Path, connect: Any
     ) -> None:
         file = tmp_path / "receivers.json"
         wire()
@@ -369,10 +366,7 @@ def documented() -> None:
 @pytest.mark.parametrize("kind", [Mock, MagicMock, AsyncMock])
 @pytest.mark.parametrize("given", [(), ("--format", "tree"), ("--format", "svg"), ("--mine",)])
 def test_a_mock_is_not_the_kits(
-    wire: Any,
-    connect: Any,
-    kind: Any,
-    given: tuple[str, ...],
+    wire: Any, connect: Any, kind: Any, given: tuple[str, ...]
 ) -> None:
     wire(Index)
     connect(post_save, kind(), sender=Tag)
@@ -442,11 +436,7 @@ class Anything:
 
 @override_settings(DEBUG=False)
 @pytest.mark.parametrize("make", [Unhashable, Anything, lambda: partial(plain, number=1)])
-def test_whatever_django_calls_is_shown_in_all_ways(
-    wire: Any,
-    connect: Any,
-    make: Any,
-) -> None:
+def test_whatever_django_calls_is_shown_in_all_ways(wire: Any, connect: Any, make: Any) -> None:
     wire(Index)
     receiver = make()
     connect(post_save, receiver, Tag)

@@ -13,10 +13,10 @@ from django.db import transaction
 from django.template import Context, Engine, TemplateSyntaxError
 from redis.connection import Connection
 
-from django_signal_kit.cache import recovery, tagged
+from django_signal_kit.cache import tagged
 from django_signal_kit.receivers import CacheInvalidation
 from tests.apps.testapp.models import Product
-from tests.cache.redis_server import RedisServer
+from tests.cache.redis_server import serve_redis
 from tests.factories import ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -66,16 +66,8 @@ def render(source: str, word: str = "old", numbers: Any = range(40), **context: 
 
 @pytest.fixture
 def redis(settings: Any, tmp_path: Path) -> Iterator[None]:
-    server = RedisServer(tmp_path, durable=False)
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": f"redis://127.0.0.1:{server.port}",
-        }
-    }
-    yield
-    recovery.disconnect(cache)
-    server.kill()
+    with serve_redis(settings, tmp_path):
+        yield
 
 
 @pytest.fixture

@@ -27,8 +27,7 @@ class Command(ResumableCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         self.add_models(
-            parser,
-            "Only columns of these models. Default: all that an M2MCount covers.",
+            parser, "Only columns of these models. Default: all that an M2MCount covers."
         )
         self.add_options(
             parser,
