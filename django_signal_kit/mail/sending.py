@@ -17,8 +17,8 @@ from django_signal_kit import tally
 from django_signal_kit.mail import rates
 from django_signal_kit.mail.addresses import get_domain
 from django_signal_kit.mail.claims import Claims, get_claims
+from django_signal_kit.mail.connection import Connection
 from django_signal_kit.mail.failing import is_of_server, is_refusal, say
-from django_signal_kit.mail.line import Line
 from django_signal_kit.mail.message import digest_of, split
 from django_signal_kit.mail.tickets import Held, Ticket, read_rows, say_key
 from django_signal_kit.units.failures import report_failure
@@ -56,8 +56,8 @@ class Sending:
         self.failed: list[Ticket] = []
         self.error: Exception | None = None
         self.last: Exception | None = None
-        self._line = Line(receiver)
-        self._lease = min(max(_ANSWERS * self._line.patience, _LEAST), _LONGEST)
+        self._connection = Connection(receiver)
+        self._lease = min(max(_ANSWERS * self._connection.patience, _LEAST), _LONGEST)
         self._claims: Claims = get_claims(timedelta(seconds=self._lease))
         self._domain = get_domain(receiver.from_email)
         self._is_down = False
@@ -79,7 +79,7 @@ class Sending:
                     self._fail(chunk, error)
                 yield start + len(chunk)
         finally:
-            self._line.close()
+            self._connection.close()
 
     def _send_all(self, tickets: Iterable[Ticket]) -> None:
         tickets = list(dict.fromkeys(tickets))
@@ -154,7 +154,7 @@ class Sending:
                 self.counts["done"] += 1
                 return True
             try:
-                self._line.send(message)
+                self._connection.send(message)
             except Exception as error:
                 self._note_failure(held, error)
                 return True
@@ -217,7 +217,7 @@ class Sending:
         if seconds:
             self._note_taken()
         if seconds > _IDLE:
-            self._line.close()
+            self._connection.close()
         time.sleep(seconds)
         return True
 
@@ -227,13 +227,13 @@ class Sending:
 
     def _note_failure(self, held: Held, error: Exception, *, is_made: bool = True) -> None:
         self.last = error
-        if is_made and is_refusal(error) and not self._line.is_down:
+        if is_made and is_refusal(error) and not self._connection.is_down:
             self._note(held, "refused", say(error))
             report_failure(self.receiver, "flush", error)
         elif is_of_server(error):
             self._note(held, "failed", say(error))
             self._fail([held.ticket], error, is_counted=True)
-            self._is_down = self._line.is_down
+            self._is_down = self._connection.is_down
         else:
             # A mistake in a hook or a template: it will be there in a minute, too.
             self._note(held, "failed", say(error))

@@ -21,7 +21,7 @@ _CONNECTION = "_connection" if django.VERSION >= (6, 1) else "connection"
 logger = get_logger("django_signal_kit.mail")
 
 
-class Line:
+class Connection:
     """One connection, opened when it is needed, and again when it was lost."""
 
     def __init__(self, receiver: Email) -> None:
