@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BinaryField, CompositePrimaryKey, Model, QuerySet
 
 from django_signal_kit.rows.columns import Column, get_columns
+from django_signal_kit.rows.statements import fetch
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.locking import lock_before_reading
 
@@ -61,12 +62,10 @@ def read_row(model: type[Model], pk: Any, columns: Sequence[Column], using: str)
             return None
     if statement is None:
         return _read_by_queryset(model, [pk], columns, using).get(pk)
-    with connection.cursor() as cursor:
-        cursor.execute(statement.sql, (_prepare(model, pk, connection),))
-        found = cursor.fetchone()
-    if found is None:
+    found = fetch(connection, statement.sql, (_prepare(model, pk, connection),))
+    if not found:
         return None
-    values = list(found)
+    values = list(found[0])
     for position, converters, expression in statement.converters:
         try:
             for convert in converters:

@@ -226,6 +226,8 @@ class Journal:
     def take_before(self, start: int) -> dict[Flusher, list[Any]]:
         """What is to be flushed in the transaction. If a savepoint is open that is younger, its
         rollback undoes the flush, and not what it was about: that waits again then."""
+        if not self.before.items:
+            return {}
         if self.marks:
             innermost = self.get_innermost()[0]
             items = self.before.items[max(0, start - self.before.first) :]

@@ -6,6 +6,7 @@ in between, however long its time-out is; one that asks for the lock first waits
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -41,7 +42,8 @@ def begin(atomic: Atomic, connection: BaseDatabaseWrapper) -> None:
 def _begin_immediate(connection: BaseDatabaseWrapper) -> None:
     # As Django commits: not through a cursor, which costs three times as much.
     sql = f"BEGIN {getattr(connection, 'transaction_mode', None) or 'IMMEDIATE'}"
-    with debug_transaction(connection, sql), connection.wrap_database_errors:
+    logged = debug_transaction(connection, sql) if connection.queries_logged else nullcontext()
+    with logged, connection.wrap_database_errors:
         connection.connection.execute(sql)
 
 

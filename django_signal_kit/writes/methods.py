@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
@@ -56,13 +55,11 @@ def wrap_save_base(original: Callable[..., None]) -> Callable[..., None]:
             state = self._state
             if not state.adding:
                 state.adding = NOT_ADDING_YET  # type: ignore[assignment]
-            told = (
-                linkrows.saving(self, update_fields, using, raw=raw)
-                if model in links.heard
-                else nullcontext()
-            )
             try:
-                with told:
+                if model in links.heard:
+                    with linkrows.saving(self, update_fields, using, raw=raw):
+                        original(self, raw, force_insert, force_update, using, update_fields)
+                else:
                     original(self, raw, force_insert, force_update, using, update_fields)
             finally:
                 if state.adding is False:

@@ -1,0 +1,126 @@
+"""The kit's own statements: each connection keeps a cursor open for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test.utils import CaptureQueriesContext
+
+from django_signal_kit.rows.statements import execute, fetch
+from tests.apps.testapp.models import Plain
+from tests.settings import DATABASE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NUMBER = "SELECT number FROM testapp_plain WHERE name = %s"
+INSERT = "INSERT INTO testapp_plain (name, number) VALUES (%s, %s)"
+
+
+@pytest.fixture
+def connection() -> BaseDatabaseWrapper:
+    return connections["default"]
+
+
+@pytest.fixture
+def opened(connection: BaseDatabaseWrapper, monkeypatch: Any) -> list[Any]:
+    """The cursors that the connection makes."""
+    made: list[Any] = []
+    create: Callable[..., Any] = connection.create_cursor
+
+    def create_cursor(name: str | None = None) -> Any:
+        made.append(name)
+        return create(name)
+
+    monkeypatch.setattr(connection, "create_cursor", create_cursor)
+    return made
+
+
+def use(connection: BaseDatabaseWrapper) -> None:
+    """The connection has a cursor that it keeps."""
+    with transaction.atomic():
+        fetch(connection, NUMBER, ["none"])
+
+
+def test_one_cursor_runs_all_of_them(connection: BaseDatabaseWrapper, opened: list[Any]) -> None:
+    use(connection)
+    with transaction.atomic():
+        # On SQLite Django has one for its BEGIN.
+        opened.clear()
+        execute(connection, INSERT, ["a", 1])
+        execute(connection, INSERT, ["b", 2])
+        assert fetch(connection, NUMBER, ["b"]) == [(2,)]
+        assert opened == []
+
+
+def test_what_an_execute_wrapper_runs_in_between_has_another(
+    connection: BaseDatabaseWrapper,
+) -> None:
+    execute(connection, INSERT, ["a", 1])
+    execute(connection, INSERT, ["b", 2])
+    between: list[Any] = []
+
+    def look(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = run(sql, params, many, context)
+        if not between:
+            between.append(None)
+            between[0] = fetch(connection, NUMBER, ["b"])
+        return result
+
+    with transaction.atomic():
+        use(connection)
+        with connection.execute_wrapper(look):
+            assert fetch(connection, NUMBER, ["a"]) == [(1,)]
+    assert between == [[(2,)]]
+
+
+def test_queries_are_seen_by_who_captures_them(connection: BaseDatabaseWrapper) -> None:
+    use(connection)
+    with transaction.atomic(), CaptureQueriesContext(connection) as queries:
+        fetch(connection, NUMBER, ["a"])
+    with transaction.atomic():
+        fetch(connection, NUMBER, ["b"])
+    assert [query["sql"].count("testapp_plain") for query in queries] == [1]
+
+
+def test_one_that_has_failed_does_not_stay(connection: BaseDatabaseWrapper) -> None:
+    use(connection)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        fetch(connection, "SELECT nothing FROM testapp_plain WHERE name = %s", ["a"])
+    with transaction.atomic():
+        assert fetch(connection, NUMBER, ["a"]) == []
+
+
+def test_it_ends_with_its_connection(connection: BaseDatabaseWrapper) -> None:
+    use(connection)
+    connection.close()
+    with transaction.atomic():
+        execute(connection, INSERT, ["a", 1])
+        assert fetch(connection, NUMBER, ["a"]) == [(1,)]
+
+
+def test_a_connection_is_tried_before_its_first_statement(
+    connection: BaseDatabaseWrapper, monkeypatch: Any
+) -> None:
+    use(connection)
+    tried: list[None] = []
+    is_usable = connection.is_usable
+    monkeypatch.setattr(connection, "is_usable", lambda: tried.append(None) or is_usable())
+    connection.health_check_enabled, connection.health_check_done = True, False
+    fetch(connection, NUMBER, ["a"])
+    connection.health_check_enabled = False
+    assert tried == [None]
+
+
+@pytest.mark.skipif(DATABASE != "sqlite", reason="servers have no statement open")
+def test_sqlite_has_ended_what_was_asked(connection: BaseDatabaseWrapper) -> None:
+    execute(connection, INSERT, ["a", 1])
+    with transaction.atomic():
+        assert fetch(connection, NUMBER, ["a"]) == [(1,)]
+    with connection.cursor() as cursor:
+        # Refused while a statement has not ended.
+        cursor.execute("VACUUM")
+    assert Plain.objects.count() == 1
