@@ -117,7 +117,12 @@ def _parse(
             yield literal
         if name is None:
             continue
-        if spec or conversion or name not in fields:
+        if spec or conversion:
+            raise TemplateError(
+                f"{template!r} says how {{{name}}} is to be written, and a trigger writes as "
+                f"str() does"
+            )
+        if name not in fields:
             known = ", ".join(field.name for field in model._meta.concrete_fields)
             raise TemplateError(f"{template!r} has {{{name}}}, and the fields are: {known}")
         cell = make_cell(fields[name])
