@@ -15,6 +15,8 @@ from django.db.models import F, Value
 from django.db.models.functions import Concat
 
 from django_signal_kit import batch, context
+from django_signal_kit.audit.capture import installing
+from django_signal_kit.audit.capture.wanted import list_installed
 from django_signal_kit.audit.models import AuditEntry
 from tests.apps.testapp.models import (
     Category,
@@ -31,10 +33,7 @@ from tests.apps.testapp.models import (
 from tests.audit.capture.mysql import (
     Install,
     assert_same,
-    drop,
-    list_pieces,
     only_on_mysql,
-    put,
     tell_both,
 )
 from tests.audit.capture.mysql import install as install
@@ -484,21 +483,23 @@ def test_a_link_locks_its_owner_no_more_than_django_does(install: Install) -> No
 
 @pytest.mark.parametrize(
     "mode",
-    ["", "ANSI", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES", "TRADITIONAL"],
+    [
+        *("", "ANSI", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES", "TRADITIONAL"),
+        *("ORACLE", "PAD_CHAR_TO_FULL_LENGTH"),
+    ],
 )
 def test_sql_modes(mode: str, install: Install) -> None:
-    receiver = install(Product, both=True)
+    install(Product, both=True)
     text = "a'b\"c\\d %s\n😀"
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@sql_mode")
         (before,) = cursor.fetchone()
-        pieces = list_pieces(receiver, Product)
         for again in (False, True):
             cursor.execute("SET sql_mode = %s", [mode])
             try:
                 if again:
-                    drop(pieces)
-                    put(pieces)
+                    installing.drop("default", list_installed("default"))
+                    installing.install("default")
                 with context(reason=text):
                     product = ProductFactory(name=text, data={"a": [text]})
                     product.name += "!"
@@ -512,6 +513,22 @@ def test_sql_modes(mode: str, install: Install) -> None:
                 entry for entry in python if not entry[0].startswith("m2m")
             ]
             assert triggers[0][7] == {"reason": text}
+
+
+def test_triggers_made_where_an_empty_text_is_null_tell_all_the_same(install: Install) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@sql_mode")
+        (before,) = cursor.fetchone()
+        cursor.execute("SET sql_mode = 'EMPTY_STRING_IS_NULL'")
+        try:
+            install(Tag)
+            cursor.execute("SELECT @@sql_mode")
+            assert cursor.fetchone() == ("EMPTY_STRING_IS_NULL",)
+        finally:
+            cursor.execute("SET sql_mode = %s", [before])
+    TagFactory(name="hot")
+    Tag.objects.update(name="cold")
+    assert [entry[0] for entry in tell_both()[1]] == ["create", "update"]
 
 
 @pytest.mark.parametrize("charset", ["latin1", "utf8mb3", "utf8mb4"])
