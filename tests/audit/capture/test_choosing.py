@@ -159,6 +159,28 @@ def test_a_model_is_recorded_by_one_of_the_two_as_a_whole(wire: Any) -> None:
     assert list(told) == [("restaurant", "create"), ("tag", "create")]
 
 
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "CharField": {"max_length": 9},
+    "DecimalField": {"max_digits": 9, "decimal_places": 2},
+    "FilePathField": {"path": "/"},
+}
+
+
+def test_of_each_field_of_django_triggers_can_tell(wire: Any, make_model: Any) -> None:
+    names = (*models.fields.__all__, "FileField", "ImageField", "JSONField")
+    # Without those that were taken out, and the keys that Django makes.
+    fields = {
+        name.lower(): getattr(models, name)(null=True, **_OPTIONS.get(name, {}))
+        for name in names
+        if name.endswith("Field") and name != "Field" and "Auto" not in name
+        if getattr(models, name).system_check_removed_details is None
+    }
+    assert len(fields) > 20
+    with alone():
+        wire(capturing(models=[make_model("Holder", models.Model, **fields)]))
+        assert get_warnings("W028") == []
+
+
 @pytest.mark.usefixtures("_clean")
 @pytest.mark.parametrize("of", ["rows", "links"])
 def test_a_table_with_quotes_in_its_name_is_recorded_by_one_of_the_two(
