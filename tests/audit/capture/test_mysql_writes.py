@@ -10,7 +10,14 @@ from typing import Any
 import django
 import pytest
 from django.core.checks import run_checks
-from django.db import DatabaseError, IntegrityError, connection, models, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    connection,
+    models,
+    transaction,
+)
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 
@@ -365,6 +372,23 @@ def test_a_value_too_long_for_an_entry_fails_its_write(install: Install) -> None
             cursor.execute("DELETE FROM testapp_category")
             cursor.execute("ALTER TABLE testapp_category MODIFY name VARCHAR(100) NOT NULL")
     assert entries() == []
+
+
+def test_a_column_that_is_renamed_behind_the_back_of_triggers_is_explained(
+    install: Install, make_model: Any
+) -> None:
+    model = make_model("Odd", models.Model, name=models.CharField(max_length=9))
+    install(model)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE testapp_odd RENAME COLUMN name TO title")
+        with pytest.raises(OperationalError, match="in 'NEW'") as caught:
+            cursor.execute("INSERT INTO testapp_odd (title) VALUES ('a')")
+        assert "run migrate, or auditcapture --install" in caught.value.__cause__.__notes__[0]
+        with pytest.raises(OperationalError) as other:
+            cursor.execute("INSERT INTO testapp_odd (nonsense) VALUES ('a')")
+        assert not hasattr(other.value.__cause__, "__notes__")
+        installing.install("default")
+        cursor.execute("INSERT INTO testapp_odd (title) VALUES ('a')")
 
 
 def test_a_refused_write_leaves_no_entry_and_is_djangos_error(install: Install) -> None:
