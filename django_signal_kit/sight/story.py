@@ -18,13 +18,16 @@ from django_signal_kit.options import get_options
 from django_signal_kit.receiver import Receiver
 from django_signal_kit.sight.places import find_source
 from django_signal_kit.wiring.listing import (
+    TRIGGERS,
     get_acts,
     get_function,
+    get_left,
     get_loaded_signal,
     get_own_senders,
     get_path,
     get_receiver,
 )
+from django_signal_kit.wiring.registry import registry
 
 #: What a program does, and the signals of it in their order.
 WRITES = {
@@ -36,6 +39,7 @@ WRITES = {
     "bulk_update()": ("pre_bulk_update", "post_bulk_update"),
     "QuerySet.update()": ("pre_queryset_update", "post_queryset_update"),
 }
+_CHANGE = "rows change in the database, whoever writes"
 #: What a docstring has for Sphinx, and a literal.
 _ROLE = re.compile(r"(?::[\w:]+:`|``)(?P<target>[^`]*)`{1,2}")
 _WHEN: dict[Any, str] = {
@@ -49,14 +53,14 @@ def tell_story(model: type[Model], width: int) -> Iterator[str]:
     """Lines of text, of at most ``width`` columns where that can be."""
     yield model._meta.label
     chapters = [(write, list(_list_signals(model, names))) for write, names in WRITES.items()]
-    chapters = [(write, signals) for write, signals in chapters if signals]
-    for number, (write, signals) in enumerate(chapters, start=1):
-        is_last = number == len(chapters)
-        yield f"{'└' if is_last else '├'}─ {write}"
-        yield from _draw(_branch(signals), "   " if is_last else "│  ")
+    branches = [(write, _branch(signals)) for write, signals in chapters if signals]
+    capturing = _list_capturing(model)
+    if capturing:
+        branches.append((_CHANGE, [(TRIGGERS, [(each.name, []) for each in capturing])]))
+    yield from _draw(branches, "")
     functions = [f for _, signals in chapters for _, found in signals for f in found]
     owners = [f if (found := get_receiver(f)) is None else found for f in functions]
-    for thing in _without_doubles(owners):
+    for thing in _without_doubles([*owners, *capturing]):
         yield ""
         yield from _introduce(thing, width)
 
@@ -70,6 +74,12 @@ def _list_signals(model: type[Model], names: tuple[str, ...]) -> Iterator[tuple[
         # A through model that the row has two relations to is one sender each.
         if functions:
             yield name, sorted(_without_doubles(functions), key=iscoroutinefunction)
+
+
+def _list_capturing(model: type[Model]) -> list[Receiver]:
+    """Those whose work triggers do there."""
+    senders = set(get_own_senders(model))
+    return [each for each in registry.receivers if not senders.isdisjoint(get_left(each))]
 
 
 def _without_doubles(things: list[Any]) -> list[Any]:

@@ -18,15 +18,19 @@ from django.dispatch import Signal
 
 from django_signal_kit import receivers
 from django_signal_kit.current import get_muted
-from django_signal_kit.receiver import Receiver
+from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.rows.many_to_many import get_many_to_many, get_reverse_many_to_many
 from django_signal_kit.tasks.options import read_options
 from django_signal_kit.tasks.places import Place, find_place
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.others import find_others
+from django_signal_kit.wiring.registry import get_throughs, registry
 from django_signal_kit.wiring.sender_names import get_senders
 
 Acts: TypeAlias = Literal["at_once", "before_commit", "after_commit", "task"]
+
+#: Stands for a signal where triggers of the database do what a receiver is for.
+TRIGGERS = "triggers"
 
 _SIGNALS_OF_ROWS = catalog.MODEL_SIGNALS | {"m2m_changed"}
 
@@ -53,11 +57,13 @@ class Listing:
 def get_listings(
     signal_names: Iterable[str] | None = None, model: type[Model] | None = None
 ) -> Iterator[Listing]:
-    """What is connected, signal by signal in the order in which Django calls it.
+    """What is connected, signal by signal in the order in which Django calls it; then, under
+    :data:`TRIGGERS`, what triggers do.
 
     With ``model`` only what its rows call: those that are connected to it or to its many-to-many
     relations, and to all models.
     """
+    signal_names = None if signal_names is None else list(signal_names)
     connected = [(name, list(signal.receivers)) for name, signal in get_signals(signal_names)]
     senders = get_senders(item for _, items in connected for item in items)
     models = {id(known): known for known in apps.get_models(include_auto_created=True)}
@@ -69,8 +75,35 @@ def get_listings(
         called = [(item, function) for item in items if (function := get_function(item))]
         # Django calls the synchronous ones first. The sort is stable.
         for item, function in sorted(called, key=lambda pair: iscoroutinefunction(pair[1])):
-            model = models.get(item[0][1])
-            yield make_listing(name, senders[item[0][1]], function, model)
+            sender = models.get(item[0][1])
+            yield make_listing(name, senders[item[0][1]], function, sender)
+    if signal_names is None or TRIGGERS in signal_names:
+        yield from _list_triggers(model)
+
+
+def _list_triggers(model: type[Model] | None) -> Iterator[Listing]:
+    heard = None if model is None else get_own_senders(model)
+    for receiver in registry.receivers:
+        for sender in get_left(receiver):
+            if heard is None or sender in heard:
+                yield Listing(
+                    signal=TRIGGERS,
+                    sender=sender._meta.label,
+                    receiver=get_path(type(receiver)),
+                    name=receiver.name,
+                    acts="at_once",
+                    is_async=False,
+                    is_muted=receiver.name in get_muted(),
+                )
+
+
+def get_left(receiver: Receiver) -> list[type[Model]]:
+    """The models whose rows ``receiver`` leaves to triggers, with those of their links."""
+    if not isinstance(receiver, ModelReceiver):
+        return []
+    models = [model for model in registry.get_models(receiver) if not receiver.hears(model)]
+    throughs = (through for model in models for through in get_throughs(receiver, model))
+    return list(dict.fromkeys((*models, *throughs)))
 
 
 def collapse(listings: Iterable[Listing]) -> Iterator[tuple[Listing, list[str]]]:

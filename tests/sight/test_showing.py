@@ -524,3 +524,53 @@ def test_a_model_is_named_once(wire: Any) -> None:
     wire()
     with pytest.raises(CommandError, match="Name the model once"):
         show("testapp.Tag", "--model", "testapp.Product")
+
+
+class TestTriggers:
+    """Where triggers do the work of a receiver, who asks for receivers has to see it."""
+
+    @pytest.fixture(autouse=True)
+    def _log(self, wire: Any) -> None:
+        wire((AuditLog, {"models": ["testapp.Product"], "capture": "triggers"}), Index)
+
+    def test_the_table_has_them_below_the_signals(self) -> None:
+        heading, line = show("testapp.Product").splitlines()[-2:]
+        assert heading == "triggers"
+        assert line.split() == [
+            *("AuditLog", "at", "once", "testapp.Product,", "testapp.Product_tags", AUDIT_LOG)
+        ]
+        assert "triggers" not in show("testapp.Tag", "--signal", "post_save")
+
+    def test_from_the_other_side_of_links_too(self) -> None:
+        line = show("testapp.Tag").splitlines()[-1]
+        assert line.split() == ["AuditLog", "at", "once", "testapp.Product_tags", AUDIT_LOG]
+
+    def test_they_can_be_asked_for(self) -> None:
+        rows = json.loads(show("--signal", "triggers", "--format", "json"))
+        assert [(row["sender"], row["name"], row["acts"]) for row in rows] == [
+            ("testapp.Product", "AuditLog", "at_once"),
+            ("testapp.ProductProxy", "AuditLog", "at_once"),
+            ("testapp.Product_tags", "AuditLog", "at_once"),
+        ]
+        assert "post_save" not in {row["signal"] for row in rows}
+
+    def test_who_is_muted_is_so_for_triggers(self) -> None:
+        with muted("AuditLog"):
+            assert "at once, muted" in show("--signal", "triggers")
+
+    def test_the_tree_has_them_last(self) -> None:
+        lines = show("testapp.Product", "--format", "tree").splitlines()
+        assert lines[1:4] == [
+            "└─ rows change in the database, whoever writes",
+            "   └─ triggers",
+            "      └─ AuditLog",
+        ]
+        assert lines[-4:] == [
+            "AuditLog",
+            "    Writes one entry for each change of a covered row, or none if nothing changed.",
+            "    models = ['testapp.Product']",
+            "    capture = 'triggers'",
+        ]
+
+    def test_a_picture_has_them(self) -> None:
+        assert '-->|"triggers"|' in show("testapp.Product", "--format", "mermaid")

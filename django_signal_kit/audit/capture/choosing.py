@@ -34,6 +34,8 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
 #: Methods that nobody calls where triggers write.
 _METHODS = ("get_changes", "should_record", "record", "flush", "get_object_text", "list_fields")
 
+_HINT = "Give a text with names of fields in braces: '{name} ({code})'."
+
 
 def check_choice(receiver: Any, base: type[Any], models: list[type[Model]]) -> None:
     """Raise Misconfigured if ``receiver``, of the class ``base``, asks of triggers what they
@@ -104,14 +106,24 @@ def _check_log(receiver: Any, models: list[type[Model]]) -> None:
 
 
 def _check_templates(receiver: Any, models: list[type[Model]]) -> None:
-    labels = {model._meta.label for model in models}
-    for label in receiver.object_text:
+    labels = {model._meta.label for model in models if not model._meta.proxy}
+    tables = {model._meta.label: model._meta.concrete_model for model in models}
+    for label, template in receiver.object_text.items():
         if label not in labels:
+            what = "which is no model that it covers"
+            if table := tables.get(label):
+                what = f"a proxy, whose rows are called as those of {table._meta.label}"
             raise Misconfigured(
                 "E071",
-                f"The option 'object_text' of {receiver.name} has {label!r}, which is no model "
-                f"that it covers.",
+                f"The option 'object_text' of {receiver.name} has {label!r}, {what}.",
                 did_you_mean(label, labels),
+            )
+        if not isinstance(template, str):
+            raise Misconfigured(
+                "E071",
+                f"The option 'object_text' of {receiver.name} for {label}: {template!r} is no "
+                f"text, the same in each language.",
+                _HINT,
             )
     for model in models:
         try:
@@ -120,7 +132,7 @@ def _check_templates(receiver: Any, models: list[type[Model]]) -> None:
             raise Misconfigured(
                 "E071",
                 f"The option 'object_text' of {receiver.name} for {model._meta.label}: {error}.",
-                "Give a text with names of fields in braces: '{name} ({code})'.",
+                _HINT,
             ) from error
 
 

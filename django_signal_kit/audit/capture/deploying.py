@@ -21,7 +21,7 @@ from django.db.models.signals import post_migrate, pre_migrate
 from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.installing import install, step_aside
 from django_signal_kit.audit.capture.pieces import Piece
-from django_signal_kit.audit.capture.wanted import list_installed, list_wanted
+from django_signal_kit.audit.capture.wanted import Difference, list_installed, list_wanted
 
 # What changes no column that a trigger names, nor takes any trigger away, by vendor.
 _ALWAYS = (
@@ -73,7 +73,10 @@ def _before(
 def _after(app_config: AppConfig, using: str, verbosity: int = 0, **kwargs: Any) -> None:
     # As early as can be: receivers of the signal may write.
     if _is_first(app_config):
-        install(using, _make_teller(kwargs.get("stdout"), verbosity))
+        stdout = kwargs.get("stdout")
+        found = install(using, _make_teller(stdout, verbosity))
+        if found and verbosity and stdout is not None:
+            stdout.write(f"Triggers of the audit log: {_sum_up(found)}.\n")
         standing.resume(using)
 
 
@@ -88,6 +91,15 @@ def _is_first(app_config: AppConfig) -> bool:
     """Is it the one of which a signal of ``migrate`` tells first?"""
     first = next((each for each in apps.get_app_configs() if each.models_module), None)
     return app_config is first
+
+
+def _sum_up(found: Difference) -> str:
+    counts = {
+        "installed": len(found.missing),
+        "replaced": len(found.changed),
+        "dropped": len(found.left),
+    }
+    return ", ".join(f"{count} {verb}" for verb, count in counts.items() if count)
 
 
 def _make_teller(stdout: Any, verbosity: int) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from django.db import connections, transaction
 
 from django_signal_kit.audit.capture import standing
+from django_signal_kit.audit.capture.mysql.modes import in_plain_mode
 from django_signal_kit.audit.capture.pieces import Installed, Piece
 from django_signal_kit.audit.capture.wanted import Difference, compare
 
@@ -49,7 +51,7 @@ def _run(
     into: Sequence[Piece],
     tell: Tell | None,
 ) -> None:
-    with standing.suspended(using):
+    with standing.suspended(using), _prepare(using):
         for gone, made in _part(using, out, into):
             with transaction.atomic(using=using), connections[using].cursor() as cursor:
                 # What was made last may use what was made first.
@@ -59,6 +61,11 @@ def _run(
                 for each in made:
                     cursor.execute(each.create)
                     _tell("install", each, tell)
+
+
+def _prepare(using: str) -> AbstractContextManager[None]:
+    connection = connections[using]
+    return in_plain_mode(connection) if connection.vendor == "mysql" else nullcontext()
 
 
 def _part(

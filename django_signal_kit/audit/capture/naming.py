@@ -72,6 +72,7 @@ def find_template(model: type[Model], secrets: tuple[str, ...] = ()) -> str | No
 
 
 def _try(model: type[Model], secrets: tuple[str, ...], number: int) -> str | None:
+    # No part of a value is the same in both rows.
     marks: list[tuple[str, str]] = []
     values: dict[str, Any] = {}
     for place, field in enumerate(model._meta.concrete_fields):
@@ -79,11 +80,10 @@ def _try(model: type[Model], secrets: tuple[str, ...], number: int) -> str | Non
         if getattr(field, "choices", None):
             continue
         if isinstance(target, IntegerField):
-            values[field.attname] = number * 10_000_019 + place * 101
+            values[field.attname] = number * 11_111_117 + place * 101
         elif isinstance(target, UUIDField):
-            values[field.attname] = uuid.UUID(int=number << 100 | place << 64 | 0xABC)
+            values[field.attname] = uuid.UUID(int=number * int("1" * 32, 16) + place)
         elif isinstance(target, CharField | TextField):
-            # No part of it is the same in both rows.
             letters = ((place * 7 + offset * 5 + number * 11) % 24 for offset in range(12))
             values[field.attname] = "".join(chr(0x3B1 + letter) for letter in letters)
         else:
@@ -117,7 +117,12 @@ def _parse(
             yield literal
         if name is None:
             continue
-        if spec or conversion or name not in fields:
+        if spec or conversion:
+            raise TemplateError(
+                f"{template!r} says how {{{name}}} is to be written, and a trigger writes as "
+                f"str() does"
+            )
+        if name not in fields:
             known = ", ".join(field.name for field in model._meta.concrete_fields)
             raise TemplateError(f"{template!r} has {{{name}}}, and the fields are: {known}")
         cell = make_cell(fields[name])

@@ -46,6 +46,7 @@ _KINDS: Mapping[type[Field[Any, Any]], Kind] = {
     models.CharField: Kind.TEXT,
     models.TextField: Kind.TEXT,
     models.FileField: Kind.TEXT,
+    models.FilePathField: Kind.TEXT,
     models.GenericIPAddressField: Kind.TEXT,
 }
 _KEYS = frozenset((Kind.INTEGER, Kind.UUID, Kind.TEXT))

@@ -27,7 +27,13 @@ from django_signal_kit.sight.story import tell_story
 from django_signal_kit.sight.table import render, render_by_rich
 from django_signal_kit.sight.why import explain
 from django_signal_kit.wiring import catalog
-from django_signal_kit.wiring.listing import Listing, collapse, get_listings, get_signals
+from django_signal_kit.wiring.listing import (
+    TRIGGERS,
+    Listing,
+    collapse,
+    get_listings,
+    get_signals,
+)
 
 HEADER = ("NAME", "ACTS", "SENDER", "RECEIVER")
 
@@ -189,7 +195,7 @@ def _get_modules(path: str) -> Iterator[str]:
 
 def find_signal(name: str) -> str:
     """The name or the dotted path of a signal, of which the last part will do."""
-    if name in catalog.get_paths():
+    if name in catalog.get_paths() or name == TRIGGERS:
         return name
     # Of two that are called alike the one is meant to which something is connected.
     names = {path: bool(signal.receivers) for path, signal in get_signals()}

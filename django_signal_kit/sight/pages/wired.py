@@ -7,16 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from django.apps import apps
 
-from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.wiring import catalog
-from django_signal_kit.wiring.listing import Acts, get_acts, get_listings, get_path
-from django_signal_kit.wiring.registry import registry
+from django_signal_kit.wiring.listing import TRIGGERS, Acts, get_listings
 
 #: What stands for the app of a sender that is no model.
 NO_APP = "-"
-
-#: What stands for a signal where triggers of the database do what a receiver is for.
-TRIGGERS = "triggers"
 
 #: Functions of these packages are how they work themselves.
 _INNER = ("django.", "django_signal_kit.")
@@ -83,18 +78,7 @@ def list_wired() -> list[Wired]:
             found[key] = Wired(key, each.receiver, each.name, each.acts, each.is_async)
         senders = found[key].hears.setdefault(each.signal, [])
         senders.append(each.sender)
-    for receiver in registry.receivers:
-        if isinstance(receiver, ModelReceiver) and (left := _list_left(receiver)):
-            name, path = receiver.name, get_path(type(receiver))
-            wired = found.setdefault(name, Wired(name, path, name, get_acts(receiver), False))
-            wired.hears[TRIGGERS] = left
     return sorted(found.values(), key=lambda wired: wired.name is None)
-
-
-def _list_left(receiver: ModelReceiver) -> list[str]:
-    """The models of which it hears nothing, since triggers do its work."""
-    models = registry.get_models(receiver)
-    return [model._meta.label for model in models if not receiver.hears(model)]
 
 
 def get_apps(senders: Iterable[str]) -> dict[str, list[str]]:

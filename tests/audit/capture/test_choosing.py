@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models
 from django.test.utils import CaptureQueriesContext, override_settings
+from django.utils.translation import gettext_lazy
 
 from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.installing import drop, install
@@ -66,7 +67,17 @@ def _clean() -> Iterator[None]:
         (capturing(object_text={"testapp.Tug": "{name}"}), "Did you mean 'testapp.Tag'?"),
         (capturing(object_text={"testapp.Tag": "{title}"}), "has {title}, and the fields are: id"),
         (capturing(object_text={"testapp.Tag": "{name"}), "'{name' is no template"),
-        (capturing(object_text={"testapp.Tag": "{name!r}"}), "has {name}, and the fields are"),
+        (
+            capturing(object_text={"testapp.Tag": "{name!r}"}),
+            "'{name!r}' says how {name} is to be written, and a trigger writes as str() does",
+        ),
+        (capturing(object_text={"testapp.Tag": gettext_lazy("{name}")}), "is no text, the same"),
+        (capturing(object_text={"testapp.Tag": None}), "for testapp.Tag: None is no text"),
+        (
+            capturing(models=["testapp.Product"], object_text={"testapp.ProductProxy": "{name}"}),
+            "has 'testapp.ProductProxy', a proxy, whose rows are called as those of "
+            "testapp.Product. Did you mean",
+        ),
         (
             capturing(object_text={"testapp.Tag": "{name}"}, redact=["name"]),
             "has {name}, which is a secret",
@@ -81,6 +92,29 @@ def test_what_triggers_cannot_do_is_refused(wire: Any, entry: Any, said: str) ->
     with pytest.raises(ImproperlyConfigured, match=r"signal_kit\.E07") as caught:
         wire(entry)
     assert said in str(caught.value)
+
+
+@pytest.mark.usefixtures("_clean")
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("", "|"),
+        ("{{name}} 100% '\"\\ %s\n😀", "{name} 100% '\"\\ %s\n😀|{name} 100% '\"\\ %s\n😀"),
+        ("{name} {category} {price} {image}", "Tea None 1.50 |Pot None 1.50 "),
+    ],
+)
+def test_a_template_may_have_any_text_and_fields_without_a_value(
+    wire: Any, template: str, said: str
+) -> None:
+    with alone():
+        wire(
+            capturing(models=["testapp.Product"], object_text={"testapp.Product": template}),
+        )
+        install("default")
+        ProductFactory(name="Tea", price="1.50")
+        Product.objects.update(name="Pot")
+    entries = AuditEntry.objects.order_by("pk").values_list("object_text", flat=True)
+    assert "|".join(entries) == said
 
 
 class InNoLog:
@@ -123,6 +157,28 @@ def test_a_model_is_recorded_by_one_of_the_two_as_a_whole(wire: Any) -> None:
     TagFactory(name="hot")
     told = AuditEntry.objects.order_by("pk").values_list("content_type__model", "action")
     assert list(told) == [("restaurant", "create"), ("tag", "create")]
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "CharField": {"max_length": 9},
+    "DecimalField": {"max_digits": 9, "decimal_places": 2},
+    "FilePathField": {"path": "/"},
+}
+
+
+def test_of_each_field_of_django_triggers_can_tell(wire: Any, make_model: Any) -> None:
+    names = (*models.fields.__all__, "FileField", "ImageField", "JSONField")
+    # Without those that were taken out, and the keys that Django makes.
+    fields = {
+        name.lower(): getattr(models, name)(null=True, **_OPTIONS.get(name, {}))
+        for name in names
+        if name.endswith("Field") and name != "Field" and "Auto" not in name
+        if getattr(models, name).system_check_removed_details is None
+    }
+    assert len(fields) > 20
+    with alone():
+        wire(capturing(models=[make_model("Holder", models.Model, **fields)]))
+        assert get_warnings("W028") == []
 
 
 @pytest.mark.usefixtures("_clean")

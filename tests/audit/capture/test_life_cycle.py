@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.db import connection
 
@@ -32,6 +34,19 @@ def test_the_first_migration_installs_them(shop: Shop) -> None:
         ("m2m_remove", "tea", {"tags": {"removed": [1]}}),
         ("delete", "tea", {"id": [1, None], "name": ["tea", None], "price": ["2.00", None]}),
     ]
+
+
+def test_what_has_been_done_to_them_is_said_by_migrate(shop: Shop) -> None:
+    """Or it would say, last of all, that there was nothing to do."""
+    migrate = MIGRATE.replace("verbosity=0", "verbosity=1, skip_checks=True")
+    said = shop.say(migrate)
+    count = {"postgresql": 14, "sqlite": 9, "mysql": 9}[connection.vendor]
+    assert said.splitlines()[-1] == f"Triggers of the audit log: {count} installed."
+    assert "Triggers" not in shop.say(migrate)
+    options = {**CAPTURING["OPTIONS"], "redact": ["price"], "exclude": ["shop.Tag"]}
+    shop.receivers = [{**CAPTURING, "OPTIONS": options}]
+    said = shop.say(migrate).splitlines()[-1]
+    assert re.fullmatch(r"Triggers of the audit log: \d replaced, \d dropped\.", said)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,20 @@ from typing import Any
 import django
 import pytest
 from django.core.checks import run_checks
-from django.db import DatabaseError, IntegrityError, connection, models, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    connection,
+    models,
+    transaction,
+)
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 
 from django_signal_kit import batch, context
+from django_signal_kit.audit.capture import installing
+from django_signal_kit.audit.capture.wanted import list_installed
 from django_signal_kit.audit.models import AuditEntry
 from tests.apps.testapp.models import (
     Category,
@@ -31,10 +40,7 @@ from tests.apps.testapp.models import (
 from tests.audit.capture.mysql import (
     Install,
     assert_same,
-    drop,
-    list_pieces,
     only_on_mysql,
-    put,
     tell_both,
 )
 from tests.audit.capture.mysql import install as install
@@ -368,6 +374,23 @@ def test_a_value_too_long_for_an_entry_fails_its_write(install: Install) -> None
     assert entries() == []
 
 
+def test_a_column_that_is_renamed_behind_the_back_of_triggers_is_explained(
+    install: Install, make_model: Any
+) -> None:
+    model = make_model("Odd", models.Model, name=models.CharField(max_length=9))
+    install(model)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE testapp_odd RENAME COLUMN name TO title")
+        with pytest.raises(OperationalError, match="in 'NEW'") as caught:
+            cursor.execute("INSERT INTO testapp_odd (title) VALUES ('a')")
+        assert "run migrate, or auditcapture --install" in caught.value.__cause__.__notes__[0]
+        with pytest.raises(OperationalError) as other:
+            cursor.execute("INSERT INTO testapp_odd (nonsense) VALUES ('a')")
+        assert not hasattr(other.value.__cause__, "__notes__")
+        installing.install("default")
+        cursor.execute("INSERT INTO testapp_odd (title) VALUES ('a')")
+
+
 def test_a_refused_write_leaves_no_entry_and_is_djangos_error(install: Install) -> None:
     install(Token, Product)
     token = Token.objects.create(name="a")
@@ -484,21 +507,23 @@ def test_a_link_locks_its_owner_no_more_than_django_does(install: Install) -> No
 
 @pytest.mark.parametrize(
     "mode",
-    ["", "ANSI", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES", "TRADITIONAL"],
+    [
+        *("", "ANSI", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES", "TRADITIONAL"),
+        *("ORACLE", "PAD_CHAR_TO_FULL_LENGTH"),
+    ],
 )
 def test_sql_modes(mode: str, install: Install) -> None:
-    receiver = install(Product, both=True)
+    install(Product, both=True)
     text = "a'b\"c\\d %s\n😀"
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@sql_mode")
         (before,) = cursor.fetchone()
-        pieces = list_pieces(receiver, Product)
         for again in (False, True):
             cursor.execute("SET sql_mode = %s", [mode])
             try:
                 if again:
-                    drop(pieces)
-                    put(pieces)
+                    installing.drop("default", list_installed("default"))
+                    installing.install("default")
                 with context(reason=text):
                     product = ProductFactory(name=text, data={"a": [text]})
                     product.name += "!"
@@ -512,6 +537,22 @@ def test_sql_modes(mode: str, install: Install) -> None:
                 entry for entry in python if not entry[0].startswith("m2m")
             ]
             assert triggers[0][7] == {"reason": text}
+
+
+def test_triggers_made_where_an_empty_text_is_null_tell_all_the_same(install: Install) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@sql_mode")
+        (before,) = cursor.fetchone()
+        cursor.execute("SET sql_mode = 'EMPTY_STRING_IS_NULL'")
+        try:
+            install(Tag)
+            cursor.execute("SELECT @@sql_mode")
+            assert cursor.fetchone() == ("EMPTY_STRING_IS_NULL",)
+        finally:
+            cursor.execute("SET sql_mode = %s", [before])
+    TagFactory(name="hot")
+    Tag.objects.update(name="cold")
+    assert [entry[0] for entry in tell_both()[1]] == ["create", "update"]
 
 
 @pytest.mark.parametrize("charset", ["latin1", "utf8mb3", "utf8mb4"])

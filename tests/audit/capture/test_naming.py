@@ -31,6 +31,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
         (lambda self: f"{self.at:%A}", None),
         (lambda self: str(self.owner), None),
         (lambda self: 5 / 0, None),
+        (lambda self: f"…{str(self.uid)[-4:]}", None),
+        (lambda self: f"…{self.uid.hex[9:12]}", None),
+        (lambda self: f"…{str(self.number)[2:5]}", None),
     ],
 )
 def test_what_str_says_is_found_out(make_model: Any, says: Any, template: str | None) -> None:
@@ -41,10 +44,38 @@ def test_what_str_says_is_found_out(make_model: Any, says: Any, template: str | 
         code=models.CharField(max_length=50),
         number=models.IntegerField(default=0),
         at=models.DateTimeField(null=True),
+        uid=models.UUIDField(null=True),
         owner=models.ForeignKey("testapp.Category", models.CASCADE, null=True),
         __str__=says,
     )
     assert find_template(model) == template
+
+
+@pytest.mark.parametrize(
+    ("field", "template"),
+    [
+        (models.IntegerField(null=True), "{name} [redacted]"),
+        (models.PositiveSmallIntegerField(null=True), "{name} [redacted]"),
+        (models.UUIDField(null=True), "{name} [redacted]"),
+        (models.CharField(max_length=9, null=True), "{name} [redacted]"),
+        (models.ForeignKey("testapp.Category", models.CASCADE, null=True), None),
+        (models.IntegerField(null=True, choices=[(1, "one")]), None),
+        (models.DecimalField(max_digits=6, decimal_places=2, null=True), None),
+        (models.FloatField(null=True), None),
+        (models.DateField(null=True), None),
+        (models.BooleanField(null=True), None),
+        (models.JSONField(null=True), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_secret_of_any_kind_gets_into_no_template(
+    make_model: Any, field: Any, template: str | None
+) -> None:
+    name = models.CharField(max_length=50)
+    model = make_model(
+        "Card", models.Model, name=name, pin=field, __str__=lambda self: f"{self.name} {self.pin}"
+    )
+    assert find_template(model, ("pin",)) == template
 
 
 def test_django_says_the_key() -> None:

@@ -85,6 +85,17 @@ def test_reading_asks_for_no_actor() -> None:
             assert not Category.objects.exists()
 
 
+def test_what_is_no_write_asks_for_none_in_small_letters_either() -> None:
+    """What sets a connection up runs before ``migrate`` has made the triggers."""
+
+    def find_actor() -> Any:
+        raise AssertionError("nobody has asked for him")
+
+    with context(actor=find_actor), connection.cursor() as cursor:
+        for sql in ("pragma foreign_keys = on", " select 1", "savepoint a", "release a"):
+            cursor.execute(sql)
+
+
 def test_no_statement_of_its_own_is_run() -> None:
     TagFactory()
     hear()

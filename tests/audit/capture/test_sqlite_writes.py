@@ -427,6 +427,52 @@ def test_names_with_quotes_are_quoted(make_model: Any, wire: Any) -> None:
         assert [action for action, _ in compare()] == ["create", "update", "delete"]
 
 
+@pytest.mark.parametrize("kind", ["STRICT", "WITHOUT ROWID", "STRICT, WITHOUT ROWID"])
+def test_tables_of_each_kind_are_told(kind: str, make_model: Any, wire: Any) -> None:
+    model = make_model(
+        "Holder",
+        models.Model,
+        code=models.CharField(max_length=9, primary_key=True),
+        number=models.IntegerField(null=True),
+        content=models.BinaryField(default=b"x"),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE testapp_holder")
+        cursor.execute(
+            "CREATE TABLE testapp_holder (code TEXT NOT NULL PRIMARY KEY, number INTEGER, "
+            f"content BLOB NOT NULL) {kind}"
+        )
+    wire(*list_entries([model], object_text={"testapp.Holder": "{code}: {number}"}))
+    with installed():
+        row = model.objects.create(code="a")
+        model.objects.update(number=5, content=b"abc")
+        row.delete()
+        run("INSERT INTO testapp_holder VALUES ('b', 1, x'00')")
+        run("INSERT OR REPLACE INTO testapp_holder VALUES ('b', 2, x'00')")
+        run("UPDATE testapp_holder SET code = 'c'")
+    assert [(entry[0], entry[2], entry[3], entry[4]) for entry in tell(TRIGGERS)] == [
+        ("create", "a", "a: None", {"code": [None, "a"], "content": [None, "eA=="]}),
+        ("update", "a", "a: 5", {"number": [None, 5], "content": ["eA==", "YWJj"]}),
+        (
+            *("delete", "a", "a: 5"),
+            {"code": ["a", None], "number": [5, None], "content": ["YWJj", None]},
+        ),
+        (
+            *("create", "b", "b: 1"),
+            {"code": [None, "b"], "number": [None, 1], "content": [None, "AA=="]},
+        ),
+        (
+            *("delete", "b", "b: 1"),
+            {"code": ["b", None], "number": [1, None], "content": ["AA==", None]},
+        ),
+        (
+            *("create", "b", "b: 2"),
+            {"code": [None, "b"], "number": [None, 2], "content": [None, "AA=="]},
+        ),
+        ("update", "c", "c: 2", {"code": ["b", "c"]}),
+    ]
+
+
 # What a table that is made anew does to triggers, without the life cycle
 
 

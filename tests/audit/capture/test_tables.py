@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, models
 
+from django_signal_kit import context
 from django_signal_kit.audit.capture import standing
 from django_signal_kit.audit.capture.installing import drop, install
 from django_signal_kit.audit.capture.wanted import compare, list_installed
@@ -131,6 +132,53 @@ def test_a_table_of_two_models_is_left_to_python(
             "testapp.Tag has the same table as testapp.Label.",
             "testapp.Label has the same table as testapp.Tag.",
         ]
+
+
+@pytest.fixture
+def shelf(make_model: Any) -> Iterator[Any]:
+    """A model whose rows are those of a view of the tags."""
+    name = models.CharField(max_length=100)
+    model = make_model("Shelf", models.Model, name=name, meta={"managed": False})
+    run("DROP TABLE testapp_shelf")
+    run("CREATE VIEW testapp_shelf AS SELECT id, name FROM testapp_tag")
+    if connection.vendor != "mysql":
+        for sql in _INSTEAD[connection.vendor]:
+            run(sql)
+    yield model
+    run("DROP VIEW testapp_shelf")
+    run("CREATE TABLE testapp_shelf (id integer)")
+
+
+_INSTEAD = {
+    "sqlite": [
+        "CREATE TRIGGER on_shelf INSTEAD OF INSERT ON testapp_shelf BEGIN "
+        "INSERT INTO testapp_tag (name) VALUES (NEW.name); END",
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION on_shelf() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO testapp_tag (name) VALUES (NEW.name) RETURNING id INTO NEW.id; "
+        "RETURN NEW; END $$",
+        "CREATE TRIGGER on_shelf INSTEAD OF INSERT ON testapp_shelf "
+        "FOR EACH ROW EXECUTE FUNCTION on_shelf()",
+    ],
+}
+
+
+@pytest.mark.parametrize("is_covered", [False, True])
+def test_what_a_view_writes_on_is_told_by_its_table_and_by_a_model_that_is_covered(
+    shelf: Any, wire: Any, is_covered: bool
+) -> None:
+    covered = ["testapp.Tag", *(["testapp.Shelf"] if is_covered else [])]
+    wire((AuditLog, {"models": covered, "capture": "triggers"}))
+    install("default")
+    with context(actor="ada"):
+        shelf.objects.create(name="a")
+        run("INSERT INTO testapp_shelf (name) VALUES ('b')")
+    told = AuditEntry.objects.order_by("pk").values_list(
+        "content_type__model", "changes__name__1", "actor_text"
+    )
+    by_python = [("shelf", "a", "ada")] if is_covered else []
+    assert list(told) == [("tag", "a", "ada"), *by_python, ("tag", "b", "ada")]
 
 
 def test_a_table_that_takes_the_name_of_another_has_no_triggers_yet(capture: Any) -> None:

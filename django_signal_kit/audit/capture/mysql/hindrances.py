@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,12 @@ from django_signal_kit.audit.capture.mysql.catalog import list_installed
 from django_signal_kit.audit.capture.pieces import PREFIX, UNREADABLE
 from django_signal_kit.exceptions import join
 
-#: Code of an error -> what to do about it. The first means other things, too.
+#: Code of an error -> what to do about it.
 REMEDIES = {
+    1054: (
+        "A trigger of the table names a column that is not there any more. If it is one of the "
+        "audit log: run migrate, or auditcapture --install, which make it as the table is now."
+    ),
     1142: "Triggers are made by an account that has the right TRIGGER on each table.",
     1301: (
         "An entry of the audit log has what was and what is in its columns, and must fit into "
@@ -29,11 +34,15 @@ REMEDIES = {
     ),
 }
 
+_ANY = re.compile("")
+#: Code that means other things too -> what it says if it has to do with triggers.
+_SIGNS = {1054: re.compile("in '(OLD|NEW)'"), 1142: re.compile("TRIGGER command")}
+
 
 def get_remedy(error: Exception) -> str:
     """What to do about an error of the driver, if it has to do with triggers; else ""."""
     for code, remedy in REMEDIES.items():
-        if error.args[:1] == (code,) and (code != 1142 or "TRIGGER command" in str(error)):
+        if error.args[:1] == (code,) and _SIGNS.get(code, _ANY).search(str(error)):
             return remedy
     return ""
 

@@ -28,6 +28,7 @@ _QUIET = (
     *("SELECT", "BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "PRAGMA", "EXPLAIN"),
     *("CREATE", "DROP", "ALTER"),
 )
+_LONGEST = max(map(len, _QUIET))
 
 
 class Carrier:
@@ -46,7 +47,8 @@ class Carrier:
         many: bool,
         context: dict[str, Any],
     ) -> Any:
-        is_quiet = sql.lstrip().startswith(_QUIET)
+        start = sql.lstrip()[:_LONGEST]
+        is_quiet = start.startswith(_QUIET) or start.upper().startswith(_QUIET)
         maker = _maker.get()
         if maker is self and is_quiet:
             # The actor is read for a write, which would fail if another came in between.

@@ -153,7 +153,7 @@ def _join(parts: Iterator[str]) -> str:
 def _get_text(specification: Specification, row: str) -> str:
     text = " || ".join(
         quoting.text(part) if isinstance(part, str) else to_text(part, row)
-        for part in specification.text
+        for part in specification.text or ("",)
     )
     for cell in specification.hidden:
         secret = f"ifnull({get_column(cell, row)}, '')"
