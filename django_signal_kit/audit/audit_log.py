@@ -15,6 +15,7 @@ from django_signal_kit.audit.capture.specifying import find_obstacle, hears_casc
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.keys import get_secrets
+from django_signal_kit.audit.lines import write_deleted
 from django_signal_kit.audit.recording import Recorder, is_told_already
 from django_signal_kit.current import get_context, get_details
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
@@ -109,6 +110,8 @@ class AuditLog(ModelReceiver):
             self.on_error = "log"
         cls = type(self)
         is_plain = (cls.get_actor, cls.get_context) == (AuditLog.get_actor, AuditLog.get_context)
+        #: Does the class decide about each row what is told of it?
+        self._decides = overrides(self, AuditLog, ("record", "get_changes", "should_record"))
         #: Model of a table -> whether triggers record it.
         self._captured: dict[Any, bool] = {}
         self._recorder = Recorder(
@@ -204,15 +207,20 @@ class AuditLog(ModelReceiver):
             self._ask_old_row(instance, using)
 
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
-        columns = self._recorder.get_plan(type(instance)).columns
-        old = self._get_old_row(instance, columns, using)
+        plan = self._recorder.get_plan(type(instance))
+        old = self._get_old_row(instance, plan.columns, using)
         # Somebody else has deleted it, and told so, when the statement came.
-        is_gone = old is None or has_no_row(instance)
-        if is_gone or is_told_already(self, as_written(instance)):
+        if old is None or has_no_row(instance):
             return
         instance = as_written(instance)
-        changes = self.get_changes(instance, old, None)
-        self.record(instance, "delete", changes, using=using)
+        if is_told_already(self, instance):
+            return
+        if self._decides:
+            changes = self.get_changes(instance, old, None)
+            self.record(instance, "delete", changes, using=using)
+        else:
+            text = write_deleted(plan.lines, old)
+            self.collect(self._recorder.make_entry(instance, "delete", text, using), using=using)
 
     m2m_changed = tell_links_changed
 

@@ -92,9 +92,15 @@ class Recorder:
         return plan
 
     def make_entry(
-        self, instance: Model, action: str, changes: Any, using: str, more: Mapping[str, Any]
+        self,
+        instance: Model,
+        action: str,
+        changes: Any,
+        using: str,
+        more: Mapping[str, Any] = _NOTHING,
     ) -> Entry:
-        """An entry about a row; ``more`` goes into its context."""
+        """An entry about a row, of changes or the text of their JSON; ``more`` goes into its
+        context."""
         key = "" if instance.pk is None else self.get_plan(type(instance)).to_key(instance.pk)
         text = self.describe(instance, using)
         return self._make(type(instance), action, key, text, changes, using, more)
@@ -167,7 +173,7 @@ class Recorder:
             content_type_id,
             key,
             text,
-            encode(changes),
+            changes if changes.__class__ is str else encode(changes),
             told.actor_id,
             told.actor_text,
             told.context,
