@@ -135,6 +135,14 @@ class Receiver:
         ``data``, which has lists where tuples were. Runs in the worker."""
         return data
 
+    def _collect_all(self, items: Iterable[Any], using: str) -> None:
+        """:meth:`collect` for each of ``items``, without a key."""
+        if type(self).collect is Receiver.collect and "collect" not in vars(self):
+            unit.collect_all(self, items, self.flush_on, using)
+        else:
+            for item in items:
+                self.collect(item, using=using)
+
     def _note_lost(self, items: list[Any]) -> None:
         """A task has failed for the last time: nobody flushes these items any more."""
 
@@ -242,6 +250,12 @@ class ModelReceiver(Receiver):
     def _hears_database(self, model: type[Model]) -> bool:
         """Whether it learns of what the database itself does to rows of a covered model."""
         return False
+
+    def _get_methods_for_all(self) -> Mapping[str, Callable[..., None]]:
+        """``"pre_save"`` or ``"post_save"`` -> what does for all rows of a bulk write at once what
+        that method does row by row. It is given the model, the rows, the database, and what the
+        signals of all rows have in common."""
+        return {}
 
     def _forget_models(self) -> None:
         """Models have come, or have got fields: drop what was worked out from those there were."""

@@ -9,17 +9,19 @@ from typing import Any, Literal
 from django.core.checks import CheckMessage
 from django.db.models import Field, Model
 
+from django_signal_kit.audit.at_once import make_created, make_updated
 from django_signal_kit.audit.capture.choosing import check_choice, list_warnings
 from django_signal_kit.audit.capture.specifying import find_obstacle, hears_cascades
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.keys import get_secrets
+from django_signal_kit.audit.lines import write_deleted
 from django_signal_kit.audit.recording import Recorder, is_told_already
 from django_signal_kit.current import get_context, get_details
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
-from django_signal_kit.rows.asked import ask_new_row, ask_old_row
+from django_signal_kit.rows.asked import ask_new_row, ask_old_row, ask_old_rows
 from django_signal_kit.rows.columns import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.fields import is_in_own_table
@@ -48,6 +50,14 @@ from django_signal_kit.writes.instances import (
     was_created_in_bulk,
 )
 from django_signal_kit.writes.links import SOURCE, TARGET, LinkChange
+from django_signal_kit.writes.matched import get_parts
+from django_signal_kit.writes.rowwise import in_progress
+
+# The hooks that are called for each row, and what calls them.
+_ABOUT_ONE = (
+    *("pre_save", "post_save", "record", "get_changes", "should_record"),
+    *("_get_old_row", "_ask_old_row", "_record_parents"),
+)
 
 
 class AuditLog(ModelReceiver):
@@ -100,6 +110,8 @@ class AuditLog(ModelReceiver):
             self.on_error = "log"
         cls = type(self)
         is_plain = (cls.get_actor, cls.get_context) == (AuditLog.get_actor, AuditLog.get_context)
+        #: Does the class decide about each row what is told of it?
+        self._decides = overrides(self, AuditLog, ("record", "get_changes", "should_record"))
         #: Model of a table -> whether triggers record it.
         self._captured: dict[Any, bool] = {}
         self._recorder = Recorder(
@@ -195,15 +207,20 @@ class AuditLog(ModelReceiver):
             self._ask_old_row(instance, using)
 
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
-        columns = self._recorder.get_plan(type(instance)).columns
-        old = self._get_old_row(instance, columns, using)
+        plan = self._recorder.get_plan(type(instance))
+        old = self._get_old_row(instance, plan.columns, using)
         # Somebody else has deleted it, and told so, when the statement came.
-        is_gone = old is None or has_no_row(instance)
-        if is_gone or is_told_already(self, as_written(instance)):
+        if old is None or has_no_row(instance):
             return
         instance = as_written(instance)
-        changes = self.get_changes(instance, old, None)
-        self.record(instance, "delete", changes, using=using)
+        if is_told_already(self, instance):
+            return
+        if self._decides:
+            changes = self.get_changes(instance, old, None)
+            self.record(instance, "delete", changes, using=using)
+        else:
+            text = write_deleted(plan.lines, old)
+            self.collect(self._recorder.make_entry(instance, "delete", text, using), using=using)
 
     m2m_changed = tell_links_changed
 
@@ -241,6 +258,12 @@ class AuditLog(ModelReceiver):
             return methods
         # The row methods hear the rows of bulk writes.
         return {name: call for name, call in methods.items() if name not in BULK_SIGNALS}
+
+    def _get_methods_for_all(self) -> Mapping[str, Callable[..., None]]:
+        # Whoever overrides one of these is asked about each row.
+        if self.old_values != "database" or overrides(self, AuditLog, _ABOUT_ONE):
+            return {}
+        return {"pre_save": self._ask_for_all, "post_save": self._record_all}
 
     def record(
         self,
@@ -354,6 +377,35 @@ class AuditLog(ModelReceiver):
             get_old_row(instance, using)
         else:
             ask_old_row(instance, using)
+
+    def _ask_for_all(self, model: type[Model], rows: Any, using: str, **kwargs: Any) -> None:
+        ask_old_rows(model)
+
+    def _record_all(
+        self,
+        model: type[Model],
+        rows: Any,
+        using: str,
+        created: bool | None,
+        update_fields: Any,
+        **kwargs: Any,
+    ) -> None:
+        """:meth:`post_save` for the rows of a bulk write."""
+        for part in get_parts(rows):
+            told = in_progress(part, created)
+            if any(type(row) is not model for row in part):
+                for row in told:
+                    self.post_save(row, created, update_fields, using)
+                continue
+            if created is False:
+                entries = make_updated(
+                    self._recorder, model, told, update_fields, using, stamps=self.stamps
+                )
+            else:
+                entries = make_created(
+                    self._recorder, model, told, using, certain=created is not None
+                )
+            self._collect_all(entries, using)
 
     def _record_parents(self, instance: Model, new: Row, using: str) -> None:
         """What making ``instance`` a child of rows that were there has changed of them."""

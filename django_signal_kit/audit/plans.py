@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from django.db.models import DateField, Field, JSONField, Model, TimeField
 
 from django_signal_kit.audit.keys import get_hider, get_key_hider, get_key_writer
+from django_signal_kit.audit.lines import Line, make_line
 from django_signal_kit.rows.columns import Column, get_columns
 from django_signal_kit.rows.secrets import is_secret_field
 from django_signal_kit.rows.values import redact, to_json
@@ -24,6 +25,8 @@ class Plan(NamedTuple):
 
     columns: tuple[Column, ...]
     stored: Stored
+    #: The same for who wants the text alone.
+    lines: tuple[Line, ...]
     #: Attnames whose values never go into a text.
     secrets: tuple[str, ...]
     #: Names of fields that are written at each change, and are no change by themselves.
@@ -49,17 +52,19 @@ def make_plan(
     fields = list(fields)
     columns = get_columns(model)
     concrete = model._meta.concrete_fields
+    stored = tuple(
+        (
+            field.name,
+            field.attname,
+            _get_store(columns[field.attname], extra_secrets, replace),
+            columns[field.attname].is_same,
+        )
+        for field in fields
+    )
     return Plan(
         tuple(columns[field.attname] for field in fields),
-        tuple(
-            (
-                field.name,
-                field.attname,
-                _get_store(columns[field.attname], extra_secrets, replace),
-                columns[field.attname].is_same,
-            )
-            for field in fields
-        ),
+        stored,
+        tuple(make_line(*field, is_plain=_is_plain(field[2])) for field in stored),
         _list_secrets(model, extra_secrets),
         get_stamps(model),
         tuple(field.attname for field in concrete if isinstance(field, JSONField)),
@@ -132,6 +137,11 @@ def _get_store(
     if column.is_odd or column.has_encoder:
         return lambda value: store(column.tell(value))
     return store
+
+
+def _is_plain(store: Any) -> bool:
+    """Does it make of a value what ``to_json()`` does?"""
+    return store is _store_text or getattr(store, "func", store) is to_json
 
 
 def _store_text(value: Any) -> Any:

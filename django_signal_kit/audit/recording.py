@@ -92,12 +92,48 @@ class Recorder:
         return plan
 
     def make_entry(
-        self, instance: Model, action: str, changes: Any, using: str, more: Mapping[str, Any]
+        self,
+        instance: Model,
+        action: str,
+        changes: Any,
+        using: str,
+        more: Mapping[str, Any] = _NOTHING,
     ) -> Entry:
-        """An entry about a row; ``more`` goes into its context."""
+        """An entry about a row, of changes or the text of their JSON; ``more`` goes into its
+        context."""
         key = "" if instance.pk is None else self.get_plan(type(instance)).to_key(instance.pk)
         text = self.describe(instance, using)
         return self._make(type(instance), action, key, text, changes, using, more)
+
+    def make_entries(
+        self, model: type[Model], action: str, using: str
+    ) -> Callable[[Model, str, Mapping[str, Any]], Entry]:
+        """:meth:`make_entry` for many rows of ``model``: made of a row, what is told of it as
+        JSON, and what goes into its context."""
+        to_key, describe, get = self.get_plan(model).to_key, self.describe, self._get_circumstances
+        found: dict[int, tuple[Circumstances, Any]] = {}
+
+        def make(instance: Model, changes: str, more: Mapping[str, Any]) -> Entry:
+            known = found.get(len(more)) if self.is_plain else None
+            if known is None:
+                known = found[len(more)] = get(model, using, more)
+            told, content_type_id = known
+            pk = instance.pk
+            return Entry(
+                told.at,
+                action,
+                content_type_id,
+                "" if pk is None else to_key(pk),
+                describe(instance, using),
+                changes,
+                told.actor_id,
+                told.actor_text,
+                told.context,
+                told.unit,
+                told.using,
+            )
+
+        return make
 
     def make_rowless_entry(
         self, model: type[Model], action: str, text: str, using: str, more: Mapping[str, Any]
@@ -137,7 +173,7 @@ class Recorder:
             content_type_id,
             key,
             text,
-            encode(changes),
+            changes if changes.__class__ is str else encode(changes),
             told.actor_id,
             told.actor_text,
             told.context,

@@ -40,6 +40,14 @@ def ask_old_row(instance: Model, using: str) -> None:
         get_old_row(instance, using)
 
 
+def ask_old_rows(model: type[Model]) -> None:
+    """:func:`ask_old_row` for all rows of a bulk write, which are of ``model``. Rows that are made
+    have none, and those of an ``update()`` have been read."""
+    unit = get_unit()
+    if unit is not None and unit.reads_late:
+        unit.notes.setdefault(_ASKED, set()).add(model)
+
+
 def ask_new_row(instance: Model) -> None:
     """What the row is after the write in progress will be asked for, and not what it was."""
     unit = get_unit()

@@ -53,15 +53,21 @@ def get_canonical(field: Field[Any, Any], target: Field[Any, Any]) -> Callable[[
             else general(value)
         )
     if type(field) is DecimalField:
-        return lambda value: _exact(field, value) if value.__class__ is Decimal else general(value)
-    if type(field) is JSONField and field.encoder is None and field.decoder is None:
+        step = _get_step(field)
+        return lambda value: _exact(step, value) if value.__class__ is Decimal else general(value)
+    if _is_plain_json(field):
         return partial(_copy_json, general)
     return general
 
 
 def get_convert(field: Field[Any, Any], target: Field[Any, Any]) -> Callable[[Any], Any]:
     """:func:`canonical` for what the database has just given."""
-    return partial(_canonical, field, _get_converter(target), keeps_null(target))
+    convert = partial(_canonical, field, _get_converter(target), keeps_null(target))
+    return partial(_copy_json, convert) if _is_plain_json(target) else convert
+
+
+def _is_plain_json(field: Any) -> bool:
+    return type(field) is JSONField and field.encoder is None and field.decoder is None
 
 
 def _get_converter(field: Field[Any, Any]) -> Callable[[Any], Any]:
@@ -117,7 +123,7 @@ def _copy_json(general: Callable[[Any], Any], value: Any) -> Any:
 def _convert(field: Field[Any, Any], value: Any) -> Any:
     value = telling.simplify(to_column(field, field.get_prep_value(value)))
     if isinstance(field, DecimalField) and isinstance(value, Decimal):
-        return _exact(field, value)
+        return _exact(_get_step(field), value)
     if isinstance(value, float) and value != value:
         raise ValueError("not every database keeps a NaN")
     return value
@@ -165,11 +171,16 @@ def _refuse(value: Any = None) -> Any:
     raise ValueError("only the database knows")
 
 
-def _exact(field: DecimalField[Any, Any], value: Decimal) -> Decimal:
-    if field.decimal_places is None:
+def _get_step(field: DecimalField[Any, Any]) -> Decimal | None:
+    places = field.decimal_places
+    return None if places is None else Decimal(1).scaleb(-places)
+
+
+def _exact(step: Decimal | None, value: Decimal) -> Decimal:
+    if step is None:
         return value
     try:
-        rounded = value.quantize(Decimal(1).scaleb(-field.decimal_places))
+        rounded = value.quantize(step)
     except InvalidOperation:
         # Infinite, or with more digits than Python reckons with: SQLite stores what it is given.
         return value

@@ -27,6 +27,7 @@ _TOKENS = re.compile(
     r"|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
 )
 _DEEPEST = 20
+_CONTAINERS = (dict, list)
 # "token=abc", "'token': 'abc'", "Key (token)=(abc)". All of bounded length: a text of a stranger
 # must not take forever.
 _QUOTED = r"\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'"
@@ -96,8 +97,14 @@ def hide_named(text: str, extra: tuple[str, ...] = (), stars: str = REDACTED) ->
     return _CREDENTIALS.sub(replace, text)
 
 
-def find_secrets(value: Any, extra: tuple[str, ...] = (), depth: int = 0) -> Iterator[Any]:
+def find_secrets(value: Any, extra: tuple[str, ...] = ()) -> list[Any]:
     """The values in a JSON value whose keys look like secrets."""
+    found: list[Any] = []
+    _find_secrets(value, extra, 0, found)
+    return found
+
+
+def _find_secrets(value: Any, extra: tuple[str, ...], depth: int, found: list[Any]) -> None:
     if depth > _DEEPEST:
         return
     # Classes of abc are slow to ask.
@@ -105,13 +112,13 @@ def find_secrets(value: Any, extra: tuple[str, ...] = (), depth: int = 0) -> Ite
     if cls is dict or (cls is not list and isinstance(value, Mapping)):
         for key, item in value.items():
             if is_secret(key if key.__class__ is str else say(key), extra):
-                yield item
-            elif item.__class__ in (dict, list):
-                yield from find_secrets(item, extra, depth + 1)
+                found.append(item)
+            elif item.__class__ in _CONTAINERS:
+                _find_secrets(item, extra, depth + 1, found)
     elif isinstance(value, list | tuple):
         for item in value:
-            if item.__class__ in (dict, list):
-                yield from find_secrets(item, extra, depth + 1)
+            if item.__class__ in _CONTAINERS:
+                _find_secrets(item, extra, depth + 1, found)
 
 
 def get_forms(value: Any, longest: int, depth: int = 0) -> Iterator[tuple[str, bool]]:

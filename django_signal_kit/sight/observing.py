@@ -75,6 +75,18 @@ def _make_collect(original: Function) -> Function:
     return collect
 
 
+def _make_collect_all(original: Function) -> Function:
+    @wraps(original)
+    def collect_all(receiver: Any, items: Any, flush_on: Any, using: Any) -> None:
+        if get_current() is None:
+            original(receiver, items, flush_on, using)
+            return
+        for item in items:
+            unit.collect(receiver, item, None, flush_on, using)
+
+    return collect_all
+
+
 def _make_flush(original: Function) -> Function:
     @wraps(original)
     def flush_now(receiver: Any, items: list[Any]) -> None:
@@ -120,5 +132,6 @@ _PATCHES: list[tuple[Any, str, Callable[[Function], Function]]] = [
     (CursorWrapper, "execute", _make_execute),
     (CursorWrapper, "executemany", _make_execute),
     (unit, "collect", _make_collect),
+    (unit, "collect_all", _make_collect_all),
     (journal, "flush_now", _make_flush),
 ]

@@ -58,6 +58,17 @@ def collect(
     return found
 
 
+def collect_all(
+    receiver: Flusher, items: Iterable[Any], flush_on: FlushOn, using: str | None
+) -> None:
+    """:func:`collect` for each of ``items``, of the write in progress and not for a task."""
+    journal = find_journal(using)
+    before = flush_on == "before_commit"
+    waiting = iter(items)
+    while journal.collect_all(receiver, waiting, CHUNK, before=before):
+        relieve(journal)
+
+
 def find_journal(using: str | None) -> Journal:
     """That of ``using``, or by default of the write in progress, else of the default database."""
     # Through the context variable an async receiver, which runs in another thread, finds the

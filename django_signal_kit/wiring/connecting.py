@@ -10,7 +10,7 @@ from django.dispatch import Signal
 
 from django_signal_kit.conf import conf
 from django_signal_kit.receiver import ModelReceiver, Receiver
-from django_signal_kit.wiring import catalog
+from django_signal_kit.wiring import catalog, measuring
 from django_signal_kit.wiring.dispatch import make_function
 from django_signal_kit.writes import rowwise
 
@@ -34,7 +34,8 @@ def make_functions(receiver: Receiver) -> dict[str, Callable[..., Any]]:
     if not isinstance(receiver, ModelReceiver):
         return functions
     if receiver.bulk and conf.BULK_SIGNALS:
-        return functions | rowwise.make_functions(receiver, functions)
+        is_watched = bool(measuring.wrappers) or receiver.on_error == "log"
+        return functions | rowwise.make_functions(receiver, functions, is_watched=is_watched)
     return {name: made for name, made in functions.items() if name not in catalog.BULK_SIGNALS}
 
 

@@ -41,6 +41,12 @@ class News:
         self.call, self.is_own, self.raw = call, is_own, call.raw
         self.told[call.relation, "pre_add"] = set(call.announced)
 
+    @property
+    def is_told_by_call(self) -> bool:
+        """Is there nothing to tell ahead but what ``m2m_changed`` tells?"""
+        call = self.call
+        return call is not None and self.is_own and self.known.relations == (call.relation,)
+
     def tell_ahead(
         self,
         before: Iterable[Row | None],

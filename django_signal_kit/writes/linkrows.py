@@ -110,8 +110,9 @@ def creating(
     elif ignore_conflicts and not can_return(using):
         conditions = find_same(known, objs, known.attnames)
     before = read_matching(known, conditions, using)
-    planned = [_plan(known, obj, obj.__dict__, None, None) for obj in objs]
-    news.tell_ahead(before, planned, ends=False)
+    if not news.is_told_by_call:
+        planned = [_plan(known, obj, obj.__dict__, None, None) for obj in objs]
+        news.tell_ahead(before, planned, ends=False)
     made: list[Row] = []
     if ignore_conflicts and not conditions:
         with returning(queryset, known, made):

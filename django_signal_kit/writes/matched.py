@@ -6,7 +6,7 @@ before the statement and after it, and put aside; receivers get instances while 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from django.db.models import CompositePrimaryKey, Model, QuerySet
@@ -188,15 +188,25 @@ class Rows:
         return len(self._matched.keys)
 
     def __iter__(self) -> Iterator[Model]:
+        for part in self.get_parts():
+            yield from part
+
+    def get_parts(self) -> Iterator[list[Model]]:
+        """What is known of the rows of one is known until the next."""
         notes = self._matched.unit.notes
         for part in self._parts:
             known = set(notes)
             try:
-                yield from self._matched.make(part)
+                yield self._matched.make(part)
             finally:
                 # They are known by their ids, which the next ones may get.
                 for name in notes.keys() - known:
                     del notes[name]
+
+
+def get_parts(rows: Iterable[Model]) -> Iterable[Collection[Model]]:
+    """``rows`` as those parts that are in memory together."""
+    return rows.get_parts() if isinstance(rows, Rows) else (rows,)  # type: ignore[return-value]
 
 
 def _get_columns(model: type[Model], has_moved: object) -> list[Column]:
