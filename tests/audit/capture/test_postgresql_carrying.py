@@ -249,6 +249,44 @@ def test_a_procedure_may_commit_and_is_told_who_it_is_if_it_does_not(link: str) 
     assert others[1] == others[3] == DATABASE
 
 
+def test_a_write_that_is_a_transaction_by_itself_is_the_only_statement_of_its_packet() -> None:
+    TagFactory.create_batch(3)
+    tell()
+    with context(actor=UserFactory(username="ada"), reason="it's */ so"):
+        sent = run("UPDATE testapp_tag SET name = %s RETURNING current_query()", ["a"])
+        with transaction.atomic():
+            after = run("INSERT INTO testapp_tag (name) VALUES ('b') RETURNING current_query()")
+        run("DELETE FROM testapp_tag -- all")
+    [[alone], *_] = sent
+    assert alone.startswith("UPDATE testapp_tag SET name = 'a' RETURNING current_query()\n; /* ")
+    assert "ada" not in alone
+    assert after[0][0].startswith("SELECT pg_catalog.set_config(")
+    assert tell() == [
+        (action, "ada", {"reason": "it's */ so"})
+        for action in ("update", "update", "update", "create", *["delete"] * 4)
+    ]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO testapp_tag (name) VALUES ('/* signal_kit: ''e30='); /* '*/",
+        "INSERT INTO testapp_tag (name) VALUES ($$/* signal_kit: 'e30='*/$$)",
+        "INSERT INTO testapp_tag (name) VALUES ('a') /* signal_kit: 'e30='*/ -- '*/",
+        "INSERT INTO testapp_tag (name) VALUES ('a'); /* the users'*/",
+        "INSERT INTO testapp_tag (name) VALUES ($$a$$); /* the users'*/",
+    ],
+)
+def test_what_looks_like_a_packet_within_a_statement_is_none(sql: str) -> None:
+    with connection.connection.cursor() as cursor:
+        cursor.carrier._is_asking = True
+        try:
+            cursor.execute(sql)
+        finally:
+            cursor.carrier._is_asking = False
+    assert tell() == [("create", "", DATABASE)]
+
+
 @pytest.mark.skipif(not has_psycopg, reason="psycopg 2 makes the query by itself")
 def test_a_function_that_is_called_by_name_says_who_it_is(link: str) -> None:
     run(

@@ -5,6 +5,12 @@ from __future__ import annotations
 from django_signal_kit.audit.capture.pieces import MARK
 from django_signal_kit.audit.capture.postgresql.statements import quote
 
+#: What stands round a packet that is the end of a statement: a comment with base64 in quotes. In
+#: no literal one begins and goes on, with no other quote, to the end of the statement.
+BEFORE_PACKET, AFTER_PACKET = "/* signal_kit: '", "'*/"
+_BEFORE = quote(BEFORE_PACKET)
+_PACKET = f"convert_from(decode(left(said, -{len(AFTER_PACKET)}), 'base64'), 'UTF8')"
+
 # A UUID of version 7: milliseconds since 1970, and the rest by chance.
 _NEW_ID = (
     "encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING substring(int8send("
@@ -21,12 +27,20 @@ def write_body(receiver: str, statements: str, *, declared: str, first: str = ""
 #variable_conflict use_variable
 DECLARE
   moment timestamptz := clock_timestamp();
+  said text;
   packet jsonb;
   told jsonb;
   unit uuid;
   {declared}
 BEGIN
-  {first}packet := nullif(current_setting('signal_kit.context', true), '')::jsonb;
+  {first}said := nullif(current_setting('signal_kit.context', true), '');
+  IF said IS NULL AND strpos(current_query(), {_BEFORE}) > 0 THEN
+    said := split_part(current_query(), {_BEFORE}, -1);
+    -- Once for all rows of the statement.
+    said := CASE WHEN strpos(said, '''') = length(said) - 2 AND said LIKE '%*/'
+      THEN set_config('signal_kit.context', {_PACKET}, true) END;
+  END IF;
+  packet := said::jsonb;
   told := packet -> {quote(receiver)};
   IF told = 'false' THEN
     RETURN NULL;

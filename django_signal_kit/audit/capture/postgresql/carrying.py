@@ -1,12 +1,15 @@
 """Packets that travel with the first write of a transaction, in one round trip with it.
 
 The setting ``signal_kit.context`` holds a packet until the transaction ends: behind a pooler
-another client has the session then. A rollback, to a savepoint too, takes it back. Cursors of the
-driver do this, below whatever wraps Django's: there it is one statement, as it was given.
+another client has the session then. A rollback, to a savepoint too, takes it back. A short write
+that is a transaction by itself has its packet in a comment after it, where triggers read it: a
+second statement would cost the server more than that. Cursors of the driver do this, below
+whatever wraps Django's: there it is one statement, as it was given.
 """
 
 from __future__ import annotations
 
+import binascii
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,8 +19,13 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_signal_kit.audit.capture.packets import Packets, get_shared_id
+from django_signal_kit.audit.capture.postgresql.bodies import AFTER_PACKET, BEFORE_PACKET
 from django_signal_kit.audit.capture.postgresql.statements import quote
-from django_signal_kit.audit.capture.postgresql.verbs import ends_transaction, is_read
+from django_signal_kit.audit.capture.postgresql.verbs import (
+    ends_transaction,
+    is_read,
+    is_short_write,
+)
 
 try:
     from psycopg import Pipeline
@@ -30,6 +38,9 @@ _TERMINATION = "2D000"  # Of PostgreSQL: invalid transaction termination.
 # Not SET LOCAL, of which pg_stat_statements would keep each packet.
 _TELLING = "SELECT pg_catalog.set_config('signal_kit.context', %s, true)"
 _BEFORE, _AFTER = map(len, f"{_TELLING}; ".split("%s"))
+# After the end of the statement, which may end in a comment: pg_stat_statements keeps nothing of
+# it. The quotes are those that drivers put round a text.
+_REMARK = f"\n; {BEFORE_PACKET[:-1]}%s{AFTER_PACKET[1:]}"
 
 
 def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
@@ -106,6 +117,11 @@ def _tell(packet: str) -> str:
     return _TELLING.replace("%s", quote(packet))
 
 
+def _encode(packet: str) -> str:
+    """As what can stand in a comment, in quotes."""
+    return binascii.b2a_base64(packet.encode(), newline=False).decode()
+
+
 @cache
 def _derive(own: Any, driver: str) -> Any:
     """The class of cursors that carry packets, from the one that they would have."""
@@ -144,19 +160,10 @@ class CursorOfPsycopg:
         is_plain = query.__class__ is str and not options and not pgconn.pipeline_status
         if is_plain and (params is None or hasattr(self, "mogrify")):
             # The driver sends texts.
-            if params.__class__ in (tuple, list):
-                # It keeps how it takes one apart: that has to be the same again and again.
-                run(f"{_TELLING}; {query}", (packet, *params))
-                length = _BEFORE + len(self._query.params[0]) + _AFTER
+            if self._is_alone and is_short_write(query, params):
+                self._run_remarked(packet, query, params)
             else:
-                text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
-                telling = f"{_tell(packet)}; "
-                run(telling + text)
-                length = len(telling)
-            # Django reads from there what was run.
-            self._query.query = self._query.query[length:]
-            # From the result of the setting to that of the write.
-            self.nextset()  # type: ignore[attr-defined]
+                self._run_after_telling(packet, query, params)
         elif is_plain and Pipeline.is_supported():
             # The server takes the values, and but one statement at once.
             with self.connection.pipeline():
@@ -165,6 +172,38 @@ class CursorOfPsycopg:
         else:
             with self._tell_first(packet):
                 run(query, params, **options)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Is what is run next a transaction by itself?"""
+        raw = self.connection
+        return raw.autocommit and raw.pgconn.transaction_status == _IDLE  # type: ignore[no-any-return]
+
+    def _run_remarked(self, packet: str, query: str, params: Any) -> None:
+        run = super().execute  # type: ignore[misc]
+        code = _encode(packet)
+        if params.__class__ in (tuple, list):
+            # The driver keeps how it takes a text apart: it has to be the same again and again.
+            run(f"{query}{_REMARK}", (*params, code))
+        else:
+            text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
+            run(text + _REMARK.replace("%s", f"'{code}'"))
+        # Django reads from there what was run.
+        self._query.query = self._query.query[: -len(_REMARK) - len(code)]
+
+    def _run_after_telling(self, packet: str, query: str, params: Any) -> None:
+        run = super().execute  # type: ignore[misc]
+        if params.__class__ in (tuple, list):
+            run(f"{_TELLING}; {query}", (packet, *params))
+            length = _BEFORE + len(self._query.params[0]) + _AFTER
+        else:
+            text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
+            telling = f"{_tell(packet)}; "
+            run(telling + text)
+            length = len(telling)
+        self._query.query = self._query.query[length:]
+        # From the result of the setting to that of the write.
+        self.nextset()  # type: ignore[attr-defined]
 
     def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
         run = super().executemany  # type: ignore[misc]
@@ -191,8 +230,7 @@ class CursorOfPsycopg:
     def _tell_first(self, packet: str) -> Iterator[None]:
         """By a statement of its own, in the transaction of what follows."""
         raw = self.connection
-        is_alone = raw.autocommit and raw.pgconn.transaction_status == _IDLE
-        with raw.transaction() if is_alone else nullcontext():
+        with raw.transaction() if self._is_alone else nullcontext():
             raw.cursor().execute(_tell(packet))
             yield
 
@@ -214,8 +252,13 @@ class CursorOfPsycopg2:
         if found is None:
             return run(query, vars)
         text = query if vars is None else self.mogrify(query, vars)  # type: ignore[attr-defined]
+        text = self._to_text(text)
+        if status == _IDLE and self.connection.autocommit and is_short_write(query, vars):
+            text += _REMARK.replace("%s", f"'{_encode(found[0])}'")
+        else:
+            text = f"{_tell(found[0])}; {text}"
         try:
-            result = run(f"{_tell(found[0])}; {self._to_text(text)}")
+            result = run(text)
         except Exception as error:
             if not _may_go_alone(error, status):
                 raise

@@ -13,6 +13,8 @@ _WRITING = frozenset(("INSERT", "UPDATE", "DELETE"))
 _BEFORE = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|[(;])*", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z]*")
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+#: Characters of a statement in which nobody looks for something.
+_LONG = 5000
 #: What begins with these may have a statement that writes in it, or another one after it.
 _AROUND = frozenset(("WITH", "EXPLAIN"))
 _BEFORE_OTHERS = frozenset(("SELECT", "SET", "BEGIN", "START"))
@@ -29,6 +31,16 @@ def is_read(query: Any) -> bool:
     if beginning in _READING and ";" not in query:
         return True
     return not _may_write(query)
+
+
+def is_short_write(query: Any, params: Any) -> bool:
+    """Does it begin as what writes rows of a table, and has no array of values for many?"""
+    return (
+        query.__class__ is str
+        and query[:6] in _WRITING
+        and len(query) < _LONG
+        and not any(value.__class__ is list for value in params or ())
+    )
 
 
 def _may_write(query: str) -> bool:
