@@ -135,7 +135,7 @@ class Carrier:
             return None
         packet = self._ask(unit)
         prefix = variables.tell(packet)
-        names = frozenset(packet.told)
+        names = frozenset(packet.message.told)
         forgotten = self._told.names - names
         if forgotten:
             prefix = f"{variables.forget(forgotten)}, {prefix.removeprefix('SET ')}"

@@ -38,7 +38,7 @@ def forget(receivers: Iterable[str]) -> str:
 
 
 def _list_values(packet: Packet) -> Iterator[tuple[str, str | None]]:
-    for receiver, told in packet.told.items():
+    for receiver, told in packet.message.told.items():
         variables = get_variables(receiver)
         if told is None:
             yield variables.unit, ""
