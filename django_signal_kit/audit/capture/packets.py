@@ -8,7 +8,8 @@ receiver, was set off by another program: no actor, and ``{"by": "database"}`` a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -36,19 +37,31 @@ class Told(NamedTuple):
         return f'{{"actor_id":{actor_id},"actor_text":{text},"context":{self.context}}}'
 
 
-class Packet(NamedTuple):
-    """``told``: by the names of the receivers, None to one that is muted."""
+class Message:
+    """What triggers are told, but for the unit of work."""
 
-    unit: str
-    told: Mapping[str, Told | None]
+    def __init__(self, told: Mapping[str, Told | None]) -> None:
+        #: By the names of the receivers, None to one that is muted.
+        self.told = told
 
-    def encode(self) -> str:
+    def encode(self, unit: str) -> str:
         """As JSON; by hand, as most of it is a text already."""
-        told = ",".join(
+        return f'{{"unit":"{unit}",{self._members}}}'
+
+    @cached_property
+    def _members(self) -> str:
+        return ",".join(
             f"{encode(name)}:{'false' if said is None else said.encode()}"
             for name, said in self.told.items()
         )
-        return f'{{"unit":"{self.unit}",{told}}}'
+
+
+class Packet(NamedTuple):
+    unit: str
+    message: Message
+
+    def encode(self) -> str:
+        return self.message.encode(self.unit)
 
 
 class Packets:
@@ -58,6 +71,7 @@ class Packets:
         """``recorders``: those of the receivers that capture by triggers, by their names."""
         self.recorders = dict(recorders)
         self.names = frozenset(recorders)
+        self._is_plain = all(recorder.is_plain for recorder in recorders.values())
 
     def get_state(self) -> tuple[Mapping[str, Any] | None, frozenset[str]]:
         """What a packet depends on, beside the unit of work: the same as long as nothing changes.
@@ -65,15 +79,38 @@ class Packets:
         return get_scope(), self.names & get_muted()
 
     def make(self, connection: BaseDatabaseWrapper, unit: UUID) -> Packet:
-        """The packet for writes from now on, of the unit of :func:`get_shared_id`; asks for the
-        actor, which may run queries. Raises TriggersMissingError if nobody would read it."""
+        """The packet for writes from now on, of the unit of :func:`get_shared_id`."""
+        return Packet(unit.hex, self.find_message(connection) or self.ask(connection))
+
+    def find_message(self, connection: BaseDatabaseWrapper) -> Message | None:
+        """What is told where there is nobody to ask: outside of all blocks. None elsewhere, and
+        as long as nobody knows whether the triggers stand."""
+        if (
+            self._is_plain
+            and get_scope() is None
+            and self.names.isdisjoint(get_muted())
+            and standing.is_sure(connection.alias)
+        ):
+            return self._of_nobody
+        return None
+
+    def ask(self, connection: BaseDatabaseWrapper) -> Message:
+        """What is told here and now; asks for the actor, which may run queries. Raises
+        TriggersMissingError if nobody would read it."""
         standing.check(connection)
-        muted = get_muted()
-        told = {
-            name: None if name in muted else _tell(recorder)
-            for name, recorder in self.recorders.items()
-        }
-        return Packet(unit.hex, told)
+        return self._tell(get_muted())
+
+    @cached_property
+    def _of_nobody(self) -> Message:
+        return self._tell(frozenset())
+
+    def _tell(self, muted: Set[str]) -> Message:
+        return Message(
+            {
+                name: None if name in muted else _tell(recorder)
+                for name, recorder in self.recorders.items()
+            }
+        )
 
 
 def _tell(recorder: Recorder) -> Told:

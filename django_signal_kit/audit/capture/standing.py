@@ -46,11 +46,16 @@ def suspended(using: str) -> Iterator[None]:
             resume(using)
 
 
+def is_sure(using: str) -> bool:
+    """Is there nothing to :func:`check` in this database?"""
+    return using in _standing or using in _suspended
+
+
 def check(connection: BaseDatabaseWrapper) -> None:
     """Raise TriggersMissingError if a table of this database has none of the triggers that are
     to record it. Those of other settings will do: who deploys last has his way."""
     using = connection.alias
-    if using in _standing or using in _suspended:
+    if is_sure(using):
         return
     installed = list_installed(using)
     there = {

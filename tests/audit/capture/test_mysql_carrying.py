@@ -17,6 +17,7 @@ from django.utils.functional import SimpleLazyObject
 
 from django_signal_kit import batch, context, muted, only
 from django_signal_kit.audit.capture.mysql import carrying
+from django_signal_kit.audit.capture.mysql.variables import Variables, get_variables
 from django_signal_kit.audit.models import AuditEntry
 from tests.apps.testapp.models import Category, Tag, Token
 from tests.audit.capture.mysql import ByTriggers, Install, only_on_mysql
@@ -414,32 +415,70 @@ def test_threads_have_their_own_actors() -> None:
     assert all(entry.object_text.startswith(entry.actor_text) for entry in entries)
 
 
+class Listening:
+    """A cursor of the driver that notes what it has sent."""
+
+    def __init__(self, cursor: Any, sent: list[bytes]) -> None:
+        self.__dict__.update(cursor=cursor, sent=sent)
+
+    def execute(self, *args: Any) -> Any:
+        found = self.cursor.execute(*args)
+        self.sent.append(self.cursor._executed)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.cursor, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.cursor, name, value)
+
+
+def write_and_listen(sent: list[bytes]) -> None:
+    with connection.cursor() as cursor:
+        inner = cursor.cursor.cursor
+        inner._cursor = Listening(inner._cursor, sent)
+        cursor.execute("INSERT INTO testapp_tag (name) VALUES ('a')")
+
+
 def test_a_transaction_says_it_once() -> None:
     sent: list[bytes] = []
-
-    class Listening:
-        def __init__(self, cursor: Any) -> None:
-            self.cursor = cursor
-
-        def execute(self, *args: Any) -> Any:
-            found = self.cursor.execute(*args)
-            sent.append(self.cursor._executed)
-            return found
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.cursor, name)
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            target = self if name == "cursor" else self.__dict__["cursor"]
-            object.__setattr__(target, name, value)
-
     with context(actor="ada"), batch():
         for _ in range(3):
-            with connection.cursor() as cursor:
-                inner = cursor.cursor.cursor
-                inner._cursor = Listening(inner._cursor)
-                cursor.execute("INSERT INTO testapp_tag (name) VALUES ('a')")
-    assert [b"@signal_kit" in statement for statement in sent] == [True, False, False]
+            write_and_listen(sent)
+        # Nothing is another one in this block.
+        with context():
+            write_and_listen(sent)
+    assert [b"@signal_kit" in statement for statement in sent] == [True, False, False, False]
+    assert tell_actors() == ["ada"] * 4
+
+
+def test_what_the_session_knows_is_not_said_again() -> None:
+    sent: list[bytes] = []
+    for actor in ("ada", "bob"):
+        with context(actor=actor):
+            write_and_listen(sent)
+            write_and_listen(sent)
+    run("SELECT 1")
+    write_and_listen(sent)
+    said = [
+        [name for name in Variables._fields if f"_{name} = ".encode() in statement]
+        for statement in sent
+    ]
+    all_of_it = list(Variables._fields)
+    assert said == [all_of_it, ["unit"], ["unit", "actor_text"], ["unit"], all_of_it]
+    units = AuditEntry.objects.values_list("unit", flat=True)
+    assert len({*units}) == 5
+    assert tell_actors() == ["ada", "ada", "bob", "bob", ""]
+
+
+def test_nothing_of_what_was_said_stays_in_the_session() -> None:
+    with context(actor=UserFactory(username="ada")):
+        TagFactory()
+    run("SELECT 1")
+    cursor = connection.connection.cursor()
+    cursor.execute(f"SELECT {', '.join(get_variables(ByTriggers.__name__))}")
+    assert cursor.fetchall() == ((None,) * 4,)
+    assert tell_actors() == ["ada"]
 
 
 # Where a packet holds one statement

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any
 
 import pytest
@@ -134,6 +134,39 @@ def test_all_that_a_transaction_writes_has_one_unit_and_each_write_outside_its_o
     one, two, three, four = AuditEntry.objects.order_by("pk").values_list("unit", flat=True)
     assert one == two
     assert len({two, three, four}) == 3
+
+
+def test_all_rows_of_a_statement_have_one_unit() -> None:
+    for _ in range(3):
+        TagFactory()
+    AuditEntry.objects.all().delete()
+    Tag.objects.update(name="a")
+    units = list(AuditEntry.objects.values_list("unit", flat=True))
+    assert len(units) == 3
+    assert len({*units}) == 1
+
+
+def test_a_packet_is_written_once_a_statement_and_only_if_a_trigger_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tag = TagFactory()
+    TagFactory()
+    written = []
+
+    def note(connection: Any) -> Any:
+        written.append(connection.alias)
+        return packets.get_shared_id(connection)
+
+    monkeypatch.setattr(carrying, "get_shared_id", note)
+    for scope in (nullcontext(), context(actor="the cron")):
+        with scope:
+            tag.save()
+            Category.objects.create(name=scope.__class__.__name__)
+            assert written == []
+            Tag.objects.update(name=scope.__class__.__name__)
+            assert written == ["default"]
+        written.clear()
+        tag.refresh_from_db()
 
 
 def test_a_connection_that_is_opened_anew_tells_it_again() -> None:

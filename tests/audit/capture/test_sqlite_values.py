@@ -365,6 +365,16 @@ def test_a_secret_in_json_hides_the_value_and_no_secret_gets_out(holder: Any) ->
     assert AuditEntry.objects.latest("pk").changes["data"] == [None, "[redacted]"]
 
 
+@pytest.mark.parametrize(
+    "key", ["p\\u0061ssword", "\\u0050ASS", "api_\\u006bey", "pwd", "Api-KEY"]
+)
+def test_a_secret_is_found_by_its_key_alone_however_that_is_written(key: str, holder: Any) -> None:
+    with connection.cursor() as cursor:
+        sql = "INSERT INTO testapp_holder (data) VALUES (%s)"
+        cursor.execute(sql, [f'[{{"a": {{"{key}": "x"}}}}]'])
+    assert AuditEntry.objects.latest("pk").changes["data"] == [None, "[redacted]"]
+
+
 def test_keys_of_the_option_redact_are_hidden_too(make_model: Any, wire: Any) -> None:
     model = make_model("Holder", models.Model, data=models.JSONField())
     wire(*list_entries([model], redact=["iban"]))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -57,6 +58,8 @@ class _Told(NamedTuple):
     unit: str | None = None
     scope: Mapping[str, Any] | None = None
     muted: frozenset[str] = frozenset()
+    #: Of the variables that it is known of.
+    values: Mapping[str, str | None] = MappingProxyType({})
 
     def is_of(self, scope: Mapping[str, Any] | None, muted: frozenset[str]) -> bool:
         # Whatever is in a scope may compare as it likes.
@@ -111,7 +114,7 @@ class Carrier:
         """Have the session forget what it has been told."""
         if self._told.names and self._session is self.connection.connection is not None:
             with suppress(Exception), self._session.cursor() as cursor:
-                cursor.execute(variables.forget(self._told.names))
+                cursor.execute(_forget(self._told.names))
         self._told = _NOTHING
 
     def _begin_telling(self, told: _Told) -> None:
@@ -129,17 +132,21 @@ class Carrier:
             # Nobody may be taken for who wrote before.
             if is_of or not self._told.names:
                 return None
-            return variables.forget(self._told.names), _NOTHING
+            return _forget(self._told.names), _NOTHING
         unit = get_shared_id(self.connection)
         if is_of and self._told.unit == unit.hex:
             return None
         packet = self._ask(unit)
-        prefix = variables.tell(packet)
-        names = frozenset(packet.told)
-        forgotten = self._told.names - names
-        if forgotten:
-            prefix = f"{variables.forget(forgotten)}, {prefix.removeprefix('SET ')}"
-        return prefix, _Told(names, packet.unit, scope, muted)
+        names = frozenset(packet.message.told)
+        values = variables.forget(self._told.names - names) | variables.tell(packet)
+        known = self._told.values
+        told = _Told(names, packet.unit, scope, muted, {**known, **values})
+        # Mostly it is but the unit that is another one.
+        news = {name: value for name, value in values.items() if known.get(name, known) != value}
+        if not news:
+            self._told = told
+            return None
+        return variables.assign(news), told
 
     def _ask(self, unit: UUID) -> Packet:
         # Whoever is asked may run queries.
@@ -148,6 +155,10 @@ class Carrier:
             return self.packets.make(self.connection, unit)
         finally:
             self._is_asking = False
+
+
+def _forget(names: Iterable[str]) -> str:
+    return variables.assign(variables.forget(names))
 
 
 class _Cursor:

@@ -38,13 +38,20 @@ def write_json(cell: Cell, row: str) -> str:
 
 def make_json(cell: Cell, row: str) -> str:
     """The column, which has no JSON, as JSON; "null" if it is NULL."""
-    return f"IF({get_value(cell, row)} IS NULL, 'null', {write_json(cell, row)})"
+    return if_null("'null'", cell, row, write_json(cell, row))
 
 
 def make_text(cell: Cell, row: str) -> str:
     """The column as ``str()`` has it in Python."""
-    value = get_value(cell, row)
-    return f"IF({value} IS NULL, 'None', {_TEXTS.get(cell.kind, _to_chars)(value)})"
+    return if_null("'None'", cell, row, _TEXTS.get(cell.kind, _to_chars)(get_value(cell, row)))
+
+
+def if_null(otherwise: str, cell: Cell, row: str, written: str) -> str:
+    """``written``, or ``otherwise`` where the column in it is NULL."""
+    if cell.kind in _SHORT and not cell.is_secret:
+        # Nothing else can make NULL of it; and a server gets ready for less.
+        return f"COALESCE({written}, {otherwise})"
+    return f"IF({get_value(cell, row)} IS NULL, {otherwise}, {written})"
 
 
 def write_bytes(cell: Cell, row: str) -> str:
@@ -144,16 +151,20 @@ def _write_bytes(value: str) -> str:
     return f"REPLACE(TO_BASE64({value}), CHAR(10), '')"
 
 
+#: A server writes them as it is, and never too long.
+_SHORT = frozenset((Kind.INTEGER, Kind.DECIMAL))
 _TEXTS: Mapping[Kind, Callable[[str], str]] = {
     Kind.TEXT: _write_text,
     Kind.UUID: make_uuid,
     Kind.DATE: _write_date,
+    Kind.INTEGER: lambda value: value,
+    Kind.DECIMAL: lambda value: value,
 }
 _WRITERS: Mapping[Kind, Callable[[str], str]] = {
     Kind.BOOLEAN: _write_boolean,
-    Kind.INTEGER: _to_chars,
+    Kind.INTEGER: lambda value: value,
     Kind.FLOAT: _write_float,
-    Kind.DECIMAL: lambda value: _quote(_to_chars(value)),
+    Kind.DECIMAL: _quote,
     Kind.TEXT: lambda value: f"JSON_QUOTE({_write_text(value)})",
     Kind.DATE: lambda value: _quote(_write_date(value)),
     Kind.TIME: lambda value: _quote(_write_time(value)),

@@ -12,6 +12,7 @@ from django.db import connections
 from django_signal_kit.audit.capture.mysql.expressions import (
     REDACTED,
     get_value,
+    if_null,
     is_same,
     make_json,
     make_text,
@@ -199,7 +200,6 @@ class _Writer:
         actor_id = told.actor_id
         if log.actor_kind is Kind.UUID:
             actor_id = remove_dashes(actor_id)
-        is_told = f"{told.unit} IS NOT NULL"
         values = {
             "at": _NOW,
             "action": quote_text(action),
@@ -207,9 +207,9 @@ class _Writer:
             "object_pk": key,
             "object_text": text,
             "changes": changes,
-            "actor_id": f"IF({is_told}, {actor_id}, NULL)",
-            "actor_text": f"IF({is_told}, {told.actor_text}, '')",
-            "context": f"IF({is_told}, {told.context}, {quote_text(_BY_DATABASE)})",
+            "actor_id": actor_id,
+            "actor_text": f"COALESCE({told.actor_text}, '')",
+            "context": f"COALESCE({told.context}, {quote_text(_BY_DATABASE)})",
             "unit": told.unit,
             "using": quote_text(specification.using),
         }
@@ -227,8 +227,7 @@ def _write_name(cell: Cell) -> str:
 
 
 def _write_cell(cell: Cell, row: str, write: Callable[[str, str], str]) -> str:
-    told = write(_write_name(cell), write_json(cell, row))
-    return f"IF({get_value(cell, row)} IS NULL, '', {told})"
+    return if_null("''", cell, row, write(_write_name(cell), write_json(cell, row)))
 
 
 def _add(*parts: str) -> str:

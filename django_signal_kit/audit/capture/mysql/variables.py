@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -26,30 +26,29 @@ def get_variables(receiver: str) -> Variables:
     return Variables(*(f"@signal_kit_{digest}_{name}" for name in Variables._fields))
 
 
-def tell(packet: Packet) -> str:
-    """The statement that tells triggers what is in ``packet``: plain ASCII without a "%", a quote
-    that could be escaped, or anything that depends on how the session is set."""
-    return _assign(dict(_list_values(packet)))
-
-
-def forget(receivers: Iterable[str]) -> str:
-    """The statement after which triggers know of no packet."""
-    return _assign({get_variables(receiver).unit: None for receiver in receivers})
-
-
-def _list_values(packet: Packet) -> Iterator[tuple[str, str | None]]:
-    for receiver, told in packet.told.items():
+def tell(packet: Packet) -> dict[str, str | None]:
+    """What triggers find in ``packet``, by the names of their variables."""
+    values: dict[str, str | None] = {}
+    for receiver, told in packet.message.told.items():
         variables = get_variables(receiver)
         if told is None:
-            yield variables.unit, ""
+            values[variables.unit] = ""
             continue
-        yield variables.unit, packet.unit
-        yield variables.actor_id, None if told.actor_id is None else str(told.actor_id)
-        yield variables.actor_text, told.actor_text
-        yield variables.context, told.context
+        values[variables.unit] = packet.unit
+        values[variables.actor_id] = None if told.actor_id is None else str(told.actor_id)
+        values[variables.actor_text] = told.actor_text
+        values[variables.context] = told.context
+    return values
 
 
-def _assign(values: Mapping[str, str | None]) -> str:
+def forget(receivers: Iterable[str]) -> dict[str, str | None]:
+    """What triggers find where they know of no packet."""
+    return {name: None for receiver in receivers for name in get_variables(receiver)}
+
+
+def assign(values: Mapping[str, str | None]) -> str:
+    """The statement that gives variables their values: plain ASCII without a "%", a quote that
+    could be escaped, or anything that depends on how the session is set."""
     assigned = ", ".join(f"{name} = {_write(value)}" for name, value in values.items())
     return f"SET {assigned}"
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
-from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_signal_kit.audit.capture.packets import Packets, get_shared_id
+from django_signal_kit.audit.capture.packets import Message, Packets, get_shared_id
 from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.units.journal import is_in_transaction
 from django_signal_kit.units.locking import lock_before_reading
 
 # Of the statement that runs here: threads may share a connection.
-_packet: ContextVar[str] = ContextVar("signal_kit_packet", default="")
-# Whoever makes a packet here.
-_maker: ContextVar[Carrier | None] = ContextVar("signal_kit_maker", default=None)
+_slip: ContextVar[_Slip | None] = ContextVar("signal_kit_slip", default=None)
+# Whoever asks what to tell here.
+_asking: ContextVar[Carrier | None] = ContextVar("signal_kit_asking", default=None)
 # Statements that set off no trigger.
 _QUIET = (
     *("SELECT", "BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "PRAGMA", "EXPLAIN"),
@@ -31,13 +30,33 @@ _QUIET = (
 _LONGEST = max(map(len, _QUIET))
 
 
+class _Slip:
+    """The packet of one statement, written when a trigger asks for it: most set off none."""
+
+    __slots__ = ("connection", "message", "packet")
+
+    def __init__(self, connection: BaseDatabaseWrapper, message: Message) -> None:
+        self.connection = connection
+        self.message = message
+        self.packet = ""
+
+    def write(self) -> str:
+        self.packet = self.message.encode(get_shared_id(self.connection).hex)
+        return self.packet
+
+
+def _read() -> str:
+    slip = _slip.get()
+    return "" if slip is None else slip.packet or slip.write()
+
+
 class Carrier:
     """Wraps the statements of a connection, so that each has its packet with it."""
 
     def __init__(self, packets: Packets) -> None:
         self.packets = packets
-        # The last packet, and the state and the unit of work that it is for.
-        self._made: tuple[Any, Any, str] = ((None, None), None, "")
+        # What was told last, and the state and the unit of work that it is for.
+        self._told: tuple[Any, Any, Message | None] = ((None, None), None, None)
 
     def __call__(
         self,
@@ -49,37 +68,38 @@ class Carrier:
     ) -> Any:
         start = sql.lstrip()[:_LONGEST]
         is_quiet = start.startswith(_QUIET) or start.upper().startswith(_QUIET)
-        maker = _maker.get()
-        if maker is self and is_quiet:
+        asking = _asking.get()
+        if asking is self and is_quiet:
             # The actor is read for a write, which would fail if another came in between.
             lock_before_reading(context["connection"], get_entry_model())
-        if maker is not None or is_quiet:
+        if asking is not None or is_quiet:
             return execute(sql, params, many, context)
-        token = _packet.set(self._get_packet(context["connection"]))
+        connection = context["connection"]
+        message = self.packets.find_message(connection) or self._get_message(connection)
+        token = _slip.set(_Slip(connection, message))
         try:
             return execute(sql, params, many, context)
         finally:
-            _packet.reset(token)
+            _slip.reset(token)
 
-    def _get_packet(self, connection: BaseDatabaseWrapper) -> str:
+    def _get_message(self, connection: BaseDatabaseWrapper) -> Message:
         if not is_in_transaction(connection):
-            # A unit of its own.
-            return self._make(connection, get_shared_id(connection))
+            return self._ask(connection)
         state: Any = self.packets.get_state()
         unit = get_shared_id(connection)
-        (scope, muted), made_for, packet = self._made
-        if unit != made_for or state[0] is not scope or state[1] != muted:
-            packet = self._make(connection, unit)
-            self._made = state, unit, packet
-        return packet
+        (scope, muted), told_in, message = self._told
+        if message is None or unit != told_in or state[0] is not scope or state[1] != muted:
+            message = self._ask(connection)
+            self._told = state, unit, message
+        return message
 
-    def _make(self, connection: BaseDatabaseWrapper, unit: UUID) -> str:
-        token = _maker.set(self)
+    def _ask(self, connection: BaseDatabaseWrapper) -> Message:
+        token = _asking.set(self)
         try:
             # Whoever is asked for the actor may have to read him, or even to make him.
-            return self.packets.make(connection, unit).encode()
+            return self.packets.ask(connection)
         finally:
-            _maker.reset(token)
+            _asking.reset(token)
 
 
 def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
@@ -97,7 +117,7 @@ def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
     raw = connection.connection
     if raw is not None:
         with connection.wrap_database_errors:
-            raw.create_function("char", 0, _packet.get)
+            raw.create_function("char", 0, _read)
             raw.execute("PRAGMA recursive_triggers = ON")
 
 

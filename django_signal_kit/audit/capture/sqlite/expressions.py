@@ -31,8 +31,7 @@ def _get_fraction(start: int) -> str:
     """Of a second, from its dot on: SQLite writes three digits, Python six, or none for zero."""
     fraction = f"substr({{v}}, {start})"
     return (
-        f"CASE WHEN rtrim({fraction}, '.0') = '' THEN '' "
-        f"ELSE substr({fraction} || '00000', 1, 7) END"
+        f"CASE WHEN {fraction} GLOB '*[^.0]*' THEN substr({fraction} || '00000', 1, 7) ELSE '' END"
     )
 
 
@@ -56,7 +55,7 @@ _DURATION = (
 )
 _DECIMAL = (
     "CASE WHEN typeof({v}) IN ('integer', 'real') "
-    f"THEN '\"' || printf('%.{{{{places}}}}f', {{v}}) || '\"' ELSE {_TEXT} END"
+    f"THEN printf('\"%.{{{{places}}}}f\"', {{v}}) ELSE {_TEXT} END"
 )
 _DASHED = " || '-' || ".join(
     f"substr(lower({{v}}), {start}, {length})"

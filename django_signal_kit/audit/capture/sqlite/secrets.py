@@ -37,10 +37,9 @@ _NO_LETTERS = re.compile(r"[\W_]+")
 def has_secret(extra: tuple[str, ...]) -> str:
     """A template: has the JSON ``{v}`` a key that may be a secret? ``extra``: parts of names."""
     patterns = quoting.text(json.dumps([*_list_patterns()], separators=(",", ":")))
-    stems = " OR ".join(f"instr(l, '{stem}')" for stem in STEMS)
     closer = f"SELECT 1 FROM json_each({patterns}) WHERE '_' || k || '_' GLOB value"
     wanted = [
-        f"({stems}) AND EXISTS ({closer})",
+        f"({_has_stem('l')}) AND EXISTS ({closer})",
         *(f"k GLOB {quoting.text(_spread(part))}" for part in extra),
     ]
     if extra:
@@ -49,7 +48,16 @@ def has_secret(extra: tuple[str, ...]) -> str:
     # A text ends for SQLite where it has a NUL. The LIMIT keeps it from reading a key twice.
     document = r"replace(replace({v}, '\\', '\u005c'), '\u0000', '\ufffd')"
     keys = f"SELECT key AS k, lower(key) AS l FROM json_tree({document}) LIMIT -1"
-    return f"EXISTS (SELECT 1 FROM ({keys}) WHERE {' OR '.join(wanted)})"
+    found = f"EXISTS (SELECT 1 FROM ({keys}) WHERE {' OR '.join(wanted)})"
+    if extra:
+        return found
+    # Most have no such letters anywhere, nor an escape that may be one of them.
+    letters = f"SELECT 1 FROM (SELECT lower({{v}}) AS l LIMIT 1) WHERE {_has_stem('l')}"
+    return f"(instr({{v}}, '\\u00') OR EXISTS ({letters})) AND {found}"
+
+
+def _has_stem(value: str) -> str:
+    return " OR ".join(f"instr({value}, '{stem}')" for stem in STEMS)
 
 
 def _list_patterns() -> Iterator[str]:

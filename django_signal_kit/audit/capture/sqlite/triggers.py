@@ -196,7 +196,7 @@ def _insert(specification: Specification, action: str, key: str, text: str, chan
     zone = "" if specification.use_tz else ", 'localtime'"
     values = {
         # Django writes six digits of a second; SQLite knows three.
-        "at": f"strftime('%Y-%m-%d %H:%M:%f', 'now'{zone}) || '000'",
+        "at": f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{zone})",
         "action": quoting.text(action),
         "content_type_id": str(specification.content_type_id),
         "object_pk": key,
@@ -206,7 +206,7 @@ def _insert(specification: Specification, action: str, key: str, text: str, chan
         "actor_text": f"coalesce(json_extract(p, {quoting.text(f'{receiver}.actor_text')}), '')",
         "context": f"coalesce(json_extract(p, {quoting.text(f'{receiver}.context')}), "
         '\'{"by":"database"}\')',
-        "unit": "replace(json_extract(p, '$.unit'), '-', '')",
+        "unit": "json_extract(p, '$.unit')",
         "using": quoting.text(specification.using),
     }
     columns = ", ".join(quoting.name(log.columns[name]) for name in values)
