@@ -19,7 +19,7 @@ from tests.benchmarks import audit_vs_peers
 from tests.benchmarks.audit_vs_peers import Results
 from tests.settings import DATABASE
 
-PACKAGES = ("bare", "by-hand", "kit-database", "kit-triggers", "pghistory")
+PACKAGES = ("bare", "least", "by-hand", "kit-database", "kit-triggers", "pghistory")
 
 #: Operation -> database -> what it may cost by triggers, times Django alone.
 BARS: dict[str, dict[str, float]] = {

@@ -34,6 +34,7 @@ INSTALLED_APPS = [
         "pghistory": ["pgtrigger", "pghistory"],
         "reversion": ["reversion"],
         "by-hand": [],
+        "least": ["django_signal_kit", "django_signal_kit.audit"],
     }[PEER],
     "tests.benchmarks.peers",
 ]
