@@ -6,26 +6,22 @@ As ``post_save()`` makes them row by row, with what is the same for all rows wor
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from django.db.models import Model
 
 from django_signal_kit.audit.entries import Entry
-from django_signal_kit.audit.lines import write_changed, write_created
-from django_signal_kit.audit.recording import Recorder
+from django_signal_kit.audit.lines import write, write_created
+from django_signal_kit.audit.recording import CERTAIN, UNCERTAIN, Recorder
 from django_signal_kit.rows.snapshots import get_new_rows, get_old_row
 from django_signal_kit.rows.values import UNKNOWN, is_known
 from django_signal_kit.rows.written import as_written
-
-_CERTAIN: dict[str, Any] = {}
-_UNCERTAIN: dict[str, Any] = {"certain": False}
 
 
 def make_created(
     recorder: Recorder, model: type[Model], rows: Iterable[Model], using: str, *, certain: bool
 ) -> Iterator[Entry]:
     """Entries about ``rows`` of ``model`` that have been made."""
-    plan, more = recorder.get_plan(model), _CERTAIN if certain else _UNCERTAIN
+    plan, more = recorder.get_plan(model), CERTAIN if certain else UNCERTAIN
     make = recorder.make_entries(model, "create", using)
     for row, new in get_new_rows(rows, plan.columns, using):
         yield make(as_written(row), write_created(plan.lines, new), more)
@@ -56,10 +52,7 @@ def make_updated(
         if old is None:
             # Somebody else has made the row between our SELECT and our UPDATE.
             old = unknown
-        pieces = write_changed(lines, old, new)
-        if untold and not untold.isdisjoint(pieces):
-            pieces = {name: piece for name, piece in pieces.items() if name not in untold}
-        if pieces:
-            changes = f"{{{','.join(pieces.values())}}}"
-            more = _CERTAIN if is_known(old) else _UNCERTAIN
+        changes = write(lines, old, new, untold)
+        if changes:
+            more = CERTAIN if is_known(old) else UNCERTAIN
             yield make(as_written(row), changes, more)

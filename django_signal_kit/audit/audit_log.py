@@ -15,8 +15,8 @@ from django_signal_kit.audit.capture.specifying import find_obstacle, hears_casc
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.keys import get_secrets
-from django_signal_kit.audit.lines import write_deleted
-from django_signal_kit.audit.recording import Recorder, is_told_already
+from django_signal_kit.audit.lines import write
+from django_signal_kit.audit.recording import CERTAIN, UNCERTAIN, Recorder, is_told_already
 from django_signal_kit.current import get_context, get_details
 from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.middleware import get_missing
@@ -52,6 +52,8 @@ from django_signal_kit.writes.instances import (
 from django_signal_kit.writes.links import SOURCE, TARGET, LinkChange
 from django_signal_kit.writes.matched import get_parts
 from django_signal_kit.writes.rowwise import in_progress
+
+_NONE: frozenset[str] = frozenset()
 
 # The hooks that are called for each row, and what calls them.
 _ABOUT_ONE = (
@@ -192,14 +194,12 @@ class AuditLog(ModelReceiver):
         ):
             note_saved(unit, instance, new)
         instance = as_written(instance)
-        changes = self.get_changes(instance, old, new)
         if old is None:
             if not raw:
                 self._record_parents(instance, new, using)
-            self.record(instance, "create", changes, using=using, certain=created is not None)
-        elif changes:
-            is_certain = is_known(old)
-            self.record(instance, "update", changes, using=using, certain=is_certain)
+            self._tell(instance, "create", None, new, using, certain=created is not None)
+        else:
+            self._tell(instance, "update", old, new, using)
 
     def pre_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         self._recorder.note_text(instance, using)
@@ -207,20 +207,15 @@ class AuditLog(ModelReceiver):
             self._ask_old_row(instance, using)
 
     def post_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
-        plan = self._recorder.get_plan(type(instance))
-        old = self._get_old_row(instance, plan.columns, using)
+        columns = self._recorder.get_plan(type(instance)).columns
+        old = self._get_old_row(instance, columns, using)
         # Somebody else has deleted it, and told so, when the statement came.
         if old is None or has_no_row(instance):
             return
         instance = as_written(instance)
         if is_told_already(self, instance):
             return
-        if self._decides:
-            changes = self.get_changes(instance, old, None)
-            self.record(instance, "delete", changes, using=using)
-        else:
-            text = write_deleted(plan.lines, old)
-            self.collect(self._recorder.make_entry(instance, "delete", text, using), using=using)
+        self._tell(instance, "delete", old, None, using)
 
     m2m_changed = tell_links_changed
 
@@ -283,7 +278,7 @@ class AuditLog(ModelReceiver):
             changes = leave_out(changes, self._recorder.get_plan(type(instance)).stamps)
         if not self.should_record(instance, action, changes):
             return
-        more = {} if certain else {"certain": False}
+        more = CERTAIN if certain else UNCERTAIN
         entry = self._recorder.make_entry(instance, action, changes, using, more)
         self.collect(entry, using=using)
 
@@ -365,6 +360,31 @@ class AuditLog(ModelReceiver):
     def _records(self, name: str) -> bool:
         return (not self.fields or name in self.fields) and name not in self.exclude_fields
 
+    def _tell(
+        self,
+        instance: Model,
+        action: str,
+        old: Row | None,
+        new: Row | None,
+        using: str,
+        *,
+        certain: bool = True,
+    ) -> None:
+        """Collect an entry about what became of a row, unless nothing did."""
+        if action == "update":
+            certain = is_known(old or {})
+        if self._decides:
+            changes = self.get_changes(instance, old, new)
+            if changes or action != "update":
+                self.record(instance, action, changes, using=using, certain=certain)
+            return
+        plan = self._recorder.get_plan(type(instance))
+        text = write(plan.lines, old, new, _NONE if self.stamps else plan.stamps)
+        if text:
+            more = CERTAIN if certain else UNCERTAIN
+            entry = self._recorder.make_entry(instance, action, text, using, more)
+            self.collect(entry, using=using)
+
     def _get_old_row(self, instance: Model, columns: Sequence[Column], using: str) -> Row | None:
         if self.old_values == "database":
             return get_old_row(instance, using)
@@ -413,10 +433,7 @@ class AuditLog(ModelReceiver):
             if not registry.covers(self, model):
                 continue
             parent = cast_up(instance, model, using)
-            changes = self.get_changes(parent, old, new)
-            if changes:
-                is_certain = is_known(old)
-                self.record(parent, "update", changes, using=using, certain=is_certain)
+            self._tell(parent, "update", old, new, using)
 
     def _record_statement(
         self,

@@ -92,6 +92,24 @@ def write_changed(
     return pieces
 
 
+def write(
+    lines: Iterable[Line],
+    old: Mapping[str, Any] | None,
+    new: Mapping[str, Any] | None,
+    untold: frozenset[str],
+) -> str:
+    """What became of a row, None where there is none; "" if an update has changed nothing but the
+    fields ``untold``."""
+    if old is None:
+        return write_created(lines, new or {})
+    if new is None:
+        return write_deleted(lines, old)
+    pieces = write_changed(lines, old, new)
+    if untold and not untold.isdisjoint(pieces):
+        pieces = {name: piece for name, piece in pieces.items() if name not in untold}
+    return f"{{{','.join(pieces.values())}}}" if pieces else ""
+
+
 def _write_moment(value: Any) -> str:
     return f'"{value.isoformat()}"'
 

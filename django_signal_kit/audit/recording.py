@@ -35,7 +35,9 @@ from django_signal_kit.units.failures import report_once
 from django_signal_kit.units.sparing import spare
 from django_signal_kit.units.unit import get_unit
 
-_NOTHING: Mapping[str, Any] = {}
+#: What goes into the context of an entry, if it is certain what a write did, and if it is not.
+CERTAIN: Mapping[str, Any] = {}
+UNCERTAIN: Mapping[str, Any] = {"certain": False}
 # Of values that stay what they are.
 _FIXED = frozenset((str, int, bool, type(None)))
 
@@ -97,7 +99,7 @@ class Recorder:
         action: str,
         changes: Any,
         using: str,
-        more: Mapping[str, Any] = _NOTHING,
+        more: Mapping[str, Any] = CERTAIN,
     ) -> Entry:
         """An entry about a row, of changes or the text of their JSON; ``more`` goes into its
         context."""
@@ -209,7 +211,7 @@ class Recorder:
         """Who does this; nobody is asked outside of all blocks."""
         return self.receiver.get_actor() if get_scope() or not self.is_plain else None
 
-    def tell_context(self, more: Mapping[str, Any] = _NOTHING) -> str:
+    def tell_context(self, more: Mapping[str, Any] = CERTAIN) -> str:
         """What to store of the context, and ``more``, as JSON: made once for a block or a request,
         if nothing in it can change."""
         if more or not self.is_plain:

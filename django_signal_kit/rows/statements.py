@@ -1,16 +1,20 @@
 """The kit's own statements, run by a cursor that each connection keeps open for them.
 
-To make one costs as much as a statement of one row does on SQLite, and a covered save has two.
+To make one, and to have SQLite's look for the placeholders, costs as much as the statement of one
+row itself, and a covered save has two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 _KEY = "_signal_kit_cursor"
+# Where Django's cursor for it is from; it cannot be imported everywhere.
+_SQLITE = "django.db.backends.sqlite3.base"
 
 
 def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> None:
@@ -43,5 +47,15 @@ def _take(connection: BaseDatabaseWrapper) -> Any:
 def _give_back(connection: BaseDatabaseWrapper, cursor: Any) -> None:
     if connection.queries_logged:
         cursor.close()
-    else:
-        vars(connection)[_KEY] = connection.connection, cursor
+        return
+    driver: Any = cursor.cursor
+    if type(driver).__module__ == _SQLITE:
+        driver.convert_query = partial(_convert, type(driver))  # type: ignore[arg-type]
+    vars(connection)[_KEY] = connection.connection, cursor
+
+
+@lru_cache(maxsize=64)
+def _convert(cursor: Any, query: str, *, param_names: Any = None) -> str:
+    """``query`` with the placeholders of SQLite: Django looks at each of its characters."""
+    converted: str = cursor.convert_query(None, query, param_names=param_names)
+    return converted

@@ -56,6 +56,14 @@ def test_one_cursor_runs_all_of_them(connection: BaseDatabaseWrapper, opened: li
         assert opened == []
 
 
+def test_placeholders_are_those_of_django(connection: BaseDatabaseWrapper) -> None:
+    query = "SELECT number FROM testapp_plain WHERE name = %s AND name LIKE '5%%'"
+    for number in range(3):
+        with transaction.atomic():
+            execute(connection, INSERT, [f"5% of {number}", number])
+            assert fetch(connection, query, [f"5% of {number}"]) == [(number,)]
+
+
 def test_what_an_execute_wrapper_runs_in_between_has_another(
     connection: BaseDatabaseWrapper,
 ) -> None:
