@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import traceback
+from base64 import b64encode
 from collections.abc import Iterator
 from copy import deepcopy
 from importlib.util import find_spec
@@ -15,6 +17,7 @@ from django.db import DatabaseError, IntegrityError, connection, connections, tr
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import batch, context, muted, only
+from django_signal_kit.audit.capture.postgresql.bodies import AFTER_PACKET, BEFORE_PACKET
 from django_signal_kit.audit.capture.postgresql.verbs import is_read
 from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.receivers import AuditLog, DeletionLog
@@ -94,6 +97,16 @@ def run(sql: Any, params: Any = None) -> Any:
         return cursor.fetchall() if cursor.description else cursor.rowcount
 
 
+def _run_untold(sql: str) -> None:
+    """Not by way of the kit: the packet would hide what another program says."""
+    with connection.connection.cursor() as cursor:
+        cursor.carrier._is_asking = True
+        try:
+            cursor.execute(sql)
+        finally:
+            cursor.carrier._is_asking = False
+
+
 def tell() -> list[tuple[str, str, Any]]:
     """What was done, by whom, and why; forgotten then."""
     entries = list(AuditEntry.objects.order_by("id"))
@@ -102,6 +115,9 @@ def tell() -> list[tuple[str, str, Any]]:
 
 
 DATABASE = {"by": "database"}
+#: A packet that somebody has written by hand.
+_CODE = b64encode(b'{"AuditLog": {"actor_text": "eve"}}').decode()
+MINE = f"{BEFORE_PACKET}{_CODE}{AFTER_PACKET}"
 
 
 def test_in_autocommit_each_write_says_who_it_is(link: str) -> None:
@@ -258,7 +274,7 @@ def test_a_write_that_is_a_transaction_by_itself_is_the_only_statement_of_its_pa
             after = run("INSERT INTO testapp_tag (name) VALUES ('b') RETURNING current_query()")
         run("DELETE FROM testapp_tag -- all")
     [[alone], *_] = sent
-    assert alone.startswith("UPDATE testapp_tag SET name = 'a' RETURNING current_query()\n; /* ")
+    assert alone.startswith("UPDATE testapp_tag SET name = 'a' RETURNING current_query()\n;\n/* ")
     assert "ada" not in alone
     assert after[0][0].startswith("SELECT pg_catalog.set_config(")
     assert tell() == [
@@ -270,21 +286,83 @@ def test_a_write_that_is_a_transaction_by_itself_is_the_only_statement_of_its_pa
 @pytest.mark.parametrize(
     "sql",
     [
-        "INSERT INTO testapp_tag (name) VALUES ('/* signal_kit: ''e30='); /* '*/",
-        "INSERT INTO testapp_tag (name) VALUES ($$/* signal_kit: 'e30='*/$$)",
-        "INSERT INTO testapp_tag (name) VALUES ('a') /* signal_kit: 'e30='*/ -- '*/",
+        f"INSERT INTO testapp_tag (name) VALUES ('{BEFORE_PACKET}'e30='); /* '*/",
+        f"INSERT INTO testapp_tag (name) VALUES ($${BEFORE_PACKET}e30='*/$$)",
+        f"INSERT INTO testapp_tag (name) VALUES ('a') {MINE} -- '*/",
+        # The literal ends where the packet would begin.
+        f"INSERT INTO testapp_tag (name) VALUES ('{BEFORE_PACKET}) /* the users'*/",
+        f"INSERT INTO testapp_tag (name) VALUES ($${BEFORE_PACKET}$$) /* the users'*/",
+        f"INSERT INTO testapp_tag (name) VALUES ('a') -- by {' '.join(MINE.split())}",
+        f"INSERT INTO testapp_tag (name) VALUES ('a') /* by {MINE}*/",
         "INSERT INTO testapp_tag (name) VALUES ('a'); /* the users'*/",
         "INSERT INTO testapp_tag (name) VALUES ($$a$$); /* the users'*/",
     ],
 )
 def test_what_looks_like_a_packet_within_a_statement_is_none(sql: str) -> None:
-    with connection.connection.cursor() as cursor:
-        cursor.carrier._is_asking = True
-        try:
-            cursor.execute(sql)
-        finally:
-            cursor.carrier._is_asking = False
+    _run_untold(sql)
     assert tell() == [("create", "", DATABASE)]
+
+
+def test_a_packet_is_looked_for_once_however_long_the_statement_and_many_its_rows() -> None:
+    # Another program's: nobody tells it in another way.
+    TagFactory.create_batch(2)
+    tell()
+    _run_untold("SELECT set_config('signal_kit.unit', gen_random_uuid()::text, false)")
+    try:
+        _run_untold(f"UPDATE testapp_tag SET name = 'a'{MINE}")
+    finally:
+        _run_untold("SELECT set_config('signal_kit.unit', '', false)")
+    assert tell() == [("update", "", DATABASE)] * 2
+    _run_untold(f"UPDATE testapp_tag SET name = 'b'{MINE}")
+    assert tell() == [("update", "eve", DATABASE)] * 2
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO testapp_tag (name) VALUES ('a'",
+        "INSERT INTO testapp_tag (name) VALUES ('a",
+        "INSERT INTO testapp_tag (name) VALUES ($$a",
+        "INSERT INTO testapp_tag (name) VALUES ('a') /* so",
+        "INSERT testapp_tag (name) VALUES ('a')",
+        "INSERT INTO testapp_tag (name) VALUES ('a', 'b')",
+        "INSERT INTO testapp_tag (nothing) VALUES ('a')",
+        "insert testapp_tag (name) VALUES ('a')",
+        "insert INTO testapp_tag (nothing) VALUES ('a')",
+    ],
+)
+def test_an_error_quotes_the_statement_alone(sql: str, link: str) -> None:
+    def fail() -> str:
+        with pytest.raises(DatabaseError) as caught:
+            run(sql)
+        said = "".join(traceback.format_exception(caught.value))
+        for secret in ("eyJ", "secret", "set_config("):
+            assert secret not in said
+        return str(caught.value)
+
+    with context(reason="secret"):
+        fail()
+        with transaction.atomic(), transaction.atomic(savepoint=True):
+            run("SELECT 1")
+            sid = connection.savepoint()
+            if "'a'" in sql:
+                fail()
+            connection.savepoint_rollback(sid)
+        TagFactory()
+    assert tell() == [("create", "", {"reason": "secret"})]
+
+
+def test_a_statement_that_fails_is_shown_as_it_was_given() -> None:
+    pk = TagFactory().pk
+    with context(reason="sécret"):
+        for values in ([pk, "a"], {"id": pk, "name": "a"}):
+            marks = "%(id)s, %(name)s" if isinstance(values, dict) else "%s, %s"
+            for verb in ("INSERT", "insert"):
+                with CaptureQueriesContext(connection) as queries, pytest.raises(IntegrityError):
+                    run(f"{verb} INTO testapp_tag (id, name) VALUES ({marks})", values)
+                if has_psycopg:
+                    shown = f"{verb} INTO testapp_tag (id, name) VALUES ({pk}, 'a')"
+                    assert queries[0]["sql"] == shown
 
 
 @pytest.mark.skipif(not has_psycopg, reason="psycopg 2 makes the query by itself")
@@ -358,13 +436,7 @@ def test_nothing_is_left_to_the_next_client_of_the_session(link: str) -> None:
         with transaction.atomic():
             TagFactory()
     tell()
-    with connection.connection.cursor() as cursor:
-        # Not by way of the kit: the packet would hide it.
-        cursor.carrier._is_asking = True
-        try:
-            cursor.execute("INSERT INTO testapp_tag (name) VALUES ('a')")
-        finally:
-            cursor.carrier._is_asking = False
+    _run_untold("INSERT INTO testapp_tag (name) VALUES ('a')")
     assert tell() == [("create", "", DATABASE)]
 
 

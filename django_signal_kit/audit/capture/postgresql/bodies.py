@@ -5,9 +5,10 @@ from __future__ import annotations
 from django_signal_kit.audit.capture.pieces import MARK
 from django_signal_kit.audit.capture.postgresql.statements import quote
 
-#: What stands round a packet that is the end of a statement: a comment with base64 in quotes. In
-#: no literal one begins and goes on, with no other quote, to the end of the statement.
-BEFORE_PACKET, AFTER_PACKET = "/* signal_kit: '", "'*/"
+#: What stands round a packet that is the end of a statement: a comment with base64 in quotes.
+#: After one that begins in a literal, or where a literal ends, comes another quote or asterisk
+#: before the end; one in a comment is over a line's end, and has to be closed once more.
+BEFORE_PACKET, AFTER_PACKET = "\n;\n/* signal_kit: '", "'*/"
 _BEFORE = quote(BEFORE_PACKET)
 _PACKET = f"convert_from(decode(left(said, -{len(AFTER_PACKET)}), 'base64'), 'UTF8')"
 
@@ -34,10 +35,12 @@ DECLARE
   {declared}
 BEGIN
   {first}said := nullif(current_setting('signal_kit.context', true), '');
-  IF said IS NULL AND strpos(current_query(), {_BEFORE}) > 0 THEN
+  -- Once for all rows of a transaction, of a long statement too.
+  IF said IS NULL AND coalesce(current_setting('signal_kit.unit', true), '') = ''
+    AND strpos(current_query(), {_BEFORE}) > 0 THEN
     said := split_part(current_query(), {_BEFORE}, -1);
-    -- Once for all rows of the statement.
-    said := CASE WHEN strpos(said, '''') = length(said) - 2 AND said LIKE '%*/'
+    said := CASE WHEN strpos(said, '''') = length(said) - 2
+      AND strpos(said, '*') = length(said) - 1 AND said LIKE '%/'
       THEN set_config('signal_kit.context', {_PACKET}, true) END;
   END IF;
   packet := said::jsonb;

@@ -34,13 +34,18 @@ except ImportError:
     Pipeline = None  # type: ignore[assignment,misc]
 
 _IDLE = 0  # Of libpq: no transaction is open.
-_TERMINATION = "2D000"  # Of PostgreSQL: invalid transaction termination.
+# Of PostgreSQL.
+_TERMINATION = "2D000"  # Invalid transaction termination.
+_SYNTAX_ERROR = "42601"
 # Not SET LOCAL, of which pg_stat_statements would keep each packet.
 _TELLING = "SELECT pg_catalog.set_config('signal_kit.context', %s, true)"
-_BEFORE, _AFTER = map(len, f"{_TELLING}; ".split("%s"))
+# Messages of errors show the line that they are about.
+_NEXT = ";\n"
+_BEFORE, _AFTER = map(len, f"{_TELLING}{_NEXT}".split("%s"))
+_BEGINNING = _TELLING[:_BEFORE].encode()
 # After the end of the statement, which may end in a comment: pg_stat_statements keeps nothing of
 # it. The quotes are those that drivers put round a text.
-_REMARK = f"\n; {BEFORE_PACKET[:-1]}%s{AFTER_PACKET[1:]}"
+_REMARK = f"{BEFORE_PACKET[:-1]}%s{AFTER_PACKET[1:]}"
 
 
 def start(connection: BaseDatabaseWrapper, packets: Packets) -> None:
@@ -61,11 +66,14 @@ def _get_own_factory(raw: Any) -> Any:
     return factory.own if isinstance(factory, Carrier) else factory
 
 
-def _may_go_alone(error: Exception, status: int) -> bool:
+def _may_go_alone(error: Any, query: Any) -> bool:
     """Did a procedure want to commit, which it may if nothing else comes with it? It has done
-    nothing yet, and nobody can tell its triggers who it is."""
+    nothing yet, and nobody can tell its triggers who it is. Or is ``query`` none that can be run?
+    The error shall quote it alone, and not what is told."""
     code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    return status == _IDLE and code == _TERMINATION
+    if code == _SYNTAX_ERROR:
+        return error.diag.context is None and query.__class__ is str and ";" not in query
+    return code == _TERMINATION
 
 
 class Carrier:
@@ -148,11 +156,13 @@ class CursorOfPsycopg:
         try:
             self._run_told(found[0], query, params, options)
         except Exception as error:
-            if not _may_go_alone(error, status):
+            now = self.connection.pgconn.transaction_status
+            if not status == now == _IDLE or not _may_go_alone(error, query):
                 raise
-            return run(query, params, **options)
-        self.carrier.note(found[1])
-        return self
+        else:
+            self.carrier.note(found[1])
+            return self
+        return run(query, params, **options)
 
     def _run_told(self, packet: str, query: Any, params: Any, options: dict[str, Any]) -> None:
         run = super().execute  # type: ignore[misc]
@@ -182,26 +192,34 @@ class CursorOfPsycopg:
     def _run_remarked(self, packet: str, query: str, params: Any) -> None:
         run = super().execute  # type: ignore[misc]
         code = _encode(packet)
-        if params.__class__ in (tuple, list):
-            # The driver keeps how it takes a text apart: it has to be the same again and again.
-            run(f"{query}{_REMARK}", (*params, code))
-        else:
-            text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
-            run(text + _REMARK.replace("%s", f"'{code}'"))
-        # Django reads from there what was run.
-        self._query.query = self._query.query[: -len(_REMARK) - len(code)]
+        remark = _REMARK.replace("%s", f"'{code}'")
+        try:
+            if params.__class__ in (tuple, list):
+                # The driver keeps how it takes a text apart: it has to be the same each time.
+                run(f"{query}{_REMARK}", (*params, code))
+            else:
+                text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
+                run(text + remark)
+        finally:
+            # Django reads from there what was run, and what has failed.
+            if self._query is not None:
+                self._query.query = self._query.query.removesuffix(remark.encode())
 
     def _run_after_telling(self, packet: str, query: str, params: Any) -> None:
         run = super().execute  # type: ignore[misc]
-        if params.__class__ in (tuple, list):
-            run(f"{_TELLING}; {query}", (packet, *params))
-            length = _BEFORE + len(self._query.params[0]) + _AFTER
-        else:
-            text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
-            telling = f"{_tell(packet)}; "
-            run(telling + text)
-            length = len(telling)
-        self._query.query = self._query.query[length:]
+        telling = ""
+        try:
+            if params.__class__ in (tuple, list):
+                run(f"{_TELLING}{_NEXT}{query}", (packet, *params))
+            else:
+                text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
+                telling = f"{_tell(packet)}{_NEXT}"
+                run(telling + text)
+        finally:
+            sent = self._query
+            if sent is not None and sent.query.startswith(_BEGINNING):
+                length = len(telling.encode()) or _BEFORE + len(sent.params[0]) + _AFTER
+                sent.query = sent.query[length:]
         # From the result of the setting to that of the write.
         self.nextset()  # type: ignore[attr-defined]
 
@@ -256,15 +274,17 @@ class CursorOfPsycopg2:
         if status == _IDLE and self.connection.autocommit and is_short_write(query, vars):
             text += _REMARK.replace("%s", f"'{_encode(found[0])}'")
         else:
-            text = f"{_tell(found[0])}; {text}"
+            text = f"{_tell(found[0])}{_NEXT}{text}"
         try:
             result = run(text)
         except Exception as error:
-            if not _may_go_alone(error, status):
+            now = self.connection.get_transaction_status()
+            if not status == now == _IDLE or not _may_go_alone(error, query):
                 raise
-            return run(query, vars)
-        self.carrier.note(found[1])
-        return result
+        else:
+            self.carrier.note(found[1])
+            return result
+        return run(query, vars)
 
     def executemany(self, query: Any, vars_list: Any) -> Any:
         run = super().executemany  # type: ignore[misc]
@@ -273,7 +293,7 @@ class CursorOfPsycopg2:
             return run(query, vars_list)
         # Each of them may be a transaction.
         telling = _tell(found[0]).replace("%", "%%")
-        return run(f"{telling}; {self._to_text(query)}", vars_list)
+        return run(f"{telling}{_NEXT}{self._to_text(query)}", vars_list)
 
     def copy_expert(self, sql: Any, *args: Any, **kwargs: Any) -> Any:
         start = super().copy_expert  # type: ignore[misc]
