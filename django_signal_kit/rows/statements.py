@@ -6,18 +6,25 @@ To make one costs as much as a statement of one row does on SQLite, and a covere
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import get_ident
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 _KEY = "_signal_kit_cursor"
+# Characters in a parameter.
+_LONG = 10_000
 
 
 def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> None:
     """Run a statement, in the open transaction, that gives no rows."""
     cursor = _take(connection)
     cursor.execute(sql, parameters)
-    _give_back(connection, cursor)
+    if connection.vendor != "sqlite" and _are_long(parameters):
+        # Other drivers' cursors hold the whole text of the latest statement.
+        cursor.close()
+    else:
+        _give_back(connection, cursor)
 
 
 def fetch(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> list[Any]:
@@ -25,7 +32,7 @@ def fetch(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) 
     cursor = _take(connection)
     cursor.execute(sql, parameters)
     # All of them: SQLite has not ended a statement of which one may come still.
-    rows: list[Any] = cursor.fetchall()
+    rows = list(cursor.fetchall())
     _give_back(connection, cursor)
     return rows
 
@@ -33,8 +40,8 @@ def fetch(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) 
 def _take(connection: BaseDatabaseWrapper) -> Any:
     """Nobody else has it meanwhile: what is run in an execute wrapper, or by a thread that shares
     the connection, makes one of its own. One that has failed is not given back."""
-    raw, cursor = vars(connection).pop(_KEY, (None, None))
-    is_kept = raw is not None and raw is connection.connection
+    circumstances, cursor = vars(connection).pop(_KEY, (None, None))
+    is_kept = circumstances == _get_circumstances(connection)
     if not is_kept or connection.queries_logged or not connection.in_atomic_block:
         return connection.cursor()
     return cursor
@@ -44,4 +51,16 @@ def _give_back(connection: BaseDatabaseWrapper, cursor: Any) -> None:
     if connection.queries_logged:
         cursor.close()
     else:
-        vars(connection)[_KEY] = connection.connection, cursor
+        vars(connection)[_KEY] = _get_circumstances(connection), cursor
+
+
+def _get_circumstances(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
+    """A cursor that is made in others may be another, or be refused: of another connection, by
+    what somebody has put in the place of ``cursor()``, in another thread or time zone."""
+    return connection.connection, connection.cursor, get_ident(), connection.timezone
+
+
+def _are_long(parameters: Sequence[Any]) -> bool:
+    return len(parameters) > _LONG or any(
+        value.__class__ is str and len(value) > _LONG for value in parameters
+    )
