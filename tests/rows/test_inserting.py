@@ -90,6 +90,12 @@ def test_one_value_that_is_too_long_for_all_rows_is_not_cut_off() -> None:
         insert(Plain, NAMES, [("x" * 101, number) for number in range(2)], connection)
 
 
+def test_the_least_number_may_be_that_of_all_rows() -> None:
+    rows = [("a", -(2**31)), ("b", -(2**31))]
+    insert(Plain, NAMES, rows, connections["default"])
+    assert list(Plain.objects.order_by("pk").values_list(*NAMES)) == rows
+
+
 @pytest.mark.parametrize("odd", ["a\x1fb", "\x1f", "\x1e\n\t"])
 def test_what_stands_between_texts_may_be_in_one(odd: str) -> None:
     rows = [("first", 1), (odd, 2), ("", 3)]
