@@ -53,12 +53,6 @@ from django_signal_kit.writes.links import SOURCE, TARGET, LinkChange
 from django_signal_kit.writes.matched import get_parts
 from django_signal_kit.writes.rowwise import in_progress
 
-# The hooks that are called for each row, and what calls them.
-_ABOUT_ONE = (
-    *("pre_save", "post_save", "record", "get_changes", "should_record"),
-    *("_get_old_row", "_ask_old_row", "_record_parents"),
-)
-
 
 class AuditLog(ModelReceiver):
     """Writes one entry for each change of a covered row, or none if nothing changed.
@@ -260,10 +254,17 @@ class AuditLog(ModelReceiver):
         return {name: call for name, call in methods.items() if name not in BULK_SIGNALS}
 
     def _get_methods_for_all(self) -> Mapping[str, Callable[..., None]]:
-        # Whoever overrides one of these is asked about each row.
-        if self.old_values != "database" or overrides(self, AuditLog, _ABOUT_ONE):
+        if self.old_values != "database" or self._is_asked_about_each():
             return {}
         return {"pre_save": self._ask_for_all, "post_save": self._record_all}
+
+    def _is_asked_about_each(self) -> bool:
+        """Has somebody put a method of his own in the place of one that is called for each row?
+        That may be since the receiver was connected."""
+        cls, own = type(self), vars(self)
+        return any(
+            name in own or getattr(cls, name) is not method for name, method in _ABOUT_ONE.items()
+        )
 
     def record(
         self,
@@ -379,7 +380,11 @@ class AuditLog(ModelReceiver):
             ask_old_row(instance, using)
 
     def _ask_for_all(self, model: type[Model], rows: Any, using: str, **kwargs: Any) -> None:
-        ask_old_rows(model)
+        if not self._is_asked_about_each():
+            ask_old_rows(model)
+            return
+        for row in in_progress(rows):
+            self.pre_save(row, using)
 
     def _record_all(
         self,
@@ -393,7 +398,7 @@ class AuditLog(ModelReceiver):
         """:meth:`post_save` for the rows of a bulk write."""
         for part in get_parts(rows):
             told = in_progress(part, created)
-            if any(type(row) is not model for row in part):
+            if any(type(row) is not model for row in part) or self._is_asked_about_each():
                 for row in told:
                     self.post_save(row, created, update_fields, using)
                 continue
@@ -456,6 +461,16 @@ class AuditLog(ModelReceiver):
             keys = {pks[other] for other in groups[key] if other in pks}
             changes = {change.relation.field.name: tell_links(verb, keys, to_members)}
             self.record(instance, action, changes, using=change.using)
+
+
+#: The hooks that are called for each row, and what calls them.
+_ABOUT_ONE: dict[str, Any] = {
+    name: vars(AuditLog)[name]
+    for name in (
+        *("pre_save", "post_save", "record", "get_changes", "should_record"),
+        *("_get_old_row", "_ask_old_row", "_record_parents"),
+    )
+}
 
 
 def get_recorder(receiver: AuditLog) -> Recorder:
