@@ -137,7 +137,7 @@ class Receiver:
 
     def _collect_all(self, items: Iterable[Any], using: str) -> None:
         """:meth:`collect` for each of ``items``, without a key."""
-        if type(self).collect is Receiver.collect and "collect" not in vars(self):
+        if type(self).collect is _collect and "collect" not in vars(self):
             unit.collect_all(self, items, self.flush_on, using)
         else:
             for item in items:
@@ -145,6 +145,9 @@ class Receiver:
 
     def _note_lost(self, items: list[Any]) -> None:
         """A task has failed for the last time: nobody flushes these items any more."""
+
+
+_collect = Receiver.collect
 
 
 class ModelReceiver(Receiver):

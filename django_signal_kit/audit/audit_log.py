@@ -55,12 +55,6 @@ from django_signal_kit.writes.rowwise import in_progress
 
 _NONE: frozenset[str] = frozenset()
 
-# The hooks that are called for each row, and what calls them.
-_ABOUT_ONE = (
-    *("pre_save", "post_save", "record", "get_changes", "should_record"),
-    *("_get_old_row", "_ask_old_row", "_record_parents"),
-)
-
 
 class AuditLog(ModelReceiver):
     """Writes one entry for each change of a covered row, or none if nothing changed.
@@ -112,8 +106,6 @@ class AuditLog(ModelReceiver):
             self.on_error = "log"
         cls = type(self)
         is_plain = (cls.get_actor, cls.get_context) == (AuditLog.get_actor, AuditLog.get_context)
-        #: Does the class decide about each row what is told of it?
-        self._decides = overrides(self, AuditLog, ("record", "get_changes", "should_record"))
         #: Model of a table -> whether triggers record it.
         self._captured: dict[Any, bool] = {}
         self._recorder = Recorder(
@@ -255,10 +247,18 @@ class AuditLog(ModelReceiver):
         return {name: call for name, call in methods.items() if name not in BULK_SIGNALS}
 
     def _get_methods_for_all(self) -> Mapping[str, Callable[..., None]]:
-        # Whoever overrides one of these is asked about each row.
-        if self.old_values != "database" or overrides(self, AuditLog, _ABOUT_ONE):
+        if self.old_values != "database" or self._has_own(_ABOUT_ONE):
             return {}
         return {"pre_save": self._ask_for_all, "post_save": self._record_all}
+
+    def _has_own(self, methods: Iterable[tuple[str, Any]]) -> bool:
+        """Has somebody put a method of his own in the place of one of these? That may be since the
+        receiver was connected."""
+        cls, own = type(self), vars(self)
+        for name, method in methods:  # noqa: SIM110 - several times quicker
+            if name in own or getattr(cls, name) is not method:
+                return True
+        return False
 
     def record(
         self,
@@ -373,7 +373,7 @@ class AuditLog(ModelReceiver):
         """Collect an entry about what became of a row, unless nothing did."""
         if action == "update":
             certain = is_known(old or {})
-        if self._decides:
+        if self._has_own(_DECIDING):
             changes = self.get_changes(instance, old, new)
             if changes or action != "update":
                 self.record(instance, action, changes, using=using, certain=certain)
@@ -399,7 +399,11 @@ class AuditLog(ModelReceiver):
             ask_old_row(instance, using)
 
     def _ask_for_all(self, model: type[Model], rows: Any, using: str, **kwargs: Any) -> None:
-        ask_old_rows(model)
+        if not self._has_own(_ABOUT_ONE):
+            ask_old_rows(model)
+            return
+        for row in in_progress(rows):
+            self.pre_save(row, using)
 
     def _record_all(
         self,
@@ -413,7 +417,7 @@ class AuditLog(ModelReceiver):
         """:meth:`post_save` for the rows of a bulk write."""
         for part in get_parts(rows):
             told = in_progress(part, created)
-            if any(type(row) is not model for row in part):
+            if any(type(row) is not model for row in part) or self._has_own(_ABOUT_ONE):
                 for row in told:
                     self.post_save(row, created, update_fields, using)
                 continue
@@ -473,6 +477,20 @@ class AuditLog(ModelReceiver):
             keys = {pks[other] for other in groups[key] if other in pks}
             changes = {change.relation.field.name: tell_links(verb, keys, to_members)}
             self.record(instance, action, changes, using=change.using)
+
+
+def _list_methods(*names: str) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, vars(AuditLog)[name]) for name in names)
+
+
+# The hooks that say what is told of a row.
+_DECIDING = _list_methods("record", "get_changes", "should_record")
+# Those that are called for each row, and what calls them.
+_ABOUT_ONE = (
+    *_DECIDING,
+    *_list_methods("pre_save", "post_save"),
+    *_list_methods("_get_old_row", "_ask_old_row", "_record_parents"),
+)
 
 
 def get_recorder(receiver: AuditLog) -> Recorder:

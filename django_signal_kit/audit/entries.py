@@ -316,10 +316,11 @@ def _split(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
     """Parts that a server takes at once: MariaDB refuses a statement of more than 16 MB."""
     size = start = 0
     for position, entry in enumerate(entries):
-        size += len(entry.changes)
+        length = len(entry.changes) + len(entry.context) + len(entry.object_text)
+        size += length
         if size > _MAX_SIZE and position > start:
             yield entries[start:position]
-            size, start = len(entry.changes), position
+            size, start = length, position
     yield entries[start:]
 
 
@@ -330,8 +331,13 @@ def _prepare(
     rows: list[Sequence[Any]] = []
     last = None
     for entry in entries:
-        # Mostly those of one write, one after the other.
-        if last is None or entry.at is not last.at or entry.unit is not last.unit:
+        # Mostly those of one write, one after the other, and of one actor.
+        if (
+            last is None
+            or entry.at is not last.at
+            or entry.unit is not last.unit
+            or entry.actor_id is not last.actor_id
+        ):
             last = entry
             at = connection.ops.adapt_datetimefield_value(entry.at)
             actor_id = _prepare_actor(model, entry.actor_id, connection)

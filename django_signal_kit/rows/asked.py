@@ -12,6 +12,7 @@ from django.db.models import Model
 
 from django_signal_kit.rows.snapshots import (
     forget_old,
+    get_models_together,
     get_old_row,
     get_reading,
     is_written_together,
@@ -35,7 +36,8 @@ def ask_old_row(instance: Model, using: str) -> None:
         and unit.reads_late
         and (unit.instance is instance or is_written_together(unit, model))
     ):
-        unit.notes.setdefault(_ASKED, set()).add(model)
+        # One of several may be a proxy of the model that they are written as.
+        unit.notes.setdefault(_ASKED, set()).update({model, *get_models_together(unit)})
     else:
         get_old_row(instance, using)
 

@@ -196,13 +196,14 @@ def _select_from_texts(types: Sequence[str], fixed: tuple[int, ...]) -> str:
 
 
 def _select_from_json(types: Sequence[str]) -> str:
-    values = [_cast(f"(item->>{place})", db_type) for place, db_type in enumerate(types)]
+    values = [_cast(f"item->>{place}", db_type) for place, db_type in enumerate(types)]
     return f"SELECT {', '.join(values)} FROM jsonb_array_elements(%s::jsonb) AS item"
 
 
 def _cast(value: str, db_type: str) -> str:
     # Text is not cast: a cast to varchar(n) would cut off in silence what is too long.
-    return value if db_type.startswith(("varchar", "text")) else f"{value}::{db_type}"
+    # The least of all numbers is one with its sign alone.
+    return value if db_type.startswith(("varchar", "text")) else f"({value})::{db_type}"
 
 
 def _takes_two_statements(connection: BaseDatabaseWrapper) -> bool:

@@ -140,6 +140,11 @@ def is_written_together(unit: UnitOfWork, model: type[Model]) -> bool:
     return model in unit.notes.get(_TOGETHER, ())
 
 
+def get_models_together(unit: UnitOfWork) -> Iterable[type[Model]]:
+    """The models of which rows are written together in this unit."""
+    return unit.notes.get(_TOGETHER, ())  # type: ignore[no-any-return]
+
+
 def get_reading(unit: UnitOfWork, model: type[Model]) -> int | None:
     """When old rows of ``model`` were read, as a place in the order of the statements."""
     found: int | None = unit.notes.get((_READ, model))

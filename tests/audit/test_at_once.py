@@ -7,6 +7,7 @@ from collections import defaultdict
 from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar
+from unittest import mock
 from uuid import UUID
 
 import pytest
@@ -21,6 +22,7 @@ from django_signal_kit import ModelReceiver, batch, context, muted
 from django_signal_kit.audit.changes import compare
 from django_signal_kit.audit.entries import Entry, encode
 from django_signal_kit.audit.lines import make_line, write_changed, write_created, write_deleted
+from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.plans import _is_plain, _store_text
 from django_signal_kit.receivers import AuditLog, LastModified
 from django_signal_kit.rows.values import UNKNOWN, redact_with_hash, to_json
@@ -30,7 +32,7 @@ from django_signal_kit.writes import matched
 from tests.apps.rarities.models import LongKey, Speechless
 from tests.apps.relations.models import Team
 from tests.apps.testapp.models import Page, Product, ProductProxy, Restaurant, Tag, Token
-from tests.factories import CategoryFactory, ProductFactory, TagFactory
+from tests.factories import CategoryFactory, ProductFactory, TagFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -145,6 +147,14 @@ def update_in_bulk() -> None:
     Product.objects.bulk_update(products, ["name", "stock", "data"])
 
 
+def update_proxies_in_bulk() -> None:
+    ProductFactory.create_batch(2)
+    proxies = list(ProductProxy.objects.all())
+    for proxy in proxies:
+        proxy.name = "new"
+    Product.objects.bulk_update(proxies, ["name"])
+
+
 def update_children_in_bulk() -> None:
     places = [Restaurant.objects.create(name=f"Place {n}", stars=n) for n in range(3)]
     for place in places:
@@ -188,7 +198,15 @@ def add() -> None:
 WRITES = [
     *(create, create_odd, create_by_expressions, create_what_is_there, upsert, create_with_keys),
     *(create_with_long_keys, create_speechless, create_proxies, update_in_bulk),
-    *(update_children_in_bulk, update, update_by_expressions, update_keys, update_stamps, add),
+    *(
+        update_proxies_in_bulk,
+        update_children_in_bulk,
+        update,
+        update_by_expressions,
+        update_keys,
+        update_stamps,
+        add,
+    ),
 ]
 
 
@@ -300,6 +318,58 @@ def test_whoever_decides_about_a_row_is_asked_about_each(wire: Any) -> None:
     assert {entry.changes for entry in told["Terse"]} == {'{"terse":[null,1]}'}
     assert [entry.object_text for entry in told["Silent"]] == ["a"]
     assert Collecting._names == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["record", "should_record", "pre_save", "collect"])
+@pytest.mark.parametrize("is_instance", [True, False])
+def test_so_is_who_is_put_there_later(wire: Any, name: str, is_instance: bool) -> None:
+    receiver = wire((AtOnce, OPTIONS))
+    ProductFactory.create_batch(2)
+    place = receiver if is_instance else AuditLog
+    with mock.patch.object(place, name) as replaced:
+        Product.objects.update(name="b")
+    assert replaced.call_count == 2
+
+
+def test_so_is_what_an_instance_has_of_its_own(wire: Any) -> None:
+    wire((Changed, OPTIONS))
+    Tag.objects.bulk_create([Tag(name="a"), Tag(name="b")])
+    assert [entry.object_text for entry in told["Changed"]] == ["b"]
+
+
+class Changed(AtOnce):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.should_record = lambda instance, *args: instance.name == "b"  # type: ignore[method-assign]
+
+
+def test_whoever_is_asked_about_each_hears_of_proxies_among_them(wire: Any) -> None:
+    wire((OneByOne, OPTIONS))
+    update_proxies_in_bulk()
+    assert [entry.action for entry in told["OneByOne"]] == ["create"] * 2 + ["update"] * 2
+
+
+class TakingTurns(AtOnce):
+    _actors: ClassVar[list[Any]] = []
+
+    def get_actor(self) -> Any:
+        return self._actors.pop(0)
+
+
+def test_each_row_has_the_actor_that_is_told_of_it(wire: Any) -> None:
+    users = [UserFactory(), None, UserFactory()]
+    TakingTurns._actors[:] = users
+    wire((TakingTurns, OPTIONS))
+    Tag.objects.bulk_create([Tag(name=name) for name in "abc"])
+    found = AuditEntry.objects.order_by("pk").values_list("actor_id", "actor_text")
+    assert [*found] == [(user and user.pk, str(user or "")) for user in users]
+
+
+def test_what_is_said_of_all_rows_may_be_long(wire: Any) -> None:
+    wire((AtOnce, OPTIONS))
+    with context(reason="x" * 50_000):
+        Tag.objects.bulk_create([Tag(name=str(number)) for number in range(400)])
+    assert AuditEntry.objects.count() == 400
 
 
 def test_muted_means_muted(wire: Any) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from django_signal_kit.rows.statements import execute, fetch
 from tests.apps.testapp.models import Plain
+from tests.factories import ProductFactory
 from tests.settings import DATABASE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -121,6 +125,56 @@ def test_a_connection_is_tried_before_its_first_statement(
     fetch(connection, NUMBER, ["a"])
     connection.health_check_enabled = False
     assert tried == [None]
+
+
+def test_another_thread_is_refused_as_ever(connection: BaseDatabaseWrapper) -> None:
+    refused: list[DatabaseError] = []
+
+    def try_it() -> None:
+        try:
+            fetch(connection, NUMBER, ["a"])
+        except DatabaseError as error:
+            refused.append(error)
+
+    with transaction.atomic():
+        use(connection)
+        thread = Thread(target=try_it)
+        thread.start()
+        thread.join()
+    assert len(refused) == 1
+
+
+def test_who_stands_in_the_place_of_cursor_is_asked(connection: BaseDatabaseWrapper) -> None:
+    with transaction.atomic():
+        use(connection)
+        with mock.patch.object(connection, "cursor", wraps=connection.cursor) as cursor:
+            fetch(connection, NUMBER, ["a"])
+            fetch(connection, NUMBER, ["a"])
+        assert cursor.call_count == 1
+        fetch(connection, NUMBER, ["a"])
+        assert cursor.call_count == 1
+
+
+def test_moments_are_those_of_the_time_zone_of_today(
+    connection: BaseDatabaseWrapper, settings: Any
+) -> None:
+    ProductFactory(updated_at=timezone.now())
+    query = "SELECT updated_at FROM testapp_product WHERE name <> %s"
+    with transaction.atomic():
+        fetch(connection, query, [""])
+        settings.USE_TZ = False
+        with connection.cursor() as cursor:
+            cursor.execute(query, [""])
+            found = list(cursor.fetchall())
+        assert fetch(connection, query, [""]) == found
+
+
+@pytest.mark.skipif(DATABASE == "sqlite", reason="its cursors keep no text")
+def test_the_text_of_a_long_statement_does_not_stay(connection: BaseDatabaseWrapper) -> None:
+    with transaction.atomic():
+        use(connection)
+        execute(connection, "UPDATE testapp_plain SET name = 'a' WHERE name = %s", ["x" * 99_999])
+        assert "_signal_kit_cursor" not in vars(connection)
 
 
 @pytest.mark.skipif(DATABASE != "sqlite", reason="servers have no statement open")
