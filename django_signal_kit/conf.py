@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
@@ -34,6 +34,8 @@ KEYS = (
 )
 
 _PATTERN = re.compile(r"\w+\.(\w+|\*)|__all__")
+#: What a name is known by: case and separators do not matter.
+_SIGN = re.compile(r"[^\W_]")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 _HEADERS = 'a dict such as {"Cache-Tag": ",", "Surrogate-Key": {"SEPARATOR": " "}}'
 
@@ -107,6 +109,19 @@ def check_task_keys(where: str, values: Mapping[str, Any]) -> None:
             )
 
 
+def check_parts(where: str, parts: Iterable[str]) -> None:
+    """Raise Misconfigured for the first of ``parts``, which stand ``where``, that is in each
+    name."""
+    for part in parts:
+        if not _SIGN.search(part):
+            raise Misconfigured(
+                "E075",
+                f"{where} has {part!r}, which is a part of each name: all values would be "
+                f"secrets.",
+                'Take it out, or write a part of the names that are meant, such as "iban".',
+            )
+
+
 class Settings:
     """Reads ``settings.SIGNAL_KIT`` anew at each access."""
 
@@ -165,7 +180,9 @@ class Settings:
     @property
     def REDACT(self) -> Sequence[str]:  # noqa: N802
         """Parts of field names whose values are secret, beside those known by themselves."""
-        return self._strings("REDACT")
+        value = self._strings("REDACT")
+        check_parts("SIGNAL_KIT['REDACT']", value)
+        return value
 
     @property
     def TRUSTED_PROXIES(self) -> Sequence[str]:  # noqa: N802

@@ -297,6 +297,18 @@ MISTAKES: list[tuple[Any, str, str]] = [
         "Did you mean 'tests.apps.testapp'?",
     ),
     ({"DISCOVER_EXCLUDE": ["tests.testapp"]}, "E017", "Did you mean 'tests.apps.testapp'?"),
+    (
+        {"REDACT": ["iban", ""]},
+        "E075",
+        "SIGNAL_KIT['REDACT'] has '', which is a part of each name: all values would be secrets. "
+        'Take it out, or write a part of the names that are meant, such as "iban".',
+    ),
+    # Case and separators do not matter.
+    ({"REDACT": ["_"]}, "E075", "SIGNAL_KIT['REDACT'] has '_', which is a part of each name"),
+    *(
+        (options(f"{KIT}.{name}", redact=["card", "- "]), "E075", f"'redact' of {name} has '- '")
+        for name in ("AuditLog", "LoginLog", "DeletionLog")
+    ),
 ]
 
 

@@ -142,7 +142,7 @@ LOGGERS = {
 }
 
 CHECKS = {
-    *(f"E{number:03}" for number in range(1, 75)),
+    *(f"E{number:03}" for number in range(1, 76)),
     *(f"W{number:03}" for number in range(1, 34)),
     "I001",
 }

@@ -14,7 +14,7 @@ from django_signal_kit.audit.capture.choosing import check_choice, list_warnings
 from django_signal_kit.audit.capture.specifying import find_obstacle, hears_cascades
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
 from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
-from django_signal_kit.audit.keys import get_secrets
+from django_signal_kit.audit.keys import check_secrets, get_secrets
 from django_signal_kit.audit.lines import write
 from django_signal_kit.audit.recording import CERTAIN, UNCERTAIN, Recorder, is_told_already
 from django_signal_kit.current import get_context, get_details
@@ -295,6 +295,7 @@ class AuditLog(ModelReceiver):
                 "Add 'django_signal_kit.audit' to INSTALLED_APPS and run migrate.",
             )
         check_entry_model()
+        check_secrets(self)
         models = Coverage(self).get_models()
         check_choice(self, AuditLog, models)
         known = {

@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Warning
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.entries import get_known, get_user_key
+from django_signal_kit.audit.keys import check_secrets
 from django_signal_kit.audit.recording import Recorder, is_told_already
 from django_signal_kit.current import get_context, get_details, get_scope
 from django_signal_kit.exceptions import FlushFailedError, Misconfigured, did_you_mean
@@ -155,6 +156,7 @@ class DeletionLog(ModelReceiver):
             logger.log(self._level, "Deleted %d of %s", count, model, extra=told)
 
     def check(self) -> None:
+        check_secrets(self)
         levels = logging.getLevelNamesMapping()
         if isinstance(self.level, str) and self.level not in levels:
             raise Misconfigured(

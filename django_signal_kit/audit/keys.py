@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.decoding import decode
-from django_signal_kit.conf import conf
+from django_signal_kit.conf import check_parts, conf
 from django_signal_kit.rows.columns import canonical_key
 from django_signal_kit.rows.secrets import is_secret_field
 from django_signal_kit.rows.values import redact_with_hash, to_json, to_text
@@ -91,6 +91,11 @@ def get_secret_names(model: type[Model]) -> tuple[str, ...]:
     covering = registry.get_covering(model._meta.concrete_model or model)
     options = (getattr(receiver, "redact", ()) for receiver in covering)
     return (*conf.REDACT, *(name for given in options for name in given))
+
+
+def check_secrets(receiver: Any) -> None:
+    """Raise Misconfigured if its option ``redact`` makes a secret of each value."""
+    check_parts(f"The option 'redact' of {receiver.name}", receiver.redact)
 
 
 def get_secrets(receiver: Any) -> tuple[str, ...]:

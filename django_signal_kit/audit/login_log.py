@@ -20,6 +20,7 @@ from django_signal_kit.audit.entries import (
     get_log_alias,
     has_log,
 )
+from django_signal_kit.audit.keys import check_secrets
 from django_signal_kit.audit.recording import Recorder
 from django_signal_kit.current import context, get_context, get_details, get_scope
 from django_signal_kit.middleware import get_missing, get_request_context
@@ -153,6 +154,7 @@ class LoginLog(Receiver):
         return {name: method for name, method in methods.items() if name not in silent}
 
     def check(self) -> None:
+        check_secrets(self)
         # Whatever a subclass overrides, it is told of these alone and of signals of its own.
         is_set = bool(self.actions or self.get_methods(catalog.get_paths()))
         check_idle(self, LoginLog, ["actions"], is_set=is_set)

@@ -14,7 +14,9 @@ from django_signal_kit.receiver import ModelReceiver, Receiver
 from django_signal_kit.wiring import catalog
 from django_signal_kit.wiring.configured import get_declared
 from django_signal_kit.wiring.listing import (
+    TRIGGERS,
     get_function,
+    get_left,
     get_own_senders,
     get_path,
     get_signals,
@@ -42,6 +44,8 @@ def explain(model: type[Model], signal_name: str, name: str) -> list[str]:
 
 def _find_reason(receiver: Receiver, model: type[Model], signal_name: str) -> str | None:
     """Why it is not connected; None if it is."""
+    if signal_name == TRIGGERS and model in get_left(receiver):
+        return None
     senders = {id(None), *map(id, get_own_senders(model, signal_name))}
     mine = [c for c in registry.connections if c.receiver is receiver]
     if any(c.signal_name == signal_name and id(c.sender) in senders for c in mine):
@@ -51,6 +55,8 @@ def _find_reason(receiver: Receiver, model: type[Model], signal_name: str) -> st
         return _tell_uncovered(receiver, model)
     if isinstance(receiver, ModelReceiver) and not receiver.hears(model):
         return "It covers the model, and triggers of the database do its work there."
+    if signal_name == TRIGGERS:
+        return "Python does its work, and no trigger."
     if signal_name not in heard:
         if signal_name in catalog.BULK_SIGNALS and not getattr(receiver, "bulk", True):
             return "Its option bulk is False: it hears no bulk write."

@@ -331,6 +331,17 @@ def test_so_is_who_is_put_there_later(wire: Any, name: str, is_instance: bool) -
     assert replaced.call_count == 2
 
 
+@pytest.mark.parametrize("name", ["record", "should_record", "get_changes"])
+def test_so_is_who_is_put_there_later_about_a_single_row(wire: Any, name: str) -> None:
+    wire((AtOnce, OPTIONS))
+    product = ProductFactory()
+    product.name = "b"
+    with mock.patch.object(AuditLog, name) as replaced:
+        product.save()
+        product.delete()
+    assert replaced.call_count == 2
+
+
 def test_so_is_what_an_instance_has_of_its_own(wire: Any) -> None:
     wire((Changed, OPTIONS))
     Tag.objects.bulk_create([Tag(name="a"), Tag(name="b")])

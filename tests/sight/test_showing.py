@@ -85,10 +85,22 @@ class TestWhy:
         assert why("testapp.Tag", "post_save", AUDIT_LOG).startswith("AuditLog hears")
 
     def test_it_leaves_that_to_triggers(self, wire: Any) -> None:
-        wire((AuditLog, {"models": ["testapp.Tag"], "capture": "triggers"}))
+        wire((AuditLog, {"models": ["testapp.Tag", "testapp.Product"], "capture": "triggers"}))
         assert why("testapp.Tag", "post_save", "AuditLog") == (
             "AuditLog does not hear post_save of testapp.Tag.\n"
             "It covers the model, and triggers of the database do its work there.\n"
+        )
+        for model in ("testapp.Tag", "testapp.Product_tags"):
+            assert why(model, "triggers", "AuditLog") == f"AuditLog hears triggers of {model}.\n"
+
+    def test_triggers_are_guessed_too(self, wire: Any) -> None:
+        with pytest.raises(CommandError, match="Did you mean 'triggers'"):
+            why("testapp.Tag", "trigers", "AuditLog")
+
+    def test_no_trigger_does_the_work_of_others(self, wire: Any) -> None:
+        wire(Index)
+        assert why("testapp.Tag", "triggers", "Index") == (
+            "Index does not hear triggers of testapp.Tag.\nPython does its work, and no trigger.\n"
         )
 
     @pytest.mark.parametrize(

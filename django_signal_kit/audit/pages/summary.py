@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from django_signal_kit.audit.pages.diff import Row, Value
 
 #: The longest value that a line shows.
 _WIDTH = 28
+# Longer than that, though nobody wants its microseconds.
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d+([+-]\d\d:\d\d|Z)?")
 
 
 @dataclass(frozen=True)
@@ -61,4 +64,6 @@ def shorten(value: Value) -> str:
     if value.kind == "empty":
         return "“”"
     text = value.label or value.text
+    if moment := _MOMENT.fullmatch(text):
+        return " ".join(moment.group(1, 2)) + (moment[3] or "")
     return text if _is_short(value) else f"{' '.join(text[:_WIDTH].split())}…"

@@ -204,7 +204,9 @@ def find_signal(name: str) -> str:
     if len(found) > 1:
         raise CommandError(f"{name!r} is {join(found)}. Give the whole path.")
     if not found:
-        raise CommandError(f"No signal is named {name!r}. {did_you_mean(name, names)}")
+        raise CommandError(
+            f"No signal is named {name!r}. {did_you_mean(name, [*names, TRIGGERS])}"
+        )
     return found[0]
 
 

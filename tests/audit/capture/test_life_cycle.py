@@ -49,6 +49,24 @@ def test_what_has_been_done_to_them_is_said_by_migrate(shop: Shop) -> None:
     assert re.fullmatch(r"Triggers of the audit log: \d replaced, \d dropped\.", said)
 
 
+CHECKED = "call_command('migrate', skip_checks=False{})"
+
+
+def test_migrate_does_not_send_anybody_to_itself(shop: Shop) -> None:
+    """What it is about to mend nobody has to be told, unless it is not."""
+    shop.start("call_command('migrate', 'shop')")
+    for arguments in (", plan=True", ", check_unapplied=True", ", app_label='shop'"):
+        assert "W012" in shop.start(CHECKED.format(arguments)).stderr
+    assert "W012" not in shop.start(CHECKED.format(", run_syncdb=True")).stderr
+
+    options = {**CAPTURING["OPTIONS"], "exclude_fields": ["price"]}
+    shop.receivers = [{**CAPTURING, "OPTIONS": options}]
+    assert "W031" in shop.start(CHECKED.format(", plan=True")).stderr
+    assert "W031" not in shop.start(CHECKED.format(", app_label='shop'")).stderr
+    # They have been replaced.
+    assert "W031" not in shop.start(CHECKED.format(", plan=True")).stderr
+
+
 @pytest.mark.parametrize(
     ("old", "new", "operation", "write", "changes"),
     [

@@ -74,3 +74,10 @@ def test_a_shape_that_is_not_of_the_kit_is_only_named():
 
 def test_no_changes_are_an_empty_line():
     assert get_line({}) == ""
+
+
+def test_a_moment_is_shown_to_the_second_and_with_its_offset():
+    """Cut off at so many characters, it would lack the end of the offset."""
+    for offset in ("", "Z", "+00:00", "-05:30"):
+        told = {"name": [None, f"2026-11-26T17:05:43.322626{offset}"]}
+        assert get_line(told, "create") == f"Name 2026-11-26 17:05:43{offset}"
