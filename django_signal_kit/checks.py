@@ -21,10 +21,8 @@ from django_signal_kit.wiring.names import list_option_slips
 from django_signal_kit.wiring.uncovered import check_coverage
 from django_signal_kit.wiring.unheard import check_foreign_keys
 from django_signal_kit.writes import bulk, captured, covered
+from django_signal_kit.writes.migrating import about_to_be_mended
 
-#: What ``migrate`` mends, the whole of it or that of one app as well.
-_MENDED_BY_ALL = {"signal_kit.W012", "signal_kit.W020"}
-_MENDED_BY_EACH = {"signal_kit.W031"}
 _LOGS = ("django_signal_kit.audit.audit_log", "django_signal_kit.audit.login_log")
 
 
@@ -75,25 +73,8 @@ def check_log_tables(
         return []
     tasks = [receiver for receiver in receivers if receiver._flushes_in_task]
     found = [*check_log(receivers, databases), *check_tables(tasks, databases)]
-    mended = _find_mended()
-    return [message for message in found if message.id not in mended]
-
-
-def _find_mended() -> set[str]:
-    """Ids of what ``migrate`` is about to mend: it is the one that asks."""
-    # Who does not migrate has not imported it.
-    module: Any = sys.modules.get("django.core.management.commands.migrate")
-    frame: Any = sys._getframe() if module else None
-    while frame is not None:
-        # Checks are told of the databases, and not of the command that asks.
-        options = frame.f_locals.get("options")
-        command = frame.f_locals.get("self")
-        if isinstance(command, module.Command) and isinstance(options, dict):
-            if options.get("plan") or options.get("check_unapplied"):
-                return set()
-            return _MENDED_BY_EACH | (set() if options.get("app_label") else _MENDED_BY_ALL)
-        frame = frame.f_back
-    return set()
+    mended = about_to_be_mended.get()
+    return [message for message in found if str(message.id).rpartition(".")[2] not in mended]
 
 
 def check_log(

@@ -23,6 +23,10 @@ logger = get_logger("django_signal_kit.writes")
 
 _OWN_MARK = "signal_kit_own"
 
+#: Ids of checks of which nobody has to be told: the command that checks is going to mend it.
+about_to_be_mended: ContextVar[frozenset[str]] = ContextVar(
+    "signal_kit_about_to_be_mended", default=frozenset()
+)
 #: What to say when there is something to hear; empty when it has been said.
 _silence: ContextVar[list[str] | None] = ContextVar("signal_kit_silence", default=None)
 _get_names: list[Callable[[], frozenset[str]]] = []

@@ -336,7 +336,7 @@ def test_so_is_who_is_put_there_later_about_a_single_row(wire: Any, name: str) -
     wire((AtOnce, OPTIONS))
     product = ProductFactory()
     product.name = "b"
-    with mock.patch.object(AuditLog, name) as replaced:
+    with mock.patch.object(AuditLog, name, return_value={}) as replaced:
         product.save()
         product.delete()
     assert replaced.call_count == 2
@@ -407,7 +407,8 @@ values = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(st.characters())
-    | st.decimals()
+    # One that signals is equal to nothing: it raises.
+    | st.decimals().filter(lambda value: not value.is_snan())
     | st.uuids()
     | st.dates()
     | st.datetimes(timezones=st.timezones() | st.none())

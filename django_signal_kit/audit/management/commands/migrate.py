@@ -1,4 +1,4 @@
-"""Django's ``migrate``, whose ``--plan`` tells of triggers as well.
+"""Django's ``migrate``, whose ``--plan`` tells of triggers, and whose checks send nobody to it.
 
 Django sends no signal before it shows a plan. An app further down in INSTALLED_APPS may have a
 ``migrate`` of its own, which this one would hide: so it is what this one builds on.
@@ -14,6 +14,7 @@ from django.core.management import find_commands, load_command_class
 from django.core.management.commands import migrate
 
 from django_signal_kit.audit.capture.planning import tell_plan
+from django_signal_kit.writes.migrating import about_to_be_mended
 
 
 def _find_next() -> type[Any]:
@@ -32,7 +33,28 @@ else:
     Next = _find_next()
 
 
+#: What ``migrate`` mends, the whole of it or that of one app as well.
+_MENDED_BY_ALL = frozenset({"W012", "W020"})
+_MENDED_BY_EACH = frozenset({"W031"})
+
+
 class Command(Next):
+    mended: frozenset[str] = frozenset()
+
+    def get_check_kwargs(self, options: dict[str, Any]) -> Any:
+        if not (options.get("plan") or options.get("check_unapplied")):
+            self.mended = _MENDED_BY_EACH
+            if not options.get("app_label"):
+                self.mended |= _MENDED_BY_ALL
+        return super().get_check_kwargs(options)
+
+    def check(self, *args: Any, **kwargs: Any) -> None:
+        token = about_to_be_mended.set(self.mended)
+        try:
+            super().check(*args, **kwargs)
+        finally:
+            about_to_be_mended.reset(token)
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             super().handle(*args, **options)
