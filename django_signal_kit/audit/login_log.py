@@ -13,13 +13,8 @@ from django.db import router
 from django.db.models import Model
 from django.utils.functional import LazyObject
 
-from django_signal_kit.audit.entries import (
-    Entry,
-    check_entry_model,
-    get_known,
-    get_log_alias,
-    has_log,
-)
+from django_signal_kit.audit.databases import get_log_alias
+from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
 from django_signal_kit.audit.keys import check_secrets
 from django_signal_kit.audit.recording import Recorder
 from django_signal_kit.current import context, get_context, get_details, get_scope

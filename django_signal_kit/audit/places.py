@@ -12,12 +12,8 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, router
 from django.db.models import Model
 
 from django_signal_kit.audit.audit_log import AuditLog
-from django_signal_kit.audit.entries import (
-    ask_router,
-    get_entry_model,
-    has_log,
-    list_missing_tables,
-)
+from django_signal_kit.audit.databases import ask_router, list_missing_tables
+from django_signal_kit.audit.entries import get_entry_model, has_log
 from django_signal_kit.audit.login_log import LoginLog
 from django_signal_kit.exceptions import say_missing
 from django_signal_kit.receiver import Receiver

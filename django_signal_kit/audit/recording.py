@@ -11,14 +11,9 @@ from django.db.models import Field, Model
 from django.utils.functional import Promise
 
 from django_signal_kit.audit.changes import tell_statement
-from django_signal_kit.audit.entries import (
-    Circumstances,
-    Entry,
-    Log,
-    encode,
-    get_circumstances,
-)
+from django_signal_kit.audit.entries import Circumstances, Entry, encode, get_circumstances
 from django_signal_kit.audit.keys import get_key_hider, get_secrets
+from django_signal_kit.audit.log import Log
 from django_signal_kit.audit.plans import Plan, make_plan
 from django_signal_kit.current import get_made, get_scope
 from django_signal_kit.rows.cleansing import cleanse, find_secrets

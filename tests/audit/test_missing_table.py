@@ -17,7 +17,8 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.db.models import Model
 
 from django_signal_kit import batch
-from django_signal_kit.audit.entries import get_entry_model, list_missing_tables
+from django_signal_kit.audit.databases import list_missing_tables
+from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.audit.models import AuditEntry, AuditSeal
 from django_signal_kit.checks import check_log_tables
 from django_signal_kit.exceptions import LogTableMissingError

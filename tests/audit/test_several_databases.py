@@ -15,7 +15,7 @@ from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 
 from django_signal_kit import batch
-from django_signal_kit.audit import entries
+from django_signal_kit.audit import databases
 from django_signal_kit.audit.models import AuditEntry
 from tests.apps.testapp.models import Product, Tag
 
@@ -51,11 +51,11 @@ class NoLog:
 
 @pytest.fixture(autouse=True)
 def _ask_again() -> Iterator[None]:
-    entries._with_tables.clear()
+    databases._with_tables.clear()
     ContentType.objects.clear_cache()
     yield
-    entries._with_tables.clear()
-    entries._without_tables.clear()
+    databases._with_tables.clear()
+    databases._without_tables.clear()
     ContentType.objects.clear_cache()
 
 

@@ -17,7 +17,8 @@ from django_signal_kit.audit.capture.naming import (
 )
 from django_signal_kit.audit.capture.obstacles import get_databases
 from django_signal_kit.audit.capture.specifying import find_obstacle
-from django_signal_kit.audit.entries import Entry, ask_router, get_entry_model
+from django_signal_kit.audit.databases import ask_router
+from django_signal_kit.audit.entries import Entry, get_entry_model
 from django_signal_kit.audit.keys import get_secrets
 from django_signal_kit.exceptions import Misconfigured, did_you_mean, join
 from django_signal_kit.wiring import catalog

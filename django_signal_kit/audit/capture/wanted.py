@@ -16,7 +16,7 @@ from django_signal_kit.audit.capture.postgresql.catalog import is_there
 from django_signal_kit.audit.capture.specification import Cell, Specification
 from django_signal_kit.audit.capture.specifying import sketch, specify
 from django_signal_kit.audit.capture.vendors import NAMES, get_catalog, get_triggers
-from django_signal_kit.audit.entries import list_tables
+from django_signal_kit.audit.databases import list_tables
 from django_signal_kit.wiring.registry import registry
 
 

@@ -13,7 +13,8 @@ from django_signal_kit.audit.comparing.evidence import Evidence
 from django_signal_kit.audit.comparing.following import Fields
 from django_signal_kit.audit.comparing.moves import Moves
 from django_signal_kit.audit.comparing.showing import Showing
-from django_signal_kit.audit.entries import get_entry_model, get_log_alias
+from django_signal_kit.audit.databases import get_log_alias
+from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.audit.kin import Family
 from django_signal_kit.audit.upkeep.covered import get_linked_fields, get_rows
 

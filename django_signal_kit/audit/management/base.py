@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections, router
 from django.db.models import IntegerField, Model
 
-from django_signal_kit.audit.entries import get_entry_model, list_missing_tables
+from django_signal_kit.audit.databases import list_missing_tables
+from django_signal_kit.audit.entries import get_entry_model
 from django_signal_kit.audit.models import AuditSeal
 
 

@@ -13,8 +13,9 @@ from django.db import connections, router
 from django.db.models import Field, Model, QuerySet
 
 from django_signal_kit.audit.audit_log import AuditLog
+from django_signal_kit.audit.databases import get_log_alias
 from django_signal_kit.audit.decoding import NotDecodable, decode
-from django_signal_kit.audit.entries import get_entry_model, get_kind, get_log_alias
+from django_signal_kit.audit.entries import get_entry_model, get_kind
 from django_signal_kit.audit.keys import get_key_writer
 from django_signal_kit.audit.plans import Stamps
 from django_signal_kit.audit.upkeep.before import History
