@@ -10,22 +10,21 @@ from django.core.checks import CheckMessage
 from django.db.models import Field, Model
 
 from django_signal_kit.audit.at_once import make_created, make_updated
-from django_signal_kit.audit.capture.choosing import check_choice, list_warnings
+from django_signal_kit.audit.capture.choosing import list_warnings
 from django_signal_kit.audit.capture.specifying import find_obstacle, hears_cascades
 from django_signal_kit.audit.changes import Changes, compare, leave_out, tell_links
-from django_signal_kit.audit.entries import Entry, check_entry_model, get_known, has_log
-from django_signal_kit.audit.keys import check_secrets, get_secrets
+from django_signal_kit.audit.configuration import check_options
+from django_signal_kit.audit.entries import Entry, get_known
+from django_signal_kit.audit.keys import get_secrets
 from django_signal_kit.audit.lines import write
 from django_signal_kit.audit.recording import CERTAIN, UNCERTAIN, Recorder, is_told_already
 from django_signal_kit.current import get_context, get_details
-from django_signal_kit.exceptions import Misconfigured, did_you_mean
 from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.asked import ask_new_row, ask_old_row, ask_old_rows
 from django_signal_kit.rows.columns import Column
 from django_signal_kit.rows.database import Row
 from django_signal_kit.rows.fields import is_in_own_table
-from django_signal_kit.rows.many_to_many import get_many_to_many
 from django_signal_kit.rows.memory import get_loaded_row, note_saved
 from django_signal_kit.rows.parents import ask_old_parents, cast_up, get_old_parents
 from django_signal_kit.rows.secrets import is_token_model
@@ -288,30 +287,7 @@ class AuditLog(ModelReceiver):
         self._recorder.log.write(items, may_commit=type(self).flush is AuditLog.flush)
 
     def check(self) -> None:
-        if not has_log():
-            raise Misconfigured(
-                "E011",
-                f"{self.name} writes into the audit log, but its app is not installed.",
-                "Add 'django_signal_kit.audit' to INSTALLED_APPS and run migrate.",
-            )
-        check_entry_model()
-        check_secrets(self)
-        models = Coverage(self).get_models()
-        check_choice(self, AuditLog, models)
-        known = {
-            field.name
-            for model in models
-            for field in (*model._meta.fields, *get_many_to_many(model))
-        }
-        for option in ("fields", "exclude_fields"):
-            for name in getattr(self, option):
-                if models and name not in known:
-                    raise Misconfigured(
-                        "E012",
-                        f"The option {option!r} of {self.name} has {name!r}, and no model that it "
-                        f"covers has such a field.",
-                        did_you_mean(name, known),
-                    )
+        check_options(self, AuditLog)
 
     def get_warnings(self) -> list[CheckMessage]:
         warnings = [*list_warnings(self, Coverage(self).get_models())]
