@@ -4,58 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from django_signal_kit.audit.capture.postgresql.cursors import CarryingCursor
 from django_signal_kit.audit.capture.postgresql.telling import (
-    IDLE,
     NEXT,
     REMARK,
     encode,
-    may_go_alone,
     tell,
 )
 from django_signal_kit.audit.capture.postgresql.verbs import (
-    ends_transaction,
     is_read,
     is_short_write,
 )
 
-if TYPE_CHECKING:
-    from django_signal_kit.audit.capture.postgresql.carrying import Carrier
 
-
-class CursorOfPsycopg2:
+class CursorOfPsycopg2(CarryingCursor):
     """What comes before the methods of a cursor of psycopg 2, which sends texts always."""
 
-    carrier: Carrier
-    connection: Any
-
     def execute(self, query: Any, vars: Any = None) -> Any:
+        return self._execute(query, vars)
+
+    def _get_status(self) -> int:
+        return self.connection.get_transaction_status()  # type: ignore[no-any-return]
+
+    def _run_told(self, packet: str, query: Any, params: Any, options: dict[str, Any]) -> Any:
         run = super().execute  # type: ignore[misc]
-        if is_read(query):
-            if query.__class__ is str and ends_transaction(query):
-                self.carrier.forget()
-            return run(query, vars)
-        status = self.connection.get_transaction_status()
-        found = self._get_packet()
-        if found is None:
-            return run(query, vars)
-        text = query if vars is None else self.mogrify(query, vars)  # type: ignore[attr-defined]
+        text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
         text = self._to_text(text)
-        if status == IDLE and self.connection.autocommit and is_short_write(query, vars):
-            text += REMARK.replace("%s", f"'{encode(found[0])}'")
-        else:
-            text = f"{tell(found[0])}{NEXT}{text}"
-        try:
-            result = run(text)
-        except Exception as error:
-            now = self.connection.get_transaction_status()
-            if not status == now == IDLE or not may_go_alone(error, query):
-                raise
-        else:
-            self.carrier.note(found[1])
-            return result
-        return run(query, vars)
+        if self._is_alone and is_short_write(query, params):
+            return run(text + REMARK.replace("%s", f"'{encode(packet)}'"))
+        return run(f"{tell(packet)}{NEXT}{text}")
 
     def executemany(self, query: Any, vars_list: Any) -> Any:
         run = super().executemany  # type: ignore[misc]
@@ -80,7 +59,7 @@ class CursorOfPsycopg2:
         if getattr(self, "name", None):
             # One of the server's, which reads.
             return None
-        return self.carrier.get_packet(self.connection.get_transaction_status())
+        return super()._get_packet()
 
     def _to_text(self, query: Any) -> str:
         if isinstance(query, bytes):
@@ -90,8 +69,7 @@ class CursorOfPsycopg2:
     @contextmanager
     def _tell_first(self, packet: str) -> Iterator[None]:
         run = super().execute  # type: ignore[misc]
-        raw = self.connection
-        is_alone = raw.autocommit and raw.get_transaction_status() == IDLE
+        is_alone = self._is_alone
         if is_alone:
             run("BEGIN")
         try:

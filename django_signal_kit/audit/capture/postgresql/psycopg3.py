@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from django_signal_kit.audit.capture.postgresql.cursors import CarryingCursor
 from django_signal_kit.audit.capture.postgresql.telling import (
     AFTER,
     BEFORE,
     BEGINNING,
-    IDLE,
     NEXT,
     REMARK,
     TELLING,
     encode,
-    may_go_alone,
     tell,
 )
 from django_signal_kit.audit.capture.postgresql.verbs import (
-    ends_transaction,
     is_read,
     is_short_write,
 )
@@ -30,39 +28,19 @@ except ImportError:
     # Django takes psycopg 2 as well.
     Pipeline = None  # type: ignore[assignment,misc]
 
-if TYPE_CHECKING:
-    from django_signal_kit.audit.capture.postgresql.carrying import Carrier
 
-
-class CursorOfPsycopg:
+class CursorOfPsycopg(CarryingCursor):
     """What comes before the methods of a cursor of psycopg 3."""
 
-    carrier: Carrier
-    connection: Any
     _query: Any
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-        run = super().execute  # type: ignore[misc]
-        if is_read(query):
-            if query.__class__ is str and ends_transaction(query):
-                self.carrier.forget()
-            return run(query, params, **options)
-        status = self.connection.pgconn.transaction_status
-        found = self.carrier.get_packet(status)
-        if found is None:
-            return run(query, params, **options)
-        try:
-            self._run_told(found[0], query, params, options)
-        except Exception as error:
-            now = self.connection.pgconn.transaction_status
-            if not status == now == IDLE or not may_go_alone(error, query):
-                raise
-        else:
-            self.carrier.note(found[1])
-            return self
-        return run(query, params, **options)
+        return self._execute(query, params, **options)
 
-    def _run_told(self, packet: str, query: Any, params: Any, options: dict[str, Any]) -> None:
+    def _get_status(self) -> int:
+        return self.connection.pgconn.transaction_status  # type: ignore[no-any-return]
+
+    def _run_told(self, packet: str, query: Any, params: Any, options: dict[str, Any]) -> Any:
         run = super().execute  # type: ignore[misc]
         pgconn = self.connection.pgconn
         is_plain = query.__class__ is str and not options and not pgconn.pipeline_status
@@ -80,12 +58,7 @@ class CursorOfPsycopg:
         else:
             with self._tell_first(packet):
                 run(query, params, **options)
-
-    @property
-    def _is_alone(self) -> bool:
-        """Is what is run next a transaction by itself?"""
-        raw = self.connection
-        return raw.autocommit and raw.pgconn.transaction_status == IDLE  # type: ignore[no-any-return]
+        return self
 
     def _run_remarked(self, packet: str, query: str, params: Any) -> None:
         run = super().execute  # type: ignore[misc]
@@ -134,9 +107,7 @@ class CursorOfPsycopg:
 
     @contextmanager
     def _tell_if_needed(self, query: Any) -> Iterator[None]:
-        found = None
-        if not is_read(query):
-            found = self.carrier.get_packet(self.connection.pgconn.transaction_status)
+        found = None if is_read(query) else self._get_packet()
         with self._tell_first(found[0]) if found else nullcontext():
             yield
         if found:
