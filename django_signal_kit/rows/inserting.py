@@ -92,15 +92,17 @@ class _Into:
 
     def _gather(self, rows: Sequence[Sequence[Any]]) -> Statement:
         # Thousands of parameters cost the driver more than the INSERT costs the server.
-        fixed = _find_fixed(rows)
-        texts = _join([*zip(*rows, strict=True)], fixed)
+        columns = [*zip(*rows, strict=True)]
+        fixed = _find_fixed(columns)
+        texts = _join(columns, fixed)
         if texts is None:
             return self._get_sql(_JSON), [json.dumps(rows, default=str)]
         return self._get_sql(_COLUMNS, fixed), [*(rows[0][place] for place in fixed), *texts]
 
     def _cut(self, rows: Sequence[Sequence[Any]]) -> Iterator[Statement]:
         # A list of rows has columns to be named on SQLite alone.
-        fixed = _find_fixed(rows) if self.connection.vendor == "sqlite" else ()
+        is_sqlite = self.connection.vendor == "sqlite"
+        fixed = _find_fixed([*zip(*rows, strict=True)]) if is_sqlite else ()
         once = [rows[0][place] for place in fixed]
         others = [place for place in range(len(self.names)) if place not in fixed]
         limit, size = self.connection.features.max_query_params, CHUNK
@@ -145,15 +147,12 @@ def _to_texts(values: Sequence[Any]) -> list[Any]:
     return [value if value.__class__ in _PLAIN else str(value) for value in values]
 
 
-def _find_fixed(rows: Sequence[Sequence[Any]]) -> tuple[int, ...]:
-    """The places where all rows have the very same object; one place at least is left out."""
-    first = rows[0]
+def _find_fixed(columns: Sequence[Sequence[Any]]) -> tuple[int, ...]:
+    """The places of those that have the very same object in all rows; one at least is left out."""
     fixed = [
-        place
-        for place, column in enumerate(zip(*rows, strict=True))
-        if all(map(is_, column, repeat(first[place])))
+        place for place, column in enumerate(columns) if all(map(is_, column, repeat(column[0])))
     ]
-    return tuple(fixed if len(fixed) < len(first) else fixed[1:])
+    return tuple(fixed if len(fixed) < len(columns) else fixed[1:])
 
 
 def _join(columns: Sequence[Sequence[Any]], fixed: tuple[int, ...]) -> list[str] | None:

@@ -47,18 +47,23 @@ def _take(connection: BaseDatabaseWrapper) -> Any:
     circumstances, cursor = vars(connection).pop(_KEY, (None, None))
     is_kept = circumstances == _get_circumstances(connection)
     if not is_kept or connection.queries_logged or not connection.in_atomic_block:
-        return connection.cursor()
+        return _open(connection)
+    return cursor
+
+
+def _open(connection: BaseDatabaseWrapper) -> Any:
+    cursor = connection.cursor()
+    driver: Any = cursor.cursor
+    if type(driver).__module__ == _SQLITE:
+        driver.convert_query = partial(_convert, type(driver))  # type: ignore[arg-type]
     return cursor
 
 
 def _give_back(connection: BaseDatabaseWrapper, cursor: Any) -> None:
     if connection.queries_logged:
         cursor.close()
-        return
-    driver: Any = cursor.cursor
-    if type(driver).__module__ == _SQLITE:
-        driver.convert_query = partial(_convert, type(driver))  # type: ignore[arg-type]
-    vars(connection)[_KEY] = _get_circumstances(connection), cursor
+    else:
+        vars(connection)[_KEY] = _get_circumstances(connection), cursor
 
 
 @lru_cache(maxsize=64)
