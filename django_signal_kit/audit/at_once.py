@@ -12,8 +12,10 @@ from django.db.models import Model
 from django_signal_kit.audit.entries import Entry
 from django_signal_kit.audit.lines import write, write_created
 from django_signal_kit.audit.recording import CERTAIN, UNCERTAIN, Recorder
-from django_signal_kit.rows.snapshots import get_new_rows, get_old_row
-from django_signal_kit.rows.values import UNKNOWN, is_known
+from django_signal_kit.rows.columns import get_unknown
+from django_signal_kit.rows.fields import is_named
+from django_signal_kit.rows.snapshots import get_new_values, get_old_row
+from django_signal_kit.rows.values import is_known
 from django_signal_kit.rows.written import as_written
 
 
@@ -23,7 +25,8 @@ def make_created(
     """Entries about ``rows`` of ``model`` that have been made."""
     plan, more = recorder.get_plan(model), CERTAIN if certain else UNCERTAIN
     make = recorder.make_entries(model, "create", using)
-    for row, new in get_new_rows(rows, plan.columns, using):
+    for row in rows:
+        new = get_new_values(row, plan.columns, using)
         yield make(as_written(row), write_created(plan.lines, new), more)
 
 
@@ -34,25 +37,22 @@ def make_updated(
     names: frozenset[str],
     using: str,
     *,
-    stamps: bool,
+    untold: frozenset[str],
 ) -> Iterator[Entry]:
-    """Entries about those of ``rows`` that have changed, and of which the fields ``names`` have
-    been written; with ``stamps``, in nothing but these, too."""
+    """Entries about those of ``rows`` of which the fields ``names`` have been written, if they
+    have changed in others than those ``untold``."""
     plan = recorder.get_plan(model)
-    columns = [
-        column for column in plan.columns if column.field.name in names or column.attname in names
-    ]
+    columns = [column for column in plan.columns if is_named(column.field, names)]
     attnames = {column.attname for column in columns}
     lines = [line for line in plan.lines if line.attname in attnames]
-    unknown = dict.fromkeys((column.attname for column in plan.columns), UNKNOWN)
-    untold = frozenset() if stamps else plan.stamps
+    unknown = get_unknown(plan.columns)
     make = recorder.make_entries(model, "update", using)
-    for row, new in get_new_rows(rows, columns, using):
+    for row in rows:
         old = get_old_row(row, using)
         if old is None:
             # Somebody else has made the row between our SELECT and our UPDATE.
             old = unknown
-        changes = write(lines, old, new, untold)
+        changes = write(lines, old, get_new_values(row, columns, using), untold)
         if changes:
             more = CERTAIN if is_known(old) else UNCERTAIN
             yield make(as_written(row), changes, more)

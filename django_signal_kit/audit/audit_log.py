@@ -22,9 +22,9 @@ from django_signal_kit.current import get_context, get_details
 from django_signal_kit.middleware import get_missing
 from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.asked import ask_new_row, ask_old_row, ask_old_rows
-from django_signal_kit.rows.columns import Column
+from django_signal_kit.rows.columns import Column, get_unknown
 from django_signal_kit.rows.database import Row
-from django_signal_kit.rows.fields import is_in_own_table
+from django_signal_kit.rows.fields import is_in_own_table, is_named
 from django_signal_kit.rows.memory import get_loaded_row, note_saved
 from django_signal_kit.rows.parents import ask_old_parents, cast_up, get_old_parents
 from django_signal_kit.rows.secrets import is_token_model
@@ -171,7 +171,7 @@ class AuditLog(ModelReceiver):
         old = self._get_old_row(instance, columns, using) if created is False else None
         if old is None and created is False:
             # Somebody else has made the row between our SELECT and our UPDATE.
-            old = dict.fromkeys((column.attname for column in columns), UNKNOWN)
+            old = get_unknown(columns)
         if old is not None:
             columns = _get_written(columns, instance, update_fields)
         if raw:
@@ -275,10 +275,14 @@ class AuditLog(ModelReceiver):
         """
         if action == "update" and not self.stamps:
             changes = leave_out(changes, self._recorder.get_plan(type(instance)).stamps)
-        if not self.should_record(instance, action, changes):
-            return
+        if self.should_record(instance, action, changes):
+            self._collect_entry(instance, action, changes, using=using, certain=certain)
+
+    def _collect_entry(
+        self, instance: Model, action: str, told: Changes | str, *, using: str, certain: bool
+    ) -> None:
         more = CERTAIN if certain else UNCERTAIN
-        entry = self._recorder.make_entry(instance, action, changes, using, more)
+        entry = self._recorder.make_entry(instance, action, told, using, more)
         self.collect(entry, using=using)
 
     def flush(self, items: list[Entry]) -> None:
@@ -348,25 +352,28 @@ class AuditLog(ModelReceiver):
         certain: bool = True,
     ) -> None:
         """Collect an entry about what became of a row, unless nothing did."""
+        decides = self._has_own(_DECIDING)
+        told: Any
+        if decides:
+            told = self.get_changes(instance, old, new)
+        else:
+            lines = self._recorder.get_plan(type(instance)).lines
+            told = write(lines, old, new, self._get_untold(type(instance)))
         if action == "update":
+            if not told:
+                return
             certain = is_known(old or {})
-        if self._has_own(_DECIDING):
-            changes = self.get_changes(instance, old, new)
-            if changes or action != "update":
-                self.record(instance, action, changes, using=using, certain=certain)
-            return
-        plan = self._recorder.get_plan(type(instance))
-        text = write(plan.lines, old, new, _NONE if self.stamps else plan.stamps)
-        if text:
-            more = CERTAIN if certain else UNCERTAIN
-            entry = self._recorder.make_entry(instance, action, text, using, more)
-            self.collect(entry, using=using)
+        record = self.record if decides else self._collect_entry
+        record(instance, action, told, using=using, certain=certain)
+
+    def _get_untold(self, model: type[Model]) -> frozenset[str]:
+        """The fields of which nothing is told in an update."""
+        return _NONE if self.stamps else self._recorder.get_plan(model).stamps
 
     def _get_old_row(self, instance: Model, columns: Sequence[Column], using: str) -> Row | None:
         if self.old_values == "database":
             return get_old_row(instance, using)
-        unknown = {column.attname: UNKNOWN for column in columns}
-        return get_loaded_row(instance, columns, using) or unknown
+        return get_loaded_row(instance, columns, using) or get_unknown(columns)
 
     def _ask_old_row(self, instance: Model, using: str) -> None:
         if self.on_error == "log":
@@ -399,8 +406,9 @@ class AuditLog(ModelReceiver):
                     self.post_save(row, created, update_fields, using)
                 continue
             if created is False:
+                untold = self._get_untold(model)
                 entries = make_updated(
-                    self._recorder, model, told, update_fields, using, stamps=self.stamps
+                    self._recorder, model, told, update_fields, using, untold=untold
                 )
             else:
                 entries = make_created(
@@ -481,8 +489,4 @@ def _get_written(
     """The columns that a save writes: not those it leaves out, nor those that were not loaded."""
     if update_fields is None:
         return columns
-    return [
-        column
-        for column in columns
-        if column.field.name in update_fields or column.attname in update_fields
-    ]
+    return [column for column in columns if is_named(column.field, update_fields)]

@@ -7,16 +7,14 @@ finds, for those who need no more than the text.
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django_signal_kit.audit.entries import encode
 from django_signal_kit.rows.memory import MISSING
-
-encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Line(NamedTuple):
@@ -29,8 +27,6 @@ class Line(NamedTuple):
     is_same: Callable[[Any, Any], bool]
     #: ``"name":[``
     start: str
-    #: ``"name":[null,``
-    start_new: str
 
 
 def make_line(
@@ -53,14 +49,14 @@ def make_line(
             return encode_basestring_ascii(value)
         return _WRITERS.get(cls, write_odd)(value)
 
-    return Line(name, attname, write if is_plain else write_odd, is_same, start, f"{start}null,")
+    return Line(name, attname, write if is_plain else write_odd, is_same, start)
 
 
 def write_created(lines: Iterable[Line], row: Mapping[str, Any]) -> str:
     """What a row is created with."""
     pieces = [
-        f"{start_new}{write(value)}]"
-        for _, attname, write, _, _, start_new in lines
+        f"{start}null,{write(value)}]"
+        for _, attname, write, _, start in lines
         if (value := row.get(attname)) is not None
     ]
     return f"{{{','.join(pieces)}}}"
@@ -70,7 +66,7 @@ def write_deleted(lines: Iterable[Line], row: Mapping[str, Any]) -> str:
     """What a row was that is deleted."""
     pieces = [
         f"{start}{write(value)},null]"
-        for _, attname, write, _, start, _ in lines
+        for _, attname, write, _, start in lines
         if (value := row.get(attname)) is not None
     ]
     return f"{{{','.join(pieces)}}}"
@@ -81,14 +77,13 @@ def write_changed(
 ) -> dict[str, str]:
     """What differs between two rows: name -> its piece of the text."""
     pieces: dict[str, str] = {}
-    for name, attname, write, is_same, start, start_new in lines:
+    for name, attname, write, is_same, start in lines:
         before, after = old.get(attname, MISSING), new.get(attname, MISSING)
         if before is after or before is MISSING or after is MISSING or is_same(before, after):
             continue
-        then = "null" if after is None else write(after)
-        pieces[name] = (
-            f"{start_new}{then}]" if before is None else f"{start}{write(before)},{then}]"
-        )
+        was = "null" if before is None else write(before)
+        now = "null" if after is None else write(after)
+        pieces[name] = f"{start}{was},{now}]"
     return pieces
 
 

@@ -114,21 +114,8 @@ class Recorder:
             known = found.get(len(more)) if self.is_plain else None
             if known is None:
                 known = found[len(more)] = get(model, using, more)
-            told, content_type_id = known
-            pk = instance.pk
-            return Entry(
-                told.at,
-                action,
-                content_type_id,
-                "" if pk is None else to_key(pk),
-                describe(instance, using),
-                changes,
-                told.actor_id,
-                told.actor_text,
-                told.context,
-                told.unit,
-                told.using,
-            )
+            key = "" if instance.pk is None else to_key(instance.pk)
+            return _compose(known, action, key, describe(instance, using), changes)
 
         return make
 
@@ -163,20 +150,9 @@ class Recorder:
         using: str,
         more: Mapping[str, Any],
     ) -> Entry:
-        told, content_type_id = self._get_circumstances(model, using, more)
-        return Entry(
-            told.at,
-            action,
-            content_type_id,
-            key,
-            text,
-            changes if changes.__class__ is str else encode(changes),
-            told.actor_id,
-            told.actor_text,
-            told.context,
-            told.unit,
-            told.using,
-        )
+        if changes.__class__ is not str:
+            changes = encode(changes)
+        return _compose(self._get_circumstances(model, using, more), action, key, text, changes)
 
     def _get_circumstances(
         self, model: type[Model], using: str, more: Mapping[str, Any]
@@ -284,6 +260,25 @@ class Recorder:
 
     def _get_text(self, instance: Model) -> str:
         return to_text(str(self.receiver.get_object_text(instance)))
+
+
+def _compose(
+    known: tuple[Circumstances, Any], action: str, key: str, text: str, changes: str
+) -> Entry:
+    told, content_type_id = known
+    return Entry(
+        told.at,
+        action,
+        content_type_id,
+        key,
+        text,
+        changes,
+        told.actor_id,
+        told.actor_text,
+        told.context,
+        told.unit,
+        told.using,
+    )
 
 
 def _is_fixed(scope: Mapping[str, Any]) -> bool:

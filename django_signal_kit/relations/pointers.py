@@ -6,7 +6,7 @@ of a through model that it makes itself: what becomes of them is heard through `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -14,6 +14,7 @@ from django.db import connections
 from django.db.models import ForeignKey, Model, QuerySet
 
 from django_signal_kit.rows.database import CHUNK, lock_rows
+from django_signal_kit.rows.fields import is_named
 from django_signal_kit.rows.snapshots import get_new_row, get_old_row
 from django_signal_kit.units.locking import lock_before_reading
 
@@ -51,9 +52,9 @@ class Pointer:
         looked at: its deletion is told of its parents, too."""
         return model._meta.concrete_model is self.holder._meta.concrete_model
 
-    def is_written(self, names: Iterable[str] | None) -> bool:
+    def is_written(self, names: Collection[str] | None) -> bool:
         """Is the foreign key among the fields that a write names? None is all of them."""
-        return names is None or self.field.name in names or self.attname in names
+        return names is None or is_named(self.field, names)
 
     def read(self, using: str, **conditions: Any) -> set[Any]:
         """The keys to which those rows of ``holder`` point that match. One query."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import marshal
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, partial
 from operator import eq
@@ -135,6 +135,11 @@ class Column:
 def get_columns(model: type[Model]) -> Mapping[str, Column]:
     """The columns of a model by attname."""
     return {field.attname: Column(field) for field in model._meta.concrete_fields}
+
+
+def get_unknown(columns: Iterable[Column]) -> dict[str, Any]:
+    """A row of which nobody knows anything."""
+    return {column.attname: UNKNOWN for column in columns}
 
 
 @cache

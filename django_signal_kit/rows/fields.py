@@ -8,6 +8,7 @@ attribute.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Container
 from typing import Any
 
 from django.db import connection
@@ -16,6 +17,11 @@ from django.db.models import Field, Model
 _DJANGO = "django.db.models."
 # What a ``pre_save()`` may ask for that returns no other value than the attribute's.
 _HARMLESS = {"super", "pre_save", "get_prep_value", "getattr", "attname", "value_from_object"}
+
+
+def is_named(field: Field[Any, Any], names: Container[str]) -> bool:
+    """Is it one of ``names``, which may be attnames as well?"""
+    return field.name in names or field.attname in names
 
 
 def get_target(field: Field[Any, Any]) -> Field[Any, Any]:

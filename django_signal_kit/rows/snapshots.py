@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Field, Model
@@ -245,26 +245,6 @@ def get_new_values(instance: Model, columns: Sequence[Column], using: str) -> Ro
         unknown = [column for column in columns if column.attname not in known]
     row = {column.attname: known[column.attname] for column in columns if column not in unknown}
     return row | _get_new_values(instance, unknown, using)
-
-
-def get_new_rows(
-    instances: Iterable[Model], columns: Sequence[Column], using: str
-) -> Iterator[tuple[Model, Row]]:
-    """Each of ``instances``, which are written together, and its :func:`get_new_values`."""
-    unit = get_unit()
-    notes = {} if unit is None else unit.notes
-    if unit is None or _UPSERT in notes:
-        for instance in instances:
-            yield instance, get_new_values(instance, columns, using)
-        return
-    for instance in instances:
-        if (_NEW, id(instance)) in notes:
-            yield instance, get_new_values(instance, columns, using)
-            continue
-        row, unsure = get_sure_values(instance, columns)
-        if unsure:
-            row.update(read_back(instance, unsure, using))
-        yield instance, row
 
 
 def _get_new_values(instance: Model, columns: Sequence[Column], using: str) -> dict[str, Any]:

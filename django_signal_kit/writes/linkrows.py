@@ -17,6 +17,7 @@ from django.db.models.deletion import Collector
 
 from django_signal_kit.rows.columns import get_columns
 from django_signal_kit.rows.database import Row, read_rows
+from django_signal_kit.rows.fields import is_named
 from django_signal_kit.rows.snapshots import get_new_row, get_old_row
 from django_signal_kit.writes.calls import get_call
 from django_signal_kit.writes.linknews import UNKNOWN, News, count_links, deletion, find_ends
@@ -194,7 +195,7 @@ def _plan(
     planned: dict[str, Any] = {}
     for field in known.fields:
         value = None if old is None else old[field.attname]
-        if names is None or field.name in names or field.attname in names:
+        if names is None or is_named(field, names):
             value = values.get(field.attname, values.get(field.name, value))
             if value is None and field.is_cached(row):
                 # It had no key yet when it was assigned.
