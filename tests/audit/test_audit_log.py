@@ -836,6 +836,20 @@ def test_what_conflicts_leave_open_is_said_and_not_guessed(audit: Any) -> None:
     assert "certain" not in AuditEntry.objects.get().context
 
 
+def test_an_update_of_what_nobody_has_read_is_not_certain(wire: Any) -> None:
+    product = ProductFactory()
+    wire((AuditLog, {"models": ["testapp.Product"], "old_values": "snapshot"}))
+    Product(pk=product.pk, name="b", price=1).save()
+    product.refresh_from_db()
+    product.name = "c"
+    product.save()
+    made, loaded = AuditEntry.objects.order_by("pk")
+    assert made.context["certain"] is False
+    assert made.changes["name"] == ["[unknown]", "b"]
+    assert "certain" not in loaded.context
+    assert loaded.changes == {"name": ["b", "c"]}
+
+
 def test_a_bulk_write_that_is_rolled_back_leaves_no_entry(audit: Any) -> None:
     TagFactory(name="a")
     forget()

@@ -61,6 +61,12 @@ def test_what_is_the_same_in_all_rows_is_given_once() -> None:
         assert sum(query["sql"].count("same") for query in queries) == len(queries)
 
 
+def test_what_comes_first_and_last_may_be_another_in_between() -> None:
+    rows = [("x", 1), ("y", 2), ("x", 1)]
+    insert(Plain, NAMES, rows, connections["default"])
+    assert list(Plain.objects.order_by("pk").values_list(*NAMES)) == rows
+
+
 def test_rows_that_are_the_same_altogether_are_all_there() -> None:
     rows = [("x", 1)] * 3
     insert(Plain, NAMES, rows, connections["default"])

@@ -254,6 +254,9 @@ def test_a_procedure_may_commit_and_is_told_who_it_is_if_it_does_not(link: str) 
             run("DO $$ BEGIN CALL halves('c'); END $$")
             with transaction.atomic(), pytest.raises(DatabaseError), transaction.atomic():
                 run("CALL halves('d')")
+            # As the first of its transaction, too.
+            with pytest.raises(DatabaseError, match="invalid transaction"), transaction.atomic():
+                run("CALL halves('d')")
             TagFactory(name="e")
     finally:
         run("DROP PROCEDURE whole; DROP PROCEDURE halves")
