@@ -11,12 +11,15 @@ from django.db import connection
 from django.db.models import CASCADE, CompositePrimaryKey, ForeignKey, ManyToManyField, Model
 from django.test.utils import CaptureQueriesContext
 
+from django_signal_kit import ModelReceiver
 from django_signal_kit.receivers import (
     AuditLog,
     CacheInvalidation,
     M2MLimit,
     OrphanCleanup,
 )
+from django_signal_kit.writes.calls import tell_links_changed
+from django_signal_kit.writes.links import LinkChange
 from tests.apps.relations.models import Meeting, Player, Seat
 from tests.apps.testapp.models import Tag
 from tests.relations.linking import ADDING, DELETED, ENDING, KINDS, THROUGH, TO_FIELD, Kind, Told
@@ -47,6 +50,32 @@ def test_a_link_that_is_made_is_told_once(wire: Any, kind: Kind, way: str) -> No
     if mirror(kind, way):
         wanted.append(("add", kind.get_link(target, source)))
     assert sorted(receiver.take(kind)) == sorted(wanted)
+
+
+class Ahead(ModelReceiver):
+    """Keeps which relation is told of, how, and how many rows there are then."""
+
+    models = [Meeting]
+    m2m_changed = tell_links_changed
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.told: list[tuple[str, str, int]] = []
+
+    def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
+        self.told.append((change.relation.field.name, change.action, Seat.objects.count()))
+
+
+def test_what_a_call_does_to_another_relation_is_told_ahead_as_well(wire: Any) -> None:
+    receiver = wire(Ahead)
+    meeting, guest, host = (model.objects.create() for model in (Meeting, Player, Player))
+    meeting.guests.add(guest, through_defaults={"host": host})
+    assert sorted(receiver.told) == [
+        ("guests", "add", 1),
+        ("guests", "pre_add", 0),
+        ("hosts", "add", 1),
+        ("hosts", "pre_add", 0),
+    ]
 
 
 @kinds
