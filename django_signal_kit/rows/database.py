@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BinaryField, CompositePrimaryKey, Model, QuerySet
 
 from django_signal_kit.rows.columns import Column, get_columns
-from django_signal_kit.rows.statements import fetch
+from django_signal_kit.rows.cursor import fetch
 from django_signal_kit.rows.values import UNKNOWN
 from django_signal_kit.units.locking import lock_before_reading
 

@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.constants import OnConflict
 
-from django_signal_kit.rows.statements import execute
+from django_signal_kit.rows.cursor import execute
 from django_signal_kit.units.journal import get_journal
 
 #: The most rows in a statement: beyond it nothing is gained, and the SQL is worth keeping.

@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_signal_kit.rows.statements import execute, fetch
+from django_signal_kit.rows.cursor import execute, fetch
 from tests.apps.testapp.models import Plain
 from tests.factories import ProductFactory
 from tests.settings import DATABASE
