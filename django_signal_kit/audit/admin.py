@@ -118,8 +118,9 @@ class AuditEntryAdmin(EntryModelAdmin):
 
     def get_entry_context(self, request: HttpRequest, entry: Any) -> dict[str, Any]:
         """What the template of the page of ``entry`` is given."""
-        (shown,) = present([entry], request, self.admin_site)
-        together = get_together(self.get_queryset(request), entry)
+        log = self.get_queryset(request)
+        (shown,) = present([entry], request, self.admin_site, log)
+        together = get_together(log, entry)
         return {
             "title": capfirst(self.opts.verbose_name),
             "subtitle": None,
