@@ -12,6 +12,7 @@ _READING = frozenset(("SELECT", "SAVEPO", "RELEAS", "BEGIN", "SHOW", "SET"))
 _WRITING = frozenset(("INSERT", "UPDATE", "DELETE"))
 _BEFORE = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|[(;])*", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z]*")
+_ENDS = re.compile(r"\b(?:COMMIT|END|ROLLBACK|ABORT|PREPARE)\b", re.IGNORECASE)
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 #: Characters of a statement in which nobody looks for something.
 _LONG = 5000
@@ -50,6 +51,17 @@ def _may_write(query: str) -> bool:
     if verb == "COPY":
         return re.search(r"\bFROM\s+(STDIN|PROGRAM|')", query, re.IGNORECASE) is not None
     return verb in _VERBS and not query.startswith(OWN_BLOCK)
+
+
+def is_whole(query: str) -> bool:
+    """Has nothing been done if any of it fails, where no transaction is open? One of several
+    statements may be a COMMIT."""
+    return ";" not in query or not _ENDS.search(query)
+
+
+def is_block(query: str) -> bool:
+    """Does it begin with a DO, which has other statements within?"""
+    return _get_verb(query) == "DO"
 
 
 def ends_transaction(query: Any) -> bool:
