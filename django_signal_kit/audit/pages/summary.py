@@ -13,8 +13,8 @@ from django_signal_kit.audit.plans import get_stamps
 
 #: The longest value that a line shows.
 _WIDTH = 28
-# Longer than that, though nobody wants its microseconds.
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d+([+-]\d\d:\d\d|Z)?")
+# Longer than that as a rule, though nobody wants its microseconds.
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?([+-]\d\d:\d\d|Z)?")
 
 
 @dataclass(frozen=True)

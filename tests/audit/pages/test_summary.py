@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from django_signal_kit.audit.models import AuditEntry
@@ -91,6 +92,6 @@ def test_no_changes_are_an_empty_line():
 
 def test_a_moment_is_shown_to_the_second_and_with_its_offset():
     """Cut off at so many characters, it would lack the end of the offset."""
-    for offset in ("", "Z", "+00:00", "-05:30"):
-        told = {"name": [None, f"2026-11-26T17:05:43.322626{offset}"]}
+    for fraction, offset in product(("", ".322626"), ("", "Z", "+00:00", "-05:30")):
+        told = {"name": [None, f"2026-11-26T17:05:43{fraction}{offset}"]}
         assert get_line(told, "create") == f"Name 2026-11-26 17:05:43{offset}"
