@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
-import subprocess
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -13,7 +10,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.audit.capture.deployed import MIGRATE, Shop, drop_database, get_name, make_database
+from tests.audit.capture.clients import feed, run
+from tests.audit.capture.deployed import MIGRATE, Shop, drop_database, make_database
 from tests.audit.capture.shops import shop as shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,28 +33,6 @@ with connection.constraint_checks_disabled(), connection.cursor() as cursor:
 """
 
 
-def run(*command: str, given: bytes = b"") -> bytes:
-    """A program of the database's own, on the shop's database."""
-    if shutil.which(command[0]) is None:
-        if os.environ.get("SIGNAL_KIT_REQUIRE_SERVICES"):
-            pytest.fail(f"{command[0]} is not here: tests/services.sh installs it.")
-        pytest.skip(f"{command[0]} is not here, so that no dump is made.")
-    done = subprocess.run(
-        [*command, *ACCOUNT[connection.vendor], get_name()],
-        input=given,
-        capture_output=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
-
-
-ACCOUNT = {
-    "postgresql": ["--host=127.0.0.1", "--username=postgres"],
-    "mysql": ["--host=127.0.0.1", "--user=root"],
-}
-
-
 def dump(shop: Shop, *options: str) -> bytes:
     if connection.vendor == "sqlite":
         with closing(sqlite3.connect(shop.directory / "shop.sqlite3")) as database:
@@ -68,10 +44,8 @@ def restore(shop: Shop, dumped: bytes) -> None:
     if connection.vendor == "sqlite":
         with closing(sqlite3.connect(shop.directory / "shop.sqlite3")) as database:
             database.executescript(dumped.decode())
-    elif connection.vendor == "postgresql":
-        run("psql", "--quiet", "--set=ON_ERROR_STOP=1", given=dumped)
     else:
-        run("mysql", given=dumped)
+        feed(shop, dumped)
 
 
 def begin_anew(shop: Shop) -> None:
