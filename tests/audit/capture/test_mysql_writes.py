@@ -394,6 +394,39 @@ def test_a_column_that_is_renamed_behind_the_back_of_triggers_is_explained(
         cursor.execute("INSERT INTO testapp_odd (title) VALUES ('a')")
 
 
+def test_a_write_that_reads_the_log_is_explained(install: Install) -> None:
+    install(Tag)
+    tag = TagFactory()
+    found = Tag.objects.filter(name__in=AuditEntry.objects.values("object_text"))
+    with pytest.raises(OperationalError) as caught:
+        found.update(name="x")
+    assert "Read the log first" in caught.value.__cause__.__notes__[0]  # type: ignore[union-attr]
+    assert Tag.objects.get() == tag
+    found = Tag.objects.filter(name__in=list(AuditEntry.objects.values_list("object_text")))
+    assert found.update(name="x") == 0
+
+
+def test_a_column_that_a_star_does_not_show_is_recorded(install: Install, make_model: Any) -> None:
+    model = make_model(
+        "Shy",
+        models.Model,
+        name=models.CharField(max_length=9),
+        size=models.IntegerField(default=1),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE testapp_shy MODIFY size INT NOT NULL DEFAULT 1 INVISIBLE")
+    install(model, both=True)
+    row = model.objects.create(name="a")
+    row.size = 2
+    row.save()
+    row.delete()
+    assert [json.loads(entry[4])["size"] for entry in assert_same()] == [
+        [None, 1],
+        [1, 2],
+        [2, None],
+    ]
+
+
 def test_a_refused_write_leaves_no_entry_and_is_djangos_error(install: Install) -> None:
     install(Token, Product)
     token = Token.objects.create(name="a")
