@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from tests.audit.capture.clients import feed
-from tests.audit.capture.deployed import CAPTURING, MIGRATE, Shop
+from tests.audit.capture.deployed import CAPTURING, MIGRATE, Shop, get_name
 from tests.audit.capture.shops import FIRST
 from tests.audit.capture.shops import shop as shop
 
@@ -117,3 +117,20 @@ def test_what_a_client_sets_has_no_say(shop: Shop) -> None:
     assert entry["text"] == "„“ '\\ ;"
     assert entry["changes"]["größe"] == [None, ""]
     assert entry["changes"]["at"][1].startswith("2026-01-01T12:00:00")
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="is about a right of MariaDB")
+def test_another_account_makes_what_the_one_that_migrates_may_not(shop: Shop) -> None:
+    account = f"{get_name()}_app@'127.0.0.1'"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE OR REPLACE USER {account}")
+        cursor.execute(f"GRANT ALL ON {get_name()}.* TO {account}")
+        cursor.execute(f"REVOKE TRIGGER ON {get_name()}.* FROM {account}")
+    try:
+        shop.settings = f'DATABASES["default"]["USER"] = "{get_name()}_app"\n'
+        assert "an account that has the right TRIGGER" in shop.start(MIGRATE).stderr
+        run(shop)
+        assert [each["action"] for each in shop.migrate(*WRITES)] == TOLD
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP USER {account}")
