@@ -40,14 +40,6 @@ def dump(shop: Shop, *options: str) -> bytes:
     return run({"postgresql": "pg_dump", "mysql": "mysqldump"}[connection.vendor], *options)
 
 
-def restore(shop: Shop, dumped: bytes) -> None:
-    if connection.vendor == "sqlite":
-        with closing(sqlite3.connect(shop.directory / "shop.sqlite3")) as database:
-            database.executescript(dumped.decode())
-    else:
-        feed(shop, dumped)
-
-
 def begin_anew(shop: Shop) -> None:
     drop_database()
     (shop.directory / "shop.sqlite3").unlink(missing_ok=True)
@@ -69,7 +61,7 @@ def test_a_whole_dump_has_the_triggers_and_tells_nothing_twice(shop: Shop) -> No
     before = shop.migrate(*FIRST)
     dumped = dump(shop)
     begin_anew(shop)
-    restore(shop, dumped)
+    feed(shop, dumped)
     assert_goes_on(shop, before)
 
 
@@ -83,7 +75,7 @@ def test_rows_alone_are_restored_while_there_are_no_triggers(shop: Shop) -> None
     dumped = dump(shop, *options)
     begin_anew(shop)
     shop.say(MIGRATE, EMPTY, DROP)
-    restore(shop, dumped)
+    feed(shop, dumped)
     shop.say(INSTALL)
     assert_goes_on(shop, before)
 
@@ -94,7 +86,7 @@ def test_rows_alone_are_restored_past_triggers(shop: Shop) -> None:
     dumped = dump(shop, "--data-only", "--disable-triggers")
     begin_anew(shop)
     shop.say(MIGRATE, EMPTY)
-    restore(shop, dumped)
+    feed(shop, dumped)
     # They have keys of content types in them, which may be others where they were made.
     shop.say(INSTALL)
     assert_goes_on(shop, before)
