@@ -52,7 +52,7 @@ def _run(
     tell: Tell | None,
 ) -> None:
     with standing.suspended(using), _prepare(using):
-        for gone, made in _part(using, out, into):
+        for gone, made in part(using, out, into):
             with transaction.atomic(using=using), connections[using].cursor() as cursor:
                 # What was made last may use what was made first.
                 for piece in reversed(gone):
@@ -68,7 +68,7 @@ def _prepare(using: str) -> AbstractContextManager[None]:
     return in_plain_mode(connection) if connection.vendor == "mysql" else nullcontext()
 
 
-def _part(
+def part(
     using: str, out: Sequence[Piece | Installed], into: Sequence[Piece]
 ) -> Iterator[tuple[Sequence[Piece | Installed], Sequence[Piece]]]:
     """What is dropped and made in one transaction each."""

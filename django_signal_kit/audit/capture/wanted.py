@@ -108,8 +108,13 @@ class Tables:
         )
 
     def _list_columns(self, table: str) -> set[str]:
+        name = self.connection.ops.quote_name(table)
         with self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT * FROM {self.connection.ops.quote_name(table)} WHERE 1 = 0")
+            if self.connection.vendor == "mysql":
+                # Some are invisible to an asterisk.
+                cursor.execute(f"SHOW COLUMNS FROM {name}")
+                return {self._fold_column(column[0]) for column in cursor.fetchall()}
+            cursor.execute(f"SELECT * FROM {name} WHERE 1 = 0")
             return {self._fold_column(column[0]) for column in cursor.description}
 
     def _is_in(self, columns: set[str], cell: Cell) -> bool:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
-import subprocess
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -13,7 +10,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.audit.capture.deployed import MIGRATE, Shop, drop_database, get_name, make_database
+from tests.audit.capture.clients import feed, run
+from tests.audit.capture.deployed import MIGRATE, Shop, drop_database, make_database
 from tests.audit.capture.shops import shop as shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,43 +33,11 @@ with connection.constraint_checks_disabled(), connection.cursor() as cursor:
 """
 
 
-def run(*command: str, given: bytes = b"") -> bytes:
-    """A program of the database's own, on the shop's database."""
-    if shutil.which(command[0]) is None:
-        if os.environ.get("SIGNAL_KIT_REQUIRE_SERVICES"):
-            pytest.fail(f"{command[0]} is not here: tests/services.sh installs it.")
-        pytest.skip(f"{command[0]} is not here, so that no dump is made.")
-    done = subprocess.run(
-        [*command, *ACCOUNT[connection.vendor], get_name()],
-        input=given,
-        capture_output=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
-
-
-ACCOUNT = {
-    "postgresql": ["--host=127.0.0.1", "--username=postgres"],
-    "mysql": ["--host=127.0.0.1", "--user=root"],
-}
-
-
 def dump(shop: Shop, *options: str) -> bytes:
     if connection.vendor == "sqlite":
         with closing(sqlite3.connect(shop.directory / "shop.sqlite3")) as database:
             return "\n".join(database.iterdump()).encode()
     return run({"postgresql": "pg_dump", "mysql": "mysqldump"}[connection.vendor], *options)
-
-
-def restore(shop: Shop, dumped: bytes) -> None:
-    if connection.vendor == "sqlite":
-        with closing(sqlite3.connect(shop.directory / "shop.sqlite3")) as database:
-            database.executescript(dumped.decode())
-    elif connection.vendor == "postgresql":
-        run("psql", "--quiet", "--set=ON_ERROR_STOP=1", given=dumped)
-    else:
-        run("mysql", given=dumped)
 
 
 def begin_anew(shop: Shop) -> None:
@@ -95,7 +61,7 @@ def test_a_whole_dump_has_the_triggers_and_tells_nothing_twice(shop: Shop) -> No
     before = shop.migrate(*FIRST)
     dumped = dump(shop)
     begin_anew(shop)
-    restore(shop, dumped)
+    feed(shop, dumped)
     assert_goes_on(shop, before)
 
 
@@ -109,7 +75,7 @@ def test_rows_alone_are_restored_while_there_are_no_triggers(shop: Shop) -> None
     dumped = dump(shop, *options)
     begin_anew(shop)
     shop.say(MIGRATE, EMPTY, DROP)
-    restore(shop, dumped)
+    feed(shop, dumped)
     shop.say(INSTALL)
     assert_goes_on(shop, before)
 
@@ -120,7 +86,7 @@ def test_rows_alone_are_restored_past_triggers(shop: Shop) -> None:
     dumped = dump(shop, "--data-only", "--disable-triggers")
     begin_anew(shop)
     shop.say(MIGRATE, EMPTY)
-    restore(shop, dumped)
+    feed(shop, dumped)
     # They have keys of content types in them, which may be others where they were made.
     shop.say(INSTALL)
     assert_goes_on(shop, before)

@@ -161,7 +161,11 @@ def test_a_file_of_the_client_is_loaded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["SET STATEMENT lock_wait_timeout = 5 FOR {insert}", "BEGIN NOT ATOMIC {insert}; END"],
+    [
+        "SET STATEMENT lock_wait_timeout = 5 FOR {insert}",
+        "BEGIN NOT ATOMIC {insert}; END",
+        "ANALYZE FORMAT=JSON {insert}",
+    ],
 )
 def test_what_begins_like_reading_and_writes(statement: str) -> None:
     statement = statement.format(insert="INSERT INTO testapp_tag (name) VALUES ('a')")

@@ -22,8 +22,9 @@ from django.db.models import F, Value
 from django.db.models.functions import Concat
 
 from django_signal_kit import batch, context
-from django_signal_kit.audit.capture import installing
-from django_signal_kit.audit.capture.wanted import list_installed
+from django_signal_kit.audit.capture import installing, standing
+from django_signal_kit.audit.capture.differences import find_differences
+from django_signal_kit.audit.capture.wanted import compare, list_installed
 from django_signal_kit.audit.models import AuditEntry
 from tests.apps.testapp.models import (
     Category,
@@ -40,7 +41,9 @@ from tests.apps.testapp.models import (
 from tests.audit.capture.mysql import (
     Install,
     assert_same,
+    list_pieces,
     only_on_mysql,
+    put,
     tell_both,
 )
 from tests.audit.capture.mysql import install as install
@@ -391,6 +394,39 @@ def test_a_column_that_is_renamed_behind_the_back_of_triggers_is_explained(
         cursor.execute("INSERT INTO testapp_odd (title) VALUES ('a')")
 
 
+def test_a_write_that_reads_the_log_is_explained(install: Install) -> None:
+    install(Tag)
+    tag = TagFactory()
+    found = Tag.objects.filter(name__in=AuditEntry.objects.values("object_text"))
+    with pytest.raises(OperationalError) as caught:
+        found.update(name="x")
+    assert "Read the log first" in caught.value.__cause__.__notes__[0]  # type: ignore[union-attr]
+    assert Tag.objects.get() == tag
+    found = Tag.objects.filter(name__in=list(AuditEntry.objects.values_list("object_text")))
+    assert found.update(name="x") == 0
+
+
+def test_a_column_that_a_star_does_not_show_is_recorded(install: Install, make_model: Any) -> None:
+    model = make_model(
+        "Shy",
+        models.Model,
+        name=models.CharField(max_length=9),
+        size=models.IntegerField(default=1),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE testapp_shy MODIFY size INT NOT NULL DEFAULT 1 INVISIBLE")
+    install(model, both=True)
+    row = model.objects.create(name="a")
+    row.size = 2
+    row.save()
+    row.delete()
+    assert [json.loads(entry[4])["size"] for entry in assert_same()] == [
+        [None, 1],
+        [1, 2],
+        [2, None],
+    ]
+
+
 def test_a_refused_write_leaves_no_entry_and_is_djangos_error(install: Install) -> None:
     install(Token, Product)
     token = Token.objects.create(name="a")
@@ -553,6 +589,27 @@ def test_triggers_made_where_an_empty_text_is_null_tell_all_the_same(install: In
     TagFactory(name="hot")
     Tag.objects.update(name="cold")
     assert [entry[0] for entry in tell_both()[1]] == ["create", "update"]
+
+
+def test_triggers_that_somebody_has_made_in_another_mode_are_made_anew(install: Install) -> None:
+    pieces = list_pieces(install(Tag), Tag)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@sql_mode")
+        (before,) = cursor.fetchone()
+        cursor.execute("SET sql_mode = 'EMPTY_STRING_IS_NULL'")
+        try:
+            put(pieces[:1])
+        finally:
+            cursor.execute("SET sql_mode = %s", [before])
+    assert compare("default").changed == pieces[:1]
+    assert [found.id for found in find_differences(["default"])] == ["signal_kit.W031"]
+    # They stand, if not as they should.
+    standing.forget()
+    standing.check(connection)
+    installing.install("default")
+    assert not compare("default")
+    TagFactory(name="hot")
+    assert [entry[0] for entry in tell_both()[1]] == ["create"]
 
 
 @pytest.mark.parametrize("charset", ["latin1", "utf8mb3", "utf8mb4"])

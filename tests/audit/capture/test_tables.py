@@ -101,6 +101,29 @@ def test_what_is_quoted_in_the_models_is_left_to_python(
     assert f"has a table or a column with {QUOTE} in its name" in said
 
 
+@pytest.mark.parametrize("table", ["new", "old"])
+def test_a_table_that_is_called_as_a_row_of_a_trigger(
+    table: str, make_model: Any, capture: Any
+) -> None:
+    model = make_model(
+        "Holder",
+        models.Model,
+        name=models.CharField(max_length=9),
+        tags=models.ManyToManyField(Tag),
+        meta={"db_table": table},
+    )
+    capture(model)
+    holder, tag = model.objects.create(name="a"), TagFactory()
+    holder.tags.add(tag)
+    holder.tags.clear()
+    live(model)
+    told = AuditEntry.objects.filter(action__startswith="m2m").order_by("pk")
+    assert [(each.object_text, each.changes["tags"]) for each in told] == [
+        ("Holder object (1)", {"added": [tag.pk]}),
+        ("Holder object (1)", {"removed": [tag.pk]}),
+    ]
+
+
 @pytest.mark.skipif(connection.vendor == "postgresql", reason="knows capitals from small letters")
 def test_capitals_in_names_are_small_letters_to_the_database(
     make_model: Any, capture: Any
@@ -199,8 +222,8 @@ def test_a_table_that_takes_the_name_of_another_has_no_triggers_yet(capture: Any
         assert compare("default")
         install("default")
         assert not compare("default")
-        Tag.objects.create(pk=9, name="c")
-        run("INSERT INTO tag_before (id, name) VALUES (9, 'd')")
+        Tag.objects.create(pk=10**6, name="c")
+        run("INSERT INTO tag_before (id, name) VALUES (1000000, 'd')")
         assert list_names() == [[None, "a"], [None, "c"]]
     finally:
         drop("default", list_installed("default"))

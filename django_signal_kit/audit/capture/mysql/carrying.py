@@ -21,7 +21,7 @@ from django_signal_kit.audit.capture.packets import Packet, Packets, get_shared_
 # there is nobody who does it, but never somebody else.
 _READING = re.compile(
     r"\s*\(*\s*(?:SELECT|SHOW|SET(?!\s+STATEMENT\b)|EXPLAIN|DESC|DESCRIBE|SAVEPOINT|RELEASE"
-    r"|ROLLBACK|COMMIT|START|BEGIN(?!\s+NOT\b)|USE|CREATE|ALTER|DROP|RENAME|TRUNCATE|ANALYZE|CHECK|OPTIMIZE|FLUSH|GRANT|REVOKE|KILL|LOCK|UNLOCK)\b",
+    r"|ROLLBACK|COMMIT|START|BEGIN(?!\s+NOT\b)|USE|CREATE|ALTER|DROP|RENAME|TRUNCATE|CHECK|OPTIMIZE|FLUSH|GRANT|REVOKE|KILL|LOCK|UNLOCK)\b",
     re.IGNORECASE,
 )
 # LOAD DATA LOCAL: the driver sends the file only if nothing else is in the packet.

@@ -28,6 +28,10 @@ REMEDIES = {
         "The server keeps a binary log, and trusts only accounts with SUPER to make triggers. Set "
         "log_bin_trust_function_creators=1 on it, or run auditcapture --install as one of these."
     ),
+    1442: (
+        "If that table is the audit log: no statement can read it and write rows that triggers "
+        "record there. Read the log first, in a query of its own."
+    ),
     1449: (
         "The account that has made the triggers of the audit log is gone, and they ran with its "
         "rights. Make them anew with one that stays: auditcapture --drop, then --install."

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 #: What does not fit into the log fails. In another one "" may be NULL, or the syntax be Oracle's.
-_PLAIN = "STRICT_TRANS_TABLES"
+PLAIN = "STRICT_TRANS_TABLES"
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def in_plain_mode(connection: Any) -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@sql_mode")
         (mode,) = cursor.fetchone()
-        cursor.execute("SET sql_mode = %s", [_PLAIN])
+        cursor.execute("SET sql_mode = %s", [PLAIN])
         try:
             yield
         finally:

@@ -172,8 +172,8 @@ class _Writer:
 
     def _write_link(self, link: Link, action: str, verb: str, row: str) -> str:
         specification, owner = self.specification, self._get_owner(link)
-        table = quote_name(specification.table)
-        text = self._write_text(table)
+        # Not by the name of its table, which may be that of a row of the trigger.
+        text, key = self._write_text("owner"), get_value(specification.key, "owner")
         changes = _concat(
             quote_text(f"{{{json.dumps(link.name)}:{{{json.dumps(verb)}:["),
             make_json(_get_target(link), row),
@@ -182,8 +182,9 @@ class _Writer:
         entry = self._insert(action, make_text(owner, row), "COALESCE(told, '')", changes)
         # Any other way to read it would lock the owner.
         return (
-            f"SET told = NULL;\nSELECT {text} INTO told FROM {table} "
-            f"WHERE {get_value(specification.key, table)} = {get_value(owner, row)};\n{entry}"
+            f"SET told = NULL;\nSELECT {text} INTO told "
+            f"FROM {quote_name(specification.table)} AS owner "
+            f"WHERE {key} = {get_value(owner, row)};\n{entry}"
         )
 
     def _write_text(self, row: str) -> str:

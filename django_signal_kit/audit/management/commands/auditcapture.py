@@ -9,13 +9,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_signal_kit.audit.capture.installing import drop, install
+from django_signal_kit.audit.capture.scripting import write_script
 from django_signal_kit.audit.capture.vendors import NAMES
 from django_signal_kit.audit.capture.wanted import (
     compare,
     get_captured,
     get_capturing,
     list_installed,
-    list_wanted,
 )
 from django_signal_kit.audit.management.base import check_log
 from django_signal_kit.management.arguments import typed
@@ -44,7 +44,10 @@ class Command(BaseCommand):
         what.add_argument("--install", action="store_true", help="Install what is wanted.")
         what.add_argument("--drop", action="store_true", help="Drop all that is installed.")
         what.add_argument(
-            "--sql", action="store_true", help="Print the SQL of what is wanted, and run nothing."
+            "--sql",
+            action="store_true",
+            help="Print the SQL of what is wanted, for the client of the database, and run "
+            "nothing.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -61,8 +64,8 @@ class Command(BaseCommand):
             drop(using, pieces, self.tell)
             self.stdout.write(f"{len(pieces)} dropped. Nothing is recorded there any more.")
         elif options["sql"]:
-            for _, piece in list_wanted(using):
-                self.stdout.write(f"{piece.create};\n")
+            for statement in write_script(using):
+                self.stdout.write(statement)
         elif options["install"]:
             found = install(using, self.tell)
             self.stdout.write(f"{len(found.missing) + len(found.changed)} installed.")
