@@ -24,6 +24,11 @@ def is_named(field: Field[Any, Any], names: Container[str]) -> bool:
     return field.name in names or field.attname in names
 
 
+def may_change(field: Field[Any, Any], names: Container[str]) -> bool:
+    """May a write of the fields ``names`` change it? What the database computes follows others."""
+    return is_named(field, names) or field.generated
+
+
 def get_target(field: Field[Any, Any]) -> Field[Any, Any]:
     """The field itself; of a foreign key, the field that it points to in the end."""
     while field.remote_field is not None:

@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, IntegerField, Value
 from django.db.models.functions import Concat
+from django.utils import timezone
 
 from django_signal_kit import batch, context
 from django_signal_kit.audit.models import AuditEntry
@@ -202,6 +203,30 @@ def test_what_the_database_computes_is_told_as_it_came_out() -> None:
     note.text = Concat(Value("x"), F("text"))
     note.save()
     assert tell() == [("update", {"text": ["abc", "xabc"], "length": [3, 4]})]
+
+
+@pytest.mark.parametrize("old_values", ["database", "snapshot"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda note: note.save(update_fields=["text"]),
+        lambda note: Note.objects.filter(pk=note.pk).update(text=note.text),
+        lambda note: Note.objects.bulk_update([note], ["text"]),
+        lambda note: Note.objects.update_or_create(pk=note.pk, defaults={"text": note.text}),
+    ],
+    ids=["save", "update", "bulk_update", "update_or_create"],
+)
+def test_what_the_database_computes_of_a_field_is_told_along_with_it(
+    wire: Any, old_values: str, write: Any
+) -> None:
+    wire((AuditLog, {"models": ["testapp.Note"], "old_values": old_values}))
+    note = Note.objects.create(text="one")
+    moment = timezone.now()
+    time.sleep(0.002)
+    note.text = "three"
+    write(note)
+    assert AuditEntry.objects.latest("pk").changes == {"text": ["one", "three"], "length": [3, 5]}
+    assert AuditEntry.objects.as_of(note, moment).length == 3
 
 
 # Keys
