@@ -168,7 +168,7 @@ def _make_cell(field: Any, *, is_secret: bool = False, is_stamp: bool = False) -
         raise ObstacleError(
             f"names rows by a secret, which the log has as a keyed hash: {field.name}"
         )
-    target: Any = get_target(field)
+    target = _get_output(field)
     return Cell(
         name=field.name,
         column=field.column,
@@ -181,9 +181,13 @@ def _make_cell(field: Any, *, is_secret: bool = False, is_stamp: bool = False) -
     )
 
 
+def _get_output(field: Any) -> Any:
+    """What says how the values of a column are kept."""
+    target: Any = get_target(field)
+    return target.output_field if target.generated else target
+
+
 def _get_kind(field: Any, target: Any) -> Kind:
-    if getattr(target, "generated", False):
-        target = target.output_field
     column = get_columns(field.model)[field.attname]
     is_plain = (
         is_like_djangos(target)
@@ -222,7 +226,7 @@ def _list_links(receiver: Recording, model: type[Model]) -> Iterator[Link]:
             table=through._meta.db_table,
             owner_column=owner.column,
             target_column=target.column,
-            target_kind=_get_kind(target, get_target(target)),
+            target_kind=_get_kind(target, _get_output(target)),
         )
 
 

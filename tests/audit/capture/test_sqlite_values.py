@@ -383,6 +383,23 @@ def test_keys_of_the_option_redact_are_hidden_too(make_model: Any, wire: Any) ->
         assert [entry[4]["data"] for entry in tell(TRIGGERS)] == [[None, "[redacted]"]]
 
 
+def test_a_decimal_that_the_database_computes_is_told(make_model: Any, wire: Any) -> None:
+    field = models.DecimalField(max_digits=15, decimal_places=2)
+    total = models.GeneratedField(
+        expression=models.F("amount") * 2, output_field=field, db_persist=True
+    )
+    model = make_model("Holder", models.Model, amount=field.clone(), total=total)
+    receiver = wire(*list_entries([model]))[1]
+    assert not receiver.hears(model)
+    with installed():
+        row = model.objects.create(amount="1.50")
+        row.amount = "2.25"
+        row.save()
+        row.delete()
+        created, updated, deleted = (entry[4]["total"] for entry in compare())
+    assert (created, updated, deleted) == ([None, "3.00"], ["3.00", "4.50"], ["4.50", None])
+
+
 # What cannot be told
 
 
