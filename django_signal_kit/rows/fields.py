@@ -12,7 +12,7 @@ from collections.abc import Container
 from typing import Any
 
 from django.db import connection
-from django.db.models import Field, Model
+from django.db.models import Field, GenericIPAddressField, Model
 
 _DJANGO = "django.db.models."
 # What a ``pre_save()`` may ask for that returns no other value than the attribute's.
@@ -66,6 +66,9 @@ def to_column(field: Field[Any, Any], value: Any) -> Any:
     """``value`` as a column of the kind of ``field`` holds it: what the nearest class of Django
     makes of it."""
     found = _get_base(field).to_python(field, value)
+    if isinstance(field, GenericIPAddressField):
+        # Backends write NULL for an empty one.
+        return found or None
     return bytes(found) if isinstance(found, bytearray | memoryview) else found
 
 

@@ -12,7 +12,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
 from django.db.models import F, IntegerField, Value
 from django.db.models.functions import Concat
 from django.utils import timezone
@@ -161,6 +161,25 @@ def test_nothing_and_the_word_none_and_an_empty_text_are_three_things() -> None:
         [None, "null"],
         ["null", []],
         [[], None],
+    ]
+
+
+def test_an_address_without_a_text_is_none(make_model: Any, wire: Any) -> None:
+    address = models.GenericIPAddressField(null=True, blank=True)
+    model = make_model("Visitor", models.Model, address=address)
+    wire((AuditLog, {"models": [model._meta.label]}))
+    row = model.objects.create(address="")
+    # As a form does that nobody has filled in.
+    row.save()
+    model.objects.update(address="::1")
+    model.objects.update(address="")
+    model.objects.bulk_create([model(address="")])
+    told = AuditEntry.objects.order_by("pk").values_list("action", "changes__address")
+    assert list(told) == [
+        ("create", None),
+        ("update", [None, "::1"]),
+        ("update", ["::1", None]),
+        ("create", None),
     ]
 
 
