@@ -9,6 +9,7 @@ import math
 import random
 import string
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -24,7 +25,15 @@ from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.rows import secrets
 from django_signal_kit.rows.secrets import is_secret
 from tests.apps.rarities.models import Reading
-from tests.audit.capture.pairs import PYTHON, TRIGGERS, forget, installed, list_entries, tell
+from tests.audit.capture.pairs import (
+    PYTHON,
+    TRIGGERS,
+    forget,
+    get_entries,
+    installed,
+    list_entries,
+    tell,
+)
 from tests.factories import CategoryFactory
 
 pytestmark = [
@@ -381,6 +390,29 @@ def test_keys_of_the_option_redact_are_hidden_too(make_model: Any, wire: Any) ->
     with installed():
         model.objects.create(data={"my-IBAN": 1})
         assert [entry[4]["data"] for entry in tell(TRIGGERS)] == [[None, "[redacted]"]]
+
+
+@pytest.mark.parametrize("places", [0, 2, 4, 6])
+def test_half_of_a_decimal_is_told_as_django_reads_it(
+    make_model: Any, wire: Any, places: int
+) -> None:
+    amount = models.DecimalField(max_digits=15, decimal_places=places)
+    model = make_model(
+        "Holder", models.Model, amount=amount, __str__=lambda self: str(self.amount)
+    )
+    wire(*list_entries([model], object_text={"testapp.Holder": "{amount}"}))
+    step = Decimal(1).scaleb(-places)
+    wholes = [*range(-40, 40), 10**9 + 1, 123_456_789_012_345]
+    with installed():
+        model.objects.bulk_create(model(amount=whole * step) for whole in wholes)
+        model.objects.update(amount=models.F("amount") * Decimal("0.5"))
+    told = {
+        int(entry.object_pk): (entry.changes["amount"][1], entry.object_text)
+        for entry in get_entries(TRIGGERS, action="update")
+    }
+    read = dict(model.objects.filter(pk__in=told).values_list("pk", "amount"))
+    assert told == {pk: (str(amount), str(amount)) for pk, amount in read.items()}
+    assert len(read) > 70
 
 
 def test_a_decimal_that_the_database_computes_is_told(make_model: Any, wire: Any) -> None:
