@@ -233,6 +233,18 @@ def test_a_value_of_another_kind_than_its_column_makes_no_write_fail(
     ]
 
 
+@pytest.mark.parametrize(("value", "text"), [(b"\xff\x00", "FF00"), (b"a", "61"), (5, "5")])
+def test_so_it_is_where_a_row_is_called_by_it(
+    make_model: Any, wire: Any, value: Any, text: str
+) -> None:
+    model = make_model("Holder", models.Model, name=models.CharField(max_length=9))
+    wire(*list_entries([model], object_text={"testapp.Holder": "{name}"}))
+    with installed(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO testapp_holder (name) VALUES (%s)", [value])
+    entry = AuditEntry.objects.get()
+    assert (entry.object_text, entry.changes["name"]) == (text, [None, text])
+
+
 def test_a_nul_and_half_a_pair_are_replaced_as_python_does(holder: Any) -> None:
     row = holder.objects.create(text="a\0b\\u0000", short="\0", data={"k": "\0", "\\u0000": "\\"})
     row.data = {"halves": "\ud800", "pair": "\N{GRINNING FACE}", "text": "\\ud800"}

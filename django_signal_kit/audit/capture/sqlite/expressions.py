@@ -185,7 +185,8 @@ def key_to_text(cell: Cell, value: str) -> str:
     elif cell.kind is Kind.TEXT:
         # As in JSON, where what cannot be stored everywhere is replaced.
         text = (
-            "CASE WHEN instr({v}, char(0)) THEN json_extract("
+            "CASE WHEN typeof({v}) = 'blob' THEN hex({v}) "
+            "WHEN instr({v}, char(0)) THEN json_extract("
             r"replace(replace(json_quote({v}), '\\', '\u005c'), '\u0000', '\ufffd')"
             ", '$') ELSE {v} END"
         )
