@@ -36,6 +36,12 @@ def get_target(field: Field[Any, Any]) -> Field[Any, Any]:
     return field
 
 
+def get_output(field: Field[Any, Any]) -> Field[Any, Any]:
+    """What says which values a column has: of one that the database computes, what comes out."""
+    target: Any = get_target(field)
+    return target.output_field if target.generated else target  # type: ignore[no-any-return]
+
+
 def is_djangos(field: Field[Any, Any]) -> bool:
     """Is its class one of ``django.db.models``, and no subclass of one?"""
     return type(field).__module__.startswith(_DJANGO)
