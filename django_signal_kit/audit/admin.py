@@ -26,7 +26,7 @@ from django_signal_kit.audit.pages.changelist import (
     search,
 )
 from django_signal_kit.audit.pages.chart import Bar, get_chart
-from django_signal_kit.audit.pages.diff import get_rows, reveal
+from django_signal_kit.audit.pages.diff import reveal
 from django_signal_kit.audit.pages.facts import get_context_rows, get_extra_rows
 from django_signal_kit.audit.pages.kinds import get_model
 from django_signal_kit.audit.pages.presenting import present, show_badge, show_time
@@ -118,8 +118,9 @@ class AuditEntryAdmin(EntryModelAdmin):
 
     def get_entry_context(self, request: HttpRequest, entry: Any) -> dict[str, Any]:
         """What the template of the page of ``entry`` is given."""
-        (shown,) = present([entry], request, self.admin_site)
-        together = get_together(self.get_queryset(request), entry)
+        log = self.get_queryset(request)
+        (shown,) = present([entry], request, self.admin_site, log)
+        together = get_together(log, entry)
         return {
             "title": capfirst(self.opts.verbose_name),
             "subtitle": None,
@@ -186,8 +187,7 @@ class AuditEntryAdmin(EntryModelAdmin):
         if entry.action in logins.ACTIONS and not entry.changes:
             items, omitted = logins.get_items(entry), 0
         else:
-            rows = get_rows(entry.changes, get_model(entry))
-            items, omitted = get_summary(rows, entry.action)
+            items, omitted = get_summary(entry.changes, get_model(entry), entry.action)
         parts = [
             format_html("{} <bdi>{}</bdi>", item.label, item.new)
             if item.old is None

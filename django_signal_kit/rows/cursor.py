@@ -13,7 +13,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-_KEY = "_signal_kit_cursor"
+from django_signal_kit.units.transactions import CURSOR
+
 # Where Django's cursor for it is from; it cannot be imported everywhere.
 _SQLITE = "django.db.backends.sqlite3.base"
 # Characters in a parameter.
@@ -44,7 +45,7 @@ def fetch(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) 
 def _take(connection: BaseDatabaseWrapper) -> Any:
     """Nobody else has it meanwhile: what is run in an execute wrapper, or by a thread that shares
     the connection, makes one of its own. One that has failed is not given back."""
-    circumstances, cursor = vars(connection).pop(_KEY, (None, None))
+    circumstances, cursor = vars(connection).pop(CURSOR, (None, None))
     is_kept = circumstances == _get_circumstances(connection)
     if not is_kept or connection.queries_logged or not connection.in_atomic_block:
         return _open(connection)
@@ -63,7 +64,7 @@ def _give_back(connection: BaseDatabaseWrapper, cursor: Any) -> None:
     if connection.queries_logged:
         cursor.close()
     else:
-        vars(connection)[_KEY] = _get_circumstances(connection), cursor
+        vars(connection)[CURSOR] = _get_circumstances(connection), cursor
 
 
 @lru_cache(maxsize=64)

@@ -60,7 +60,9 @@ def _place(
 
 def _draw_box(span: Span, x: float, width: float, row: int) -> str:
     label = tell(span)
-    title = f"{label}\n{span.seconds * 1000:.2f} ms, {span.all_queries} queries"
+    queries = span.all_queries
+    told = f"{queries} {'query' if queries == 1 else 'queries'}"
+    title = f"{label}\n{span.seconds * 1000:.2f} ms, {told}"
     title = "\n".join([title, *span.errors])
     room = int((width - 6) / _LETTER)
     shown = label if len(label) <= room else f"{label[: room - 1]}…"

@@ -223,21 +223,6 @@ class Journal:
             pile.add(receiver, key, item, unit.depth, order)
         return item
 
-    def collect_all(
-        self, receiver: Flusher, items: Iterator[Any], size: int, *, before: bool
-    ) -> bool:
-        """Add ``items``, of one statement and under no key, until ``size`` wait. Returns whether
-        there may be more."""
-        pile, unit = self.before if before else self.after, self.unit
-        self.has_for_commit = self.has_for_commit or is_for_commit(receiver)
-        order = self.statements.note() if unit.order is None else unit.order
-        for item in items:
-            if not is_lost(self.connection):
-                pile.add(receiver, None, item, unit.depth, order)
-            if len(pile.items) >= size:
-                return True
-        return False
-
     def take_before(self, start: int) -> dict[Flusher, list[Any]]:
         """What is to be flushed in the transaction. If a savepoint is open that is younger, its
         rollback undoes the flush, and not what it was about: that waits again then."""

@@ -17,6 +17,9 @@ from django_signal_kit.units.flushing import flush_for_commit, relieve
 from django_signal_kit.units.journal import Journal, flush_due, get_journal, is_doomed
 from django_signal_kit.units.unit import UnitOfWork
 
+#: Where a connection keeps a cursor for the kit's own statements, for as long as it is open.
+CURSOR = "_signal_kit_cursor"
+
 
 def forget_journals() -> None:
     """Of this thread: nobody has told them what happened since Django's methods were its own."""
@@ -148,6 +151,7 @@ def wrap_close(original: Callable[..., None]) -> Callable[..., None]:
         try:
             original(self)
         finally:
+            vars(self).pop(CURSOR, None)
             journal = _find_journal(self)
             is_closed = self.connection is None or self.closed_in_transaction
             if journal is not None and journal.is_open and is_closed:

@@ -64,9 +64,10 @@ def collect_all(
     """:func:`collect` for each of ``items``, of the write in progress and not for a task."""
     journal = find_journal(using)
     before = flush_on == "before_commit"
-    waiting = iter(items)
-    while journal.collect_all(receiver, waiting, CHUNK, before=before):
-        relieve(journal)
+    for item in items:
+        journal.collect(receiver, None, item, before=before)
+        if len(journal.before.items) >= CHUNK:
+            relieve(journal)
 
 
 def find_journal(using: str | None) -> Journal:

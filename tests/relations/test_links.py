@@ -22,7 +22,17 @@ from django_signal_kit.writes.calls import tell_links_changed
 from django_signal_kit.writes.links import LinkChange
 from tests.apps.relations.models import Meeting, Player, Seat
 from tests.apps.testapp.models import Tag
-from tests.relations.linking import ADDING, DELETED, ENDING, KINDS, THROUGH, TO_FIELD, Kind, Told
+from tests.relations.linking import (
+    ADDING,
+    DELETED,
+    ENDING,
+    KINDS,
+    SYMMETRICAL,
+    THROUGH,
+    TO_FIELD,
+    Kind,
+    Told,
+)
 from tests.relations.told import entries, forget
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,7 +65,7 @@ def test_a_link_that_is_made_is_told_once(wire: Any, kind: Kind, way: str) -> No
 class Ahead(ModelReceiver):
     """Keeps which relation is told of, how, and how many rows there are then."""
 
-    models = [Meeting]
+    models = [Meeting, Player]
     m2m_changed = tell_links_changed
 
     def __init__(self, **options: Any) -> None:
@@ -63,7 +73,8 @@ class Ahead(ModelReceiver):
         self.told: list[tuple[str, str, int]] = []
 
     def links_changed(self, change: LinkChange, using: str, **kwargs: Any) -> None:
-        self.told.append((change.relation.field.name, change.action, Seat.objects.count()))
+        relation = change.relation
+        self.told.append((relation.field.name, change.action, relation.through.objects.count()))
 
 
 def test_what_a_call_does_to_another_relation_is_told_ahead_as_well(wire: Any) -> None:
@@ -76,6 +87,16 @@ def test_what_a_call_does_to_another_relation_is_told_ahead_as_well(wire: Any) -
         ("hosts", "add", 1),
         ("hosts", "pre_add", 0),
     ]
+
+
+def test_the_missing_half_of_a_symmetrical_link_is_told_ahead_as_well(wire: Any) -> None:
+    receiver = wire(Ahead)
+    one, other = SYMMETRICAL.make_ends()
+    SYMMETRICAL.row(one, other).save()
+    receiver.told.clear()
+    # The half that the call itself tells is there already.
+    one.friends.add(other)
+    assert receiver.told == [("friends", "pre_add", 1), ("friends", "add", 2)]
 
 
 @kinds

@@ -62,7 +62,7 @@ RELATIONS = st.sampled_from(
 class CountingMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
-        call_command("flush", interactive=False, verbosity=0)
+        call_command("flush", interactive=False, verbosity=0, reset_sequences=False)
         self.open: list[tuple[str, Any]] = []
         self.number = 0
         for model in MODELS:

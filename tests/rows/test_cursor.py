@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
@@ -13,8 +15,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from django_signal_kit.receivers import LastModified
 from django_signal_kit.rows.cursor import execute, fetch
-from tests.apps.testapp.models import Plain
+from tests.apps.testapp.models import Plain, Product
 from tests.factories import ProductFactory
 from tests.settings import DATABASE
 
@@ -112,6 +115,18 @@ def test_it_ends_with_its_connection(connection: BaseDatabaseWrapper) -> None:
     with transaction.atomic():
         execute(connection, INSERT, ["a", 1])
         assert fetch(connection, NUMBER, ["a"]) == [(1,)]
+
+
+def test_nothing_holds_what_has_been_closed(connection: BaseDatabaseWrapper, wire: Any) -> None:
+    wire((LastModified, {"models": [Product]}))
+    use(connection)
+    gone = [weakref.ref(vars(connection)["_signal_kit_cursor"][1])]
+    if DATABASE != "sqlite":
+        # Its connections cannot be watched.
+        gone.append(weakref.ref(connection.connection))
+    connection.close()
+    gc.collect()
+    assert [ref() for ref in gone] == [None] * len(gone)
 
 
 def test_a_connection_is_tried_before_its_first_statement(

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
-from django_signal_kit import ModelReceiver, Receiver
+from django_signal_kit import ModelReceiver, Receiver, tally
 from django_signal_kit.receivers import AuditLog, CacheInvalidation, LastModified
 from django_signal_kit.sight import counting
 from django_signal_kit.sight.pages.filters import Filters
@@ -211,6 +211,15 @@ def test_queries_are_counted_and_who_sends_most_comes_first(wire: Any, root: Cli
     text = get_text(get(root, page_of("Asks")))
     assert "Queries 9 Queries a call 3.5 Queries a flush 1 Collected 2" in text
     assert "Queries a" not in get_text(get(root, page_of("First")))
+
+
+def test_what_receivers_count_themselves_reads_right_of_one_too(wired: Any, root: Client) -> None:
+    tally.add("First", "mails_sent")
+    tally.add("First", "pages_indexed")
+    text = get_text(get(root))
+    assert "at once mails sent: 1 pages indexed: 1" in text
+    assert "Mails sent 1 Pages indexed 1" in text
+    assert "Mails sent 1 Pages indexed 1" in get_text(get(root, page_of("First")))
 
 
 def test_it_says_that_nothing_is_counted(wire: Any, root: Client) -> None:

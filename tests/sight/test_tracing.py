@@ -561,6 +561,17 @@ def test_a_flame_graph_is_whole_and_escaped(wire: Any) -> None:
     assert all(0 <= float(b["x"]) <= 1200 and float(b["width"]) <= 1200.1 for b in boxes)
 
 
+def test_a_flame_graph_counts_the_queries_of_each_box() -> None:
+    root = Span(Key("trace", "trace"))
+    root.get_child(Key("receiver", "Chain")).queries = 1
+    root.get_child(Key("receiver", "Index")).queries = 2
+    titles = [
+        (node.text or "").rpartition(", ")[2]
+        for node in ElementTree.fromstring(draw(root)).iter("{http://www.w3.org/2000/svg}title")
+    ]
+    assert titles == ["3 queries", "1 query", "2 queries"]
+
+
 def test_what_is_quick_beside_the_rest_is_drawn_all_the_same() -> None:
     root = Span(Key("trace", "trace"))
     root.seconds = 60.0

@@ -189,7 +189,7 @@ class UnitOfWorkMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        call_command("flush", interactive=False, verbosity=0)
+        call_command("flush", interactive=False, verbosity=0, reset_sequences=False)
         ContentType.objects.clear_cache()
         found = {type(receiver): receiver for receiver in registry.receivers}
         self.messenger: Any = found[Messenger]

@@ -1,4 +1,5 @@
-"""What the rows are called that foreign keys name: one query for each model of a page."""
+"""What the rows are called that foreign keys name: one query for each model of a page, and one
+of the log for those that are gone."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from django.db import connections, router
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 from django.http import HttpRequest
 
+from django_signal_kit.audit.entries import get_kind
+from django_signal_kit.audit.keys import get_key_writer
 from django_signal_kit.audit.pages.diff import Row, Value, reveal
 from django_signal_kit.rows.values import to_json
 
@@ -25,11 +28,15 @@ _MOST = 500
 
 
 class Labels:
-    """The names of rows that still exist, and that the user of ``request`` may view."""
+    """The names of rows that the user of ``request`` may view. Of those that were deleted it is
+    the last that the entries of ``log`` have, if he may see these: without it they have none."""
 
-    def __init__(self, request: HttpRequest, site: AdminSite) -> None:
+    def __init__(
+        self, request: HttpRequest, site: AdminSite, log: QuerySet[Any] | None = None
+    ) -> None:
         self.request = request
         self.site = site
+        self.log = log
         self._wanted: defaultdict[Place, dict[str, Any]] = defaultdict(dict)
         self._found: dict[Place, dict[str, str]] = {}
 
@@ -68,7 +75,11 @@ class Labels:
         if not keys or rows is None:
             return {}
         found = rows.using(using).filter(**{f"{name}__in": list(keys.values())})
-        return {str(to_json(getattr(row, name))): _describe(row) for row in found}
+        names = {str(to_json(getattr(row, name))): _describe(row) for row in found}
+        gone = {text: key for text, key in keys.items() if text not in names}
+        if self.log is not None and gone and name == model._meta.pk.attname:
+            names |= _read_last(self.log, model, gone, using)
+        return names
 
     def _get_visible(self, model: type[Model]) -> QuerySet[Any] | None:
         if self.site.is_registered(model):
@@ -81,6 +92,18 @@ class Labels:
         if not self.request.user.has_perm(permission):
             return None
         return model._default_manager.all()
+
+
+def _read_last(
+    log: QuerySet[Any], model: type[Model], keys: dict[str, Any], using: str
+) -> dict[str, str]:
+    """What rows were called when they were deleted."""
+    to_key = get_key_writer(model)
+    texts = {to_key(key): text for text, key in keys.items()}
+    kind = get_kind(model, log.db)
+    told = log.filter(content_type=kind, object_pk__in=list(texts), action="delete", using=using)
+    names = told.order_by("pk").values_list("object_pk", "object_text")
+    return {texts[key]: reveal(name) for key, name in names}
 
 
 def _get_target(relation: Any) -> Field[Any, Any]:

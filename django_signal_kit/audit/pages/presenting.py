@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -52,12 +53,17 @@ class Shown:
         return self.entry.action != "delete"
 
 
-def present(entries: Iterable[Any], request: HttpRequest, site: AdminSite) -> list[Shown]:
+def present(
+    entries: Iterable[Any],
+    request: HttpRequest,
+    site: AdminSite,
+    log: QuerySet[Any] | None = None,
+) -> list[Shown]:
     """``entries`` for the user of ``request``, with one query for each model that their foreign
-    keys name."""
+    keys name, and one of the ``log`` that he may see for those of its rows that are gone."""
     entries = list(entries)
     set_kinds(entries)
-    labels = Labels(request, site)
+    labels = Labels(request, site, log)
     found = [(entry, get_rows(entry.changes, get_model(entry))) for entry in entries]
     for entry, rows in found:
         labels.want(rows, entry.using)

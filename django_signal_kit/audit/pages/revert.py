@@ -53,7 +53,8 @@ def _get_next_url(model_admin: Any, entry: Any) -> str:
 def _render(
     model_admin: Any, request: HttpRequest, entry: Any, refusal: RevertError | None
 ) -> TemplateResponse:
-    (shown,) = present([entry], request, model_admin.admin_site)
+    log = model_admin.get_queryset(request)
+    (shown,) = present([entry], request, model_admin.admin_site, log)
     context = {
         **model_admin.admin_site.each_context(request),
         "title": _("Take it back?"),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from django_signal_kit.audit.pages.diff import Row, Value
+from django.db.models import DateField, Model, TimeField
+
+from django_signal_kit.audit.pages.diff import Row, Value, get_rows
+from django_signal_kit.audit.plans import get_stamps
 
 #: The longest value that a line shows.
 _WIDTH = 28
-# Longer than that, though nobody wants its microseconds.
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d+([+-]\d\d:\d\d|Z)?")
+# Longer than that as a rule, though nobody wants its microseconds.
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?([+-]\d\d:\d\d|Z)?")
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,29 @@ class Item:
     new: str | None = None
 
 
-def get_summary(rows: Iterable[Row], action: str, limit: int = 3) -> tuple[list[Item], int]:
-    """At most ``limit`` items, and how many fields they leave out.
+def get_summary(
+    changes: Any, model: type[Model] | None, action: str, limit: int = 3
+) -> tuple[list[Item], int]:
+    """At most ``limit`` items, and how many fields they leave out. What a person changed comes
+    before what is stamped. ``model`` is None if it is gone.
 
     Of what a row was created or deleted with, only what says something about it.
     """
+    stamps = _list_stamps(model)
+    rows = sorted(get_rows(changes, model), key=lambda row: row.name in stamps)
     items = [_get_item(row, action) for row in rows if not _says_nothing(row, action)]
     return items[:limit], len(items[limit:])
+
+
+def _list_stamps(model: type[Model] | None) -> frozenset[str]:
+    """The names of the fields that are written beside, and of moments that no form asks for."""
+    if model is None:
+        return frozenset()
+    return get_stamps(model) | {
+        field.name
+        for field in model._meta.concrete_fields
+        if isinstance(field, DateField | TimeField) and not field.editable
+    }
 
 
 def _says_nothing(row: Row, action: str) -> bool:

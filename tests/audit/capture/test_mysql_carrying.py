@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +64,17 @@ def kill() -> None:
             cursor.execute("KILL %s", [connection.connection.thread_id()])
     finally:
         other.close()
+
+
+def test_nothing_holds_a_session_that_has_been_closed() -> None:
+    with context(actor="ada"):
+        TagFactory()
+        session = weakref.ref(connection.connection)
+        connection.close()
+        gc.collect()
+        assert session() is None
+        TagFactory()
+    assert tell_actors() == ["ada", "ada"]
 
 
 # What the write gives back

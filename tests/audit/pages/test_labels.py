@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.test import RequestFactory
 
+from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.audit.pages.diff import get_rows
 from django_signal_kit.audit.pages.labels import Labels
 from tests.apps.testapp.models import Category, Club, Line, Membership, Product, Tag
@@ -37,9 +38,10 @@ def read(
     model: Any = Product,
     request: Any = None,
     using: str = "default",
+    log: Any = None,
 ) -> list[str]:
     """The labels of all values of ``changes``."""
-    labels = Labels(request or get_request(is_superuser=True), site)
+    labels = Labels(request or get_request(is_superuser=True), site, log)
     rows = get_rows(changes, model)
     labels.want(rows, using)
     return [value.label for row in rows for value in labels.put(row, using).get_values()]
@@ -67,6 +69,42 @@ def test_a_row_that_is_gone_has_its_key_only(site):
     key = gone.pk
     gone.delete()
     assert read(site, {"category": [key, CategoryFactory(name="Tea").pk]}) == ["", "Tea"]
+
+
+@pytest.mark.usefixtures("log")
+def test_a_row_that_is_gone_is_called_as_the_log_knows_it(site, django_assert_num_queries):
+    tags = [TagFactory(name=f"tag {n}") for n in range(4)]
+    keys = [tag.pk for tag in tags]
+    changes = {"tags": {"added": keys}}
+    for tag in tags[:2]:
+        tag.name += "\u202e"
+        tag.save()
+        tag.delete()
+    log = AuditEntry.objects.all()
+    expected = ["tag 0[U+202E]", "tag 1[U+202E]", "tag 2", "tag 3"]
+    assert read(site, changes, log=log) == expected
+    request = get_request(is_superuser=True)
+    with django_assert_num_queries(2):
+        assert read(site, changes, request=request, log=log) == expected
+    with django_assert_num_queries(1):
+        read(site, {"tags": {"added": keys[2:]}}, request=request, log=log)
+    assert read(site, changes, request=get_request("view_auditentry"), log=log) == [""] * 4
+
+
+@pytest.mark.usefixtures("log")
+@pytest.mark.django_db(databases=["default", "other"])
+def test_the_log_names_what_was_deleted_there_and_nothing_that_is_hidden(site):
+    class Limited(admin.ModelAdmin):
+        def get_queryset(self, request: Any) -> Any:
+            return super().get_queryset(request).exclude(name="hidden")
+
+    site.register(Tag, Limited)
+    gone, hidden = TagFactory(name="gone"), TagFactory(name="hidden")
+    changes = {"tags": {"added": [gone.pk, hidden.pk]}}
+    gone.delete()
+    log = AuditEntry.objects.all()
+    assert read(site, changes, log=log) == ["gone", ""]
+    assert read(site, changes, using="other", log=log) == ["", ""]
 
 
 def test_there_is_one_query_for_each_model_of_a_page(site, django_assert_num_queries):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from django_signal_kit.audit.models import AuditEntry
-from django_signal_kit.audit.pages.diff import get_rows
 from django_signal_kit.audit.pages.summary import get_summary
+from django_signal_kit.receivers import LastModified
 from django_signal_kit.rows.values import REDACTED
-from tests.apps.testapp.models import Product
+from tests.apps.orders.models import Order
+from tests.apps.testapp.models import Page, Product
 
 
 def get_line(changes: Any, action: str = "update", model: Any = Product) -> str:
-    items, omitted = get_summary(get_rows(changes, model), action)
+    items, omitted = get_summary(changes, model, action)
     texts = [
         f"{item.label} {item.new}" if item.old is None else f"{item.label} {item.old} → {item.new}"
         for item in items
@@ -38,6 +40,18 @@ def test_more_than_three_fields_are_counted():
     names = ("name", "slug", "stock", "data", "image")
     line = get_line({name: [1, 2] for name in names})
     assert line == "Name 1 → 2, Slug 1 → 2, Stock 1 → 2, 2 more"
+
+
+def test_what_a_person_changed_comes_before_what_is_stamped(wire: Any) -> None:
+    """Base classes of stamps have their fields first."""
+    created = {"created_at": [None, 2026], "name": [None, "Lamp"]}
+    assert get_line(created, "create") == "Name Lamp, Created at 2026"
+    line = get_line({"changed_at": [1, 2], "gone": [3, 4]}, model=Page)
+    assert line == "gone 3 → 4, Changed at 1 → 2"
+    changes = {"updated_at": [1, 2], "editor": [3, 4]}
+    assert get_line(changes, model=Order) == "Updated at 1 → 2, Editor 3 → 4"
+    wire((LastModified, {"models": [Order], "field": "updated_at"}))
+    assert get_line(changes, model=Order) == "Editor 3 → 4, Updated at 1 → 2"
 
 
 def test_a_new_row_shows_what_it_has():
@@ -78,6 +92,6 @@ def test_no_changes_are_an_empty_line():
 
 def test_a_moment_is_shown_to_the_second_and_with_its_offset():
     """Cut off at so many characters, it would lack the end of the offset."""
-    for offset in ("", "Z", "+00:00", "-05:30"):
-        told = {"name": [None, f"2026-11-26T17:05:43.322626{offset}"]}
+    for fraction, offset in product(("", ".322626"), ("", "Z", "+00:00", "-05:30")):
+        told = {"name": [None, f"2026-11-26T17:05:43{fraction}{offset}"]}
         assert get_line(told, "create") == f"Name 2026-11-26 17:05:43{offset}"

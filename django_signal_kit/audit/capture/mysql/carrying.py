@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import MappingProxyType
@@ -75,7 +76,7 @@ class Carrier:
     def __init__(self, connection: BaseDatabaseWrapper, packets: Packets) -> None:
         self.connection = connection
         self.packets = packets
-        self._session: Any = None
+        self._get_session: Callable[[], Any] = lambda: None
         self._told = _NOTHING
         self._is_asking = False
 
@@ -86,7 +87,7 @@ class Carrier:
             return cursor.execute(sql, args)
         prefix, told = prepared
         self._begin_telling(told)
-        has_many = getattr(self._session, "client_flag", 0) & _MULTI_STATEMENTS
+        has_many = getattr(self._get_session(), "client_flag", 0) & _MULTI_STATEMENTS
         if has_many and not _LOADING.match(_get_start(sql)):
             prefix = f"{prefix}; "
             both = prefix.encode() + sql if isinstance(sql, bytes) else prefix + sql
@@ -112,8 +113,9 @@ class Carrier:
 
     def forget(self) -> None:
         """Have the session forget what it has been told."""
-        if self._told.names and self._session is self.connection.connection is not None:
-            with suppress(Exception), self._session.cursor() as cursor:
+        session = self._get_session()
+        if self._told.names and session is self.connection.connection is not None:
+            with suppress(Exception), session.cursor() as cursor:
                 cursor.execute(_forget(self._told.names))
         self._told = _NOTHING
 
@@ -124,8 +126,9 @@ class Carrier:
     def _prepare(self, sql: str | bytes) -> tuple[str, _Told] | None:
         """The statement that has to be run before ``sql``, and what the session has been told
         then; None if it knows all it has to."""
-        if self._session is not self.connection.connection:
-            self._session, self._told = self.connection.connection, _NOTHING
+        if self._get_session() is not self.connection.connection:
+            # One that is closed may go, long before the next statement.
+            self._get_session, self._told = weakref.ref(self.connection.connection), _NOTHING
         scope, muted = self.packets.get_state()
         is_of = self._told.is_of(scope, muted)
         if self._is_asking or _is_reading(sql):

@@ -7,6 +7,7 @@ from typing import Any
 
 from django_signal_kit.audit.capture.postgresql.bodies import AFTER_PACKET, BEFORE_PACKET
 from django_signal_kit.audit.capture.postgresql.statements import quote
+from django_signal_kit.audit.capture.postgresql.verbs import is_block, is_whole
 
 IDLE = 0  # Of libpq: no transaction is open.
 # Of PostgreSQL.
@@ -36,8 +37,11 @@ def encode(packet: str) -> str:
 def may_go_alone(error: Any, query: Any) -> bool:
     """Did a procedure want to commit, which it may if nothing else comes with it? It has done
     nothing yet, and nobody can tell its triggers who it is. Or is ``query`` none that can be run?
-    The error shall quote it alone, and not what is told."""
+    The error shall quote it alone, and not what is told. What may have been committed before the
+    error is not done again."""
     code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if query.__class__ is not str:
+        return code == _TERMINATION
     if code == _SYNTAX_ERROR:
-        return error.diag.context is None and query.__class__ is str and ";" not in query
-    return code == _TERMINATION
+        return error.diag.context is None and is_whole(query)
+    return code == _TERMINATION and (is_whole(query) or is_block(query))

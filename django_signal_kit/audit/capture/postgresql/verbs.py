@@ -12,6 +12,7 @@ _READING = frozenset(("SELECT", "SAVEPO", "RELEAS", "BEGIN", "SHOW", "SET"))
 _WRITING = frozenset(("INSERT", "UPDATE", "DELETE"))
 _BEFORE = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|[(;])*", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z]*")
+_ENDS = re.compile(r"\b(?:COMMIT|END|ROLLBACK|ABORT|PREPARE)\b", re.IGNORECASE)
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|CALL|EXECUTE)\b", re.IGNORECASE)
 #: The body of a function, too.
 _LITERAL = re.compile(r"\$(\w*)\$.*?\$\1\$|'[^']*'", re.DOTALL)
@@ -48,6 +49,17 @@ def _may_write(query: str) -> bool:
     if verb not in _AROUND and ";" not in query:
         return False
     return _WRITES.search(_LITERAL.sub("", query) if verb == "CREATE" else query) is not None
+
+
+def is_whole(query: str) -> bool:
+    """Has nothing been done if any of it fails, where no transaction is open? One of several
+    statements may be a COMMIT."""
+    return ";" not in query or not _ENDS.search(query)
+
+
+def is_block(query: str) -> bool:
+    """Does it begin with a DO, which has other statements within?"""
+    return _get_verb(query) == "DO"
 
 
 def may_end_transaction(query: Any) -> bool:
