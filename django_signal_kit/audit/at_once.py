@@ -13,7 +13,7 @@ from django_signal_kit.audit.entries import Entry
 from django_signal_kit.audit.lines import write, write_created
 from django_signal_kit.audit.recording import CERTAIN, UNCERTAIN, Recorder
 from django_signal_kit.rows.columns import get_unknown
-from django_signal_kit.rows.fields import is_named
+from django_signal_kit.rows.fields import may_change
 from django_signal_kit.rows.snapshots import get_new_values, get_old_row
 from django_signal_kit.rows.values import is_known
 from django_signal_kit.rows.written import as_written
@@ -42,7 +42,7 @@ def make_updated(
     """Entries about those of ``rows`` of which the fields ``names`` have been written, if they
     have changed in others than those ``untold``."""
     plan = recorder.get_plan(model)
-    columns = [column for column in plan.columns if is_named(column.field, names)]
+    columns = [column for column in plan.columns if may_change(column.field, names)]
     attnames = {column.attname for column in columns}
     lines = [line for line in plan.lines if line.attname in attnames]
     unknown = get_unknown(plan.columns)

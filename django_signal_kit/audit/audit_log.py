@@ -24,7 +24,7 @@ from django_signal_kit.receiver import ModelReceiver
 from django_signal_kit.rows.asked import ask_new_row, ask_old_row, ask_old_rows
 from django_signal_kit.rows.columns import Column, get_unknown
 from django_signal_kit.rows.database import Row
-from django_signal_kit.rows.fields import is_in_own_table, is_named
+from django_signal_kit.rows.fields import is_in_own_table, may_change
 from django_signal_kit.rows.memory import get_loaded_row, note_saved
 from django_signal_kit.rows.parents import ask_old_parents, cast_up, get_old_parents
 from django_signal_kit.rows.secrets import is_token_model
@@ -486,7 +486,7 @@ def get_recorder(receiver: AuditLog) -> Recorder:
 def _get_written(
     columns: Sequence[Column], instance: Model, update_fields: Any
 ) -> Sequence[Column]:
-    """The columns that a save writes: not those it leaves out, nor those that were not loaded."""
+    """The columns that a save may change: not those it leaves out, nor what was not loaded."""
     if update_fields is None:
         return columns
-    return [column for column in columns if is_named(column.field, update_fields)]
+    return [column for column in columns if may_change(column.field, update_fields)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Field
 
-from django_signal_kit.rows.fields import get_target
+from django_signal_kit.rows.fields import get_output
 from django_signal_kit.rows.telling import is_same, restore
 from django_signal_kit.rows.values import UNKNOWN, is_redacted
 
@@ -33,7 +33,7 @@ def decode(field: Field[Any, Any], value: Any) -> Any:
     if value is None:
         return None
     try:
-        return restore(get_target(field), value)
+        return restore(get_output(field), value)
     except ValueError as error:
         raise NotDecodable(str(error)) from error
 
@@ -43,7 +43,7 @@ def is_same_column(field: Field[Any, Any], one: Any, other: Any) -> bool:
     the field's own affair."""
     if one is None or other is None:
         return one is other
-    return is_same(get_target(field), one, other)
+    return is_same(get_output(field), one, other)
 
 
 def _holds_redacted(value: Any) -> bool:

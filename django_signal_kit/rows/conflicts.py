@@ -16,7 +16,7 @@ from django.db.models import Field, Model, Q, QuerySet, UniqueConstraint
 
 from django_signal_kit.rows.columns import Column, canonical_value, get_columns
 from django_signal_kit.rows.database import Row, lock_rows
-from django_signal_kit.rows.fields import is_named
+from django_signal_kit.rows.fields import may_change
 from django_signal_kit.units.locking import lock_before_reading
 
 # An OR of so many conditions is no expression too deep for SQLite.
@@ -31,7 +31,7 @@ class Upsert(NamedTuple):
     unique_fields: Sequence[str] | None
 
     def writes(self, column: Column) -> bool:
-        return is_named(column.field, self.update_fields)
+        return may_change(column.field, self.update_fields)
 
 
 def read_conflicting(

@@ -12,7 +12,7 @@ from collections.abc import Container
 from typing import Any
 
 from django.db import connection
-from django.db.models import Field, Model
+from django.db.models import Field, GenericIPAddressField, Model
 
 _DJANGO = "django.db.models."
 # What a ``pre_save()`` may ask for that returns no other value than the attribute's.
@@ -24,11 +24,22 @@ def is_named(field: Field[Any, Any], names: Container[str]) -> bool:
     return field.name in names or field.attname in names
 
 
+def may_change(field: Field[Any, Any], names: Container[str]) -> bool:
+    """May a write of the fields ``names`` change it? What the database computes follows others."""
+    return is_named(field, names) or field.generated
+
+
 def get_target(field: Field[Any, Any]) -> Field[Any, Any]:
     """The field itself; of a foreign key, the field that it points to in the end."""
     while field.remote_field is not None:
         field = field.target_field  # type: ignore[attr-defined]
     return field
+
+
+def get_output(field: Field[Any, Any]) -> Field[Any, Any]:
+    """What says which values a column has: of one that the database computes, what comes out."""
+    target: Any = get_target(field)
+    return target.output_field if target.generated else target  # type: ignore[no-any-return]
 
 
 def is_djangos(field: Field[Any, Any]) -> bool:
@@ -61,6 +72,9 @@ def to_column(field: Field[Any, Any], value: Any) -> Any:
     """``value`` as a column of the kind of ``field`` holds it: what the nearest class of Django
     makes of it."""
     found = _get_base(field).to_python(field, value)
+    if isinstance(field, GenericIPAddressField):
+        # Backends write NULL for an empty one.
+        return found or None
     return bytes(found) if isinstance(found, bytearray | memoryview) else found
 
 

@@ -15,7 +15,7 @@ from django.db.models.base import ModelState
 from django_signal_kit.rows import memory
 from django_signal_kit.rows.asked import has_asked
 from django_signal_kit.rows.columns import Column, get_columns
-from django_signal_kit.rows.fields import is_in_own_table, is_named
+from django_signal_kit.rows.fields import is_in_own_table, may_change
 from django_signal_kit.rows.snapshots import get_sure_values, note_new, read_back
 from django_signal_kit.units.unit import UnitOfWork, get_unit
 
@@ -46,7 +46,7 @@ def note_written(
         return
     if names is not None:
         names = {*names, *(field.attname for field in model._meta.pk_fields)}
-        asked = [column for column in asked if is_named(column.field, names)]
+        asked = [column for column in asked if may_change(column.field, names)]
     if raw:
         asked = [column for column in asked if is_in_own_table(column.field, instance)]
     row, unsure = get_sure_values(instance, asked)

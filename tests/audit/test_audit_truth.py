@@ -12,9 +12,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
 from django.db.models import F, IntegerField, Value
 from django.db.models.functions import Concat
+from django.utils import timezone
 
 from django_signal_kit import batch, context
 from django_signal_kit.audit.models import AuditEntry
@@ -163,6 +164,25 @@ def test_nothing_and_the_word_none_and_an_empty_text_are_three_things() -> None:
     ]
 
 
+def test_an_address_without_a_text_is_none(make_model: Any, wire: Any) -> None:
+    address = models.GenericIPAddressField(null=True, blank=True)
+    model = make_model("Visitor", models.Model, address=address)
+    wire((AuditLog, {"models": [model._meta.label]}))
+    row = model.objects.create(address="")
+    # As a form does that nobody has filled in.
+    row.save()
+    model.objects.update(address="::1")
+    model.objects.update(address="")
+    model.objects.bulk_create([model(address="")])
+    told = AuditEntry.objects.order_by("pk").values_list("action", "changes__address")
+    assert list(told) == [
+        ("create", None),
+        ("update", [None, "::1"]),
+        ("update", ["::1", None]),
+        ("create", None),
+    ]
+
+
 def test_a_number_and_its_text_are_two_things_in_json_and_one_in_a_number() -> None:
     reading = Reading.objects.create(data={"n": 1}, whole=1, number=1.0)
     tell()
@@ -202,6 +222,30 @@ def test_what_the_database_computes_is_told_as_it_came_out() -> None:
     note.text = Concat(Value("x"), F("text"))
     note.save()
     assert tell() == [("update", {"text": ["abc", "xabc"], "length": [3, 4]})]
+
+
+@pytest.mark.parametrize("old_values", ["database", "snapshot"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda note: note.save(update_fields=["text"]),
+        lambda note: Note.objects.filter(pk=note.pk).update(text=note.text),
+        lambda note: Note.objects.bulk_update([note], ["text"]),
+        lambda note: Note.objects.update_or_create(pk=note.pk, defaults={"text": note.text}),
+    ],
+    ids=["save", "update", "bulk_update", "update_or_create"],
+)
+def test_what_the_database_computes_of_a_field_is_told_along_with_it(
+    wire: Any, old_values: str, write: Any
+) -> None:
+    wire((AuditLog, {"models": ["testapp.Note"], "old_values": old_values}))
+    note = Note.objects.create(text="one")
+    moment = timezone.now()
+    time.sleep(0.002)
+    note.text = "three"
+    write(note)
+    assert AuditEntry.objects.latest("pk").changes == {"text": ["one", "three"], "length": [3, 5]}
+    assert AuditEntry.objects.as_of(note, moment).length == 3
 
 
 # Keys

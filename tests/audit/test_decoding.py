@@ -83,6 +83,24 @@ def test_a_foreign_key_is_decoded_as_what_it_points_at() -> None:
     assert decode(Seat._meta.get_field("of"), str(key)) == key
 
 
+def test_what_the_database_computes_is_decoded_as_what_comes_out() -> None:
+    class Priced(models.Model):
+        price = models.IntegerField()
+        total = models.GeneratedField(
+            expression=models.F("price") * 2,
+            output_field=models.DecimalField(max_digits=8, decimal_places=2),
+            db_persist=True,
+        )
+
+        class Meta:
+            app_label = "decoding"
+
+    value = decode(Priced._meta.get_field("total"), "4.50")
+    assert (type(value), value) == (Decimal, Decimal("4.50"))
+    with pytest.raises(NotDecodable):
+        decode(Priced._meta.get_field("total"), "a")
+
+
 def test_an_array_is_decoded_item_by_item() -> None:
     field = models.TextField(name="dates")
     field.base_field = models.DateField(name="item")  # type: ignore[attr-defined]

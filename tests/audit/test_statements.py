@@ -265,9 +265,9 @@ def test_what_the_database_makes_is_told_as_the_statement_left_it(hear: Any) -> 
     told = [(changes["text"], changes.get("length")) for _, changes in tell()]
     assert told == [
         ([None, "a"], [None, 1]),
-        (["a", "a!"], None),
+        (["a", "a!"], [1, 2]),
         (["a!", "bc"], None),
-        (["bc", "bc!"], None),
+        (["bc", "bc!"], [2, 3]),
     ]
 
 

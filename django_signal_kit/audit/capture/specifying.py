@@ -26,7 +26,13 @@ from django_signal_kit.audit.entries import Entry, find_kind, get_entry_model, g
 from django_signal_kit.audit.keys import get_hider, get_secrets
 from django_signal_kit.audit.plans import get_stamps
 from django_signal_kit.rows.columns import get_columns
-from django_signal_kit.rows.fields import converts, get_target, is_like_djangos, overrides
+from django_signal_kit.rows.fields import (
+    converts,
+    get_output,
+    get_target,
+    is_like_djangos,
+    overrides,
+)
 from django_signal_kit.rows.secrets import is_secret_field
 from django_signal_kit.wiring.registry import registry
 
@@ -168,7 +174,7 @@ def _make_cell(field: Any, *, is_secret: bool = False, is_stamp: bool = False) -
         raise ObstacleError(
             f"names rows by a secret, which the log has as a keyed hash: {field.name}"
         )
-    target: Any = get_target(field)
+    target: Any = get_output(field)
     return Cell(
         name=field.name,
         column=field.column,
@@ -182,8 +188,6 @@ def _make_cell(field: Any, *, is_secret: bool = False, is_stamp: bool = False) -
 
 
 def _get_kind(field: Any, target: Any) -> Kind:
-    if getattr(target, "generated", False):
-        target = target.output_field
     column = get_columns(field.model)[field.attname]
     is_plain = (
         is_like_djangos(target)
@@ -222,7 +226,7 @@ def _list_links(receiver: Recording, model: type[Model]) -> Iterator[Link]:
             table=through._meta.db_table,
             owner_column=owner.column,
             target_column=target.column,
-            target_kind=_get_kind(target, get_target(target)),
+            target_kind=_get_kind(target, get_output(target)),
         )
 
 

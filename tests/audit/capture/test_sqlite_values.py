@@ -9,6 +9,7 @@ import math
 import random
 import string
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -24,7 +25,15 @@ from django_signal_kit.audit.models import AuditEntry
 from django_signal_kit.rows import secrets
 from django_signal_kit.rows.secrets import is_secret
 from tests.apps.rarities.models import Reading
-from tests.audit.capture.pairs import PYTHON, TRIGGERS, forget, installed, list_entries, tell
+from tests.audit.capture.pairs import (
+    PYTHON,
+    TRIGGERS,
+    forget,
+    get_entries,
+    installed,
+    list_entries,
+    tell,
+)
 from tests.factories import CategoryFactory
 
 pytestmark = [
@@ -224,6 +233,18 @@ def test_a_value_of_another_kind_than_its_column_makes_no_write_fail(
     ]
 
 
+@pytest.mark.parametrize(("value", "text"), [(b"\xff\x00", "FF00"), (b"a", "61"), (5, "5")])
+def test_so_it_is_where_a_row_is_called_by_it(
+    make_model: Any, wire: Any, value: Any, text: str
+) -> None:
+    model = make_model("Holder", models.Model, name=models.CharField(max_length=9))
+    wire(*list_entries([model], object_text={"testapp.Holder": "{name}"}))
+    with installed(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO testapp_holder (name) VALUES (%s)", [value])
+    entry = AuditEntry.objects.get()
+    assert (entry.object_text, entry.changes["name"]) == (text, [None, text])
+
+
 def test_a_nul_and_half_a_pair_are_replaced_as_python_does(holder: Any) -> None:
     row = holder.objects.create(text="a\0b\\u0000", short="\0", data={"k": "\0", "\\u0000": "\\"})
     row.data = {"halves": "\ud800", "pair": "\N{GRINNING FACE}", "text": "\\ud800"}
@@ -381,6 +402,46 @@ def test_keys_of_the_option_redact_are_hidden_too(make_model: Any, wire: Any) ->
     with installed():
         model.objects.create(data={"my-IBAN": 1})
         assert [entry[4]["data"] for entry in tell(TRIGGERS)] == [[None, "[redacted]"]]
+
+
+@pytest.mark.parametrize("places", [0, 2, 4, 6])
+def test_half_of_a_decimal_is_told_as_django_reads_it(
+    make_model: Any, wire: Any, places: int
+) -> None:
+    amount = models.DecimalField(max_digits=15, decimal_places=places)
+    model = make_model(
+        "Holder", models.Model, amount=amount, __str__=lambda self: str(self.amount)
+    )
+    wire(*list_entries([model], object_text={"testapp.Holder": "{amount}"}))
+    step = Decimal(1).scaleb(-places)
+    wholes = [*range(-40, 40), 10**9 + 1, 123_456_789_012_345]
+    with installed():
+        model.objects.bulk_create(model(amount=whole * step) for whole in wholes)
+        model.objects.update(amount=models.F("amount") * Decimal("0.5"))
+    told = {
+        int(entry.object_pk): (entry.changes["amount"][1], entry.object_text)
+        for entry in get_entries(TRIGGERS, action="update")
+    }
+    read = dict(model.objects.filter(pk__in=told).values_list("pk", "amount"))
+    assert told == {pk: (str(amount), str(amount)) for pk, amount in read.items()}
+    assert len(read) > 70
+
+
+def test_a_decimal_that_the_database_computes_is_told(make_model: Any, wire: Any) -> None:
+    field = models.DecimalField(max_digits=15, decimal_places=2)
+    total = models.GeneratedField(
+        expression=models.F("amount") * 2, output_field=field, db_persist=True
+    )
+    model = make_model("Holder", models.Model, amount=field.clone(), total=total)
+    receiver = wire(*list_entries([model]))[1]
+    assert not receiver.hears(model)
+    with installed():
+        row = model.objects.create(amount="1.50")
+        row.amount = "2.25"
+        row.save()
+        row.delete()
+        created, updated, deleted = (entry[4]["total"] for entry in compare())
+    assert (created, updated, deleted) == ([None, "3.00"], ["3.00", "4.50"], ["4.50", None])
 
 
 # What cannot be told

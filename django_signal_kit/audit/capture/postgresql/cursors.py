@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_signal_kit.audit.capture.postgresql.telling import IDLE, may_go_alone
-from django_signal_kit.audit.capture.postgresql.verbs import ends_transaction, is_read
+from django_signal_kit.audit.capture.postgresql.verbs import is_read, may_end_transaction
 
 if TYPE_CHECKING:
     from django_signal_kit.audit.capture.postgresql.carrying import Carrier
@@ -18,11 +18,16 @@ class CarryingCursor:
     connection: Any
 
     def _execute(self, query: Any, params: Any, **options: Any) -> Any:
-        run = super().execute  # type: ignore[misc]
-        if is_read(query):
-            if query.__class__ is str and ends_transaction(query):
+        try:
+            if is_read(query):
+                return super().execute(query, params, **options)  # type: ignore[misc]
+            return self._write(query, params, options)
+        finally:
+            if may_end_transaction(query):
                 self.carrier.forget()
-            return run(query, params, **options)
+
+    def _write(self, query: Any, params: Any, options: dict[str, Any]) -> Any:
+        run = super().execute  # type: ignore[misc]
         status = self._get_status()
         found = self._get_packet()
         if found is None:

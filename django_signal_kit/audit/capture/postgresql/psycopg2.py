@@ -13,10 +13,7 @@ from django_signal_kit.audit.capture.postgresql.telling import (
     encode,
     tell,
 )
-from django_signal_kit.audit.capture.postgresql.verbs import (
-    is_read,
-    is_short_write,
-)
+from django_signal_kit.audit.capture.postgresql.verbs import is_read, is_short
 
 
 class CursorOfPsycopg2(CarryingCursor):
@@ -32,7 +29,7 @@ class CursorOfPsycopg2(CarryingCursor):
         run = super().execute  # type: ignore[misc]
         text = query if params is None else self.mogrify(query, params)  # type: ignore[attr-defined]
         text = self._to_text(text)
-        if self._is_alone and is_short_write(query, params):
+        if self._is_alone and is_short(text, params):
             return run(text + REMARK.replace("%s", f"'{encode(packet)}'"))
         return run(f"{tell(packet)}{NEXT}{text}")
 

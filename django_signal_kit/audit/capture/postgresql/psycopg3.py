@@ -17,10 +17,7 @@ from django_signal_kit.audit.capture.postgresql.telling import (
     encode,
     tell,
 )
-from django_signal_kit.audit.capture.postgresql.verbs import (
-    is_read,
-    is_short_write,
-)
+from django_signal_kit.audit.capture.postgresql.verbs import is_read, is_short
 
 try:
     from psycopg import Pipeline
@@ -46,7 +43,7 @@ class CursorOfPsycopg(CarryingCursor):
         is_plain = query.__class__ is str and not options and not pgconn.pipeline_status
         if is_plain and (params is None or hasattr(self, "mogrify")):
             # The driver sends texts.
-            if self._is_alone and is_short_write(query, params):
+            if self._is_alone and is_short(query, params):
                 self._run_remarked(packet, query, params)
             else:
                 self._run_after_telling(packet, query, params)

@@ -13,12 +13,13 @@ _WRITING = frozenset(("INSERT", "UPDATE", "DELETE"))
 _BEFORE = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|[(;])*", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z]*")
 _ENDS = re.compile(r"\b(?:COMMIT|END|ROLLBACK|ABORT|PREPARE)\b", re.IGNORECASE)
-_WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+_WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|CALL|EXECUTE)\b", re.IGNORECASE)
+#: The body of a function, too.
+_LITERAL = re.compile(r"\$(\w*)\$.*?\$\1\$|'[^']*'", re.DOTALL)
 #: Characters of a statement in which nobody looks for something.
 _LONG = 5000
-#: What begins with these may have a statement that writes in it, or another one after it.
-_AROUND = frozenset(("WITH", "EXPLAIN"))
-_BEFORE_OTHERS = frozenset(("SELECT", "SET", "BEGIN", "START"))
+#: What begins with these may have a statement that writes in it.
+_AROUND = frozenset(("WITH", "EXPLAIN", "COPY"))
 _VERBS = frozenset(("INSERT", "UPDATE", "DELETE", "MERGE", "CALL", "DO", "EXECUTE"))
 
 
@@ -34,23 +35,20 @@ def is_read(query: Any) -> bool:
     return not _may_write(query)
 
 
-def is_short_write(query: Any, params: Any) -> bool:
-    """Does it begin as what writes rows of a table, and has no array of values for many?"""
-    return (
-        query.__class__ is str
-        and query[:6] in _WRITING
-        and len(query) < _LONG
-        and not any(value.__class__ is list for value in params or ())
-    )
+def is_short(query: str, params: Any) -> bool:
+    """Is it soon looked through, and has no array of values for many rows?"""
+    return len(query) < _LONG and not any(value.__class__ is list for value in params or ())
 
 
 def _may_write(query: str) -> bool:
     verb = _get_verb(query)
-    if verb in _AROUND or (verb in _BEFORE_OTHERS and ";" in query):
-        return _WRITES.search(query) is not None
-    if verb == "COPY":
-        return re.search(r"\bFROM\s+(STDIN|PROGRAM|')", query, re.IGNORECASE) is not None
-    return verb in _VERBS and not query.startswith(OWN_BLOCK)
+    if verb in _VERBS:
+        return not query.startswith(OWN_BLOCK)
+    if verb == "COPY" and re.search(r"\bFROM\s+(STDIN|PROGRAM|')", query, re.IGNORECASE):
+        return True
+    if verb not in _AROUND and ";" not in query:
+        return False
+    return _WRITES.search(_LITERAL.sub("", query) if verb == "CREATE" else query) is not None
 
 
 def is_whole(query: str) -> bool:
@@ -64,9 +62,11 @@ def is_block(query: str) -> bool:
     return _get_verb(query) == "DO"
 
 
-def ends_transaction(query: Any) -> bool:
-    """Does it end a transaction, or go back to a savepoint?"""
-    return query.__class__ is str and _get_verb(query) in ("ROLLBACK", "ABORT", "COMMIT", "END")
+def may_end_transaction(query: Any) -> bool:
+    """May it end a transaction, or go back to a savepoint? So may the last of several."""
+    return query.__class__ is str and (
+        ";" in query or _get_verb(query) in ("ROLLBACK", "ABORT", "COMMIT", "END")
+    )
 
 
 def _get_verb(query: str) -> str:

@@ -23,7 +23,8 @@ _NUMBER = (
     "WHEN {v} > 0 THEN '\"inf\"' ELSE '\"-inf\"' END "
     "WHEN 'blob' THEN json_quote(hex({v})) ELSE 'null' END"
 )
-_TEXT = "json_quote(CASE typeof({v}) WHEN 'blob' THEN hex({v}) ELSE {v} || '' END)"
+_PLAIN = "CASE typeof({v}) WHEN 'blob' THEN hex({v}) ELSE {v} || '' END"
+_TEXT = f"json_quote({_PLAIN})"
 _BOOLEAN = "CASE WHEN {v} = 1 THEN 'true' WHEN {v} IS NULL THEN 'null' ELSE 'false' END"
 
 
@@ -53,10 +54,20 @@ _DURATION = (
     f"CASE WHEN {{v}} % 1000000 THEN printf('.%06d', {_LENGTH} % 1000000) ELSE '' END) "
     f"ELSE {_TEXT} END"
 )
-_DECIMAL = (
-    "CASE WHEN typeof({v}) IN ('integer', 'real') "
-    f"THEN printf('\"%.{{{{places}}}}f\"', {{v}}) ELSE {_TEXT} END"
-)
+_DIGITS = "rtrim(printf(CASE WHEN abs({v}) < 1 THEN '%.15f' ELSE '%.15g' END, {v}), '0')"
+
+
+def _write_decimal(places: int, otherwise: str) -> str:
+    """A number as Django reads it: fifteen digits, and of two that are as near the even one."""
+    half = f"*.{'?' * (places - 1)}[02468]5" if places else "*[02468].5"
+    rest = 1 if places else 2
+    return (
+        f"CASE WHEN typeof({{v}}) NOT IN ('integer', 'real') THEN {otherwise} "
+        f"WHEN {_DIGITS} GLOB '{half}' THEN substr({_DIGITS}, 1, length({_DIGITS}) - {rest}) "
+        f"ELSE printf('%.{places}f', {{v}}) END"
+    )
+
+
 _DASHED = " || '-' || ".join(
     f"substr(lower({{v}}), {start}, {length})"
     for start, length in ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
@@ -118,7 +129,6 @@ _TEMPLATES = {
     Kind.BOOLEAN: _BOOLEAN,
     Kind.INTEGER: _NUMBER,
     Kind.FLOAT: _NUMBER,
-    Kind.DECIMAL: _DECIMAL,
     Kind.TEXT: _TEXT,
     Kind.DATE: _TEXT,
     Kind.TIME: _TIME,
@@ -153,11 +163,12 @@ def kind_to_json(
 ) -> str:
     if kind is Kind.JSON:
         template = _JSON.replace("{secret}", has_secret(specification.secrets))
+    elif kind is Kind.DECIMAL:
+        template = f"json_quote({_write_decimal(decimal_places, _PLAIN)})"
     else:
         template = _TEMPLATES[kind]
     offset = " || '+00:00'" if specification.use_tz else ""
-    template = template.replace("{{offset}}", offset).replace("{{places}}", str(decimal_places))
-    return template.replace("{v}", value)
+    return template.replace("{{offset}}", offset).replace("{v}", value)
 
 
 def to_text(cell: Cell, row: str) -> str:
@@ -170,14 +181,12 @@ def key_to_text(cell: Cell, value: str) -> str:
     if cell.kind is Kind.UUID:
         text = f"CASE WHEN {_IS_HEX} THEN {_DASHED} ELSE {{v}} END"
     elif cell.kind is Kind.DECIMAL:
-        text = (
-            "CASE WHEN typeof({v}) IN ('integer', 'real') "
-            f"THEN printf('%.{cell.decimal_places}f', {{v}}) ELSE {{v}} END"
-        )
+        text = _write_decimal(cell.decimal_places, "{v}")
     elif cell.kind is Kind.TEXT:
         # As in JSON, where what cannot be stored everywhere is replaced.
         text = (
-            "CASE WHEN instr({v}, char(0)) THEN json_extract("
+            "CASE WHEN typeof({v}) = 'blob' THEN hex({v}) "
+            "WHEN instr({v}, char(0)) THEN json_extract("
             r"replace(replace(json_quote({v}), '\\', '\u005c'), '\u0000', '\ufffd')"
             ", '$') ELSE {v} END"
         )
