@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,21 @@ hypothesis.settings.register_profile("quick", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("SIGNAL_KIT_HYPOTHESIS", "quick"))
 
+#: Seconds since 1970. A run that has to end in time begins no test later, and says how many it
+#: has left out.
+_UNTIL = float(os.environ.get("SIGNAL_KIT_TEST_UNTIL", "inf"))
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for marker in get_markers(item.path):
             item.add_marker(marker)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    if time.time() > _UNTIL:
+        pytest.skip("no time was left")
 
 
 @pytest.hookimpl(wrapper=True)
