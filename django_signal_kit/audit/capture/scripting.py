@@ -11,6 +11,8 @@ from django_signal_kit.audit.capture.installing import part
 from django_signal_kit.audit.capture.mysql.modes import PLAIN
 from django_signal_kit.audit.capture.wanted import compare_with, list_installed, list_wanted
 
+_TRANSACTION = "BEGIN;", "COMMIT;", ";"
+
 
 def write_script(using: str) -> Iterator[str]:
     """Statements for the client of the database ``using``, which make it have what is wanted and
@@ -30,9 +32,6 @@ def write_script(using: str) -> Iterator[str]:
         yield from (f"{piece.drop}{stop}" for piece in reversed(out))
         yield from (f"{piece.create}{stop}" for piece in into)
         yield end
-
-
-_TRANSACTION = "BEGIN;", "COMMIT;", ";"
 
 
 def _list_settings(connection: Any) -> Iterator[str]:
